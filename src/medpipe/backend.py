@@ -1,0 +1,60 @@
+"""What only one backend of Keras can do: determinism, memory growth, gradients. All else uses `keras` alone."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+
+from medpipe.errors import InputError
+
+
+def name() -> str:
+    """`tensorflow` or `jax`, as KERAS_BACKEND chose."""
+    return keras.backend.backend()
+
+
+def start(seed: int, precision: str) -> None:
+    """Seeds everything, makes operations deterministic and sets the dtype policy of the models built from now on.
+
+    To be called before anything is computed: JAX reads its flags when it first touches a device. `precision` is
+    float32, mixed_float16 or mixed_bfloat16. Raises InputError where KERAS_BACKEND is neither tensorflow nor jax.
+    """
+    match name():
+        case "tensorflow":
+            import tensorflow as tf
+
+            for gpu in tf.config.list_physical_devices("GPU"):
+                if not tf.config.experimental.get_memory_growth(gpu):
+                    tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.enable_op_determinism()
+        case "jax":
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+            flags = os.environ.get("XLA_FLAGS", "")
+            if "xla_gpu_deterministic_ops" not in flags:
+                os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        case other:
+            raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+
+
+def gradient(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+    """The gradient of a scalar-valued `function` of keras operations at `x`: float32, of x's shape."""
+    x = np.asarray(x, "float32")
+    if name() == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(jax.numpy.asarray(x)))
+    import tensorflow as tf
+
+    at = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        value = function(at)
+    return tape.gradient(value, at).numpy()

@@ -1,0 +1,81 @@
+"""What prepare wrote, memory mapped, and the split's rows beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medpipe.errors import InputError
+
+
+class Arrays:
+    """A prepared folder, read-only and memory mapped.
+
+    - inputs: (n, h, w, 3) uint8, or (n, features) float32 with NaN for unknown
+    - masks: (n, h, w) uint8 in {0, 1}, or None
+    - ids: n ids, a row each; variant: the settings as used; features: the columns' names, [] for images
+    - name: the variant's; digest: SHA-256 over those of the images that the rows come from
+
+    Raises InputError where the folder is no whole one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+        try:
+            meta = json.loads((folder / "meta.json").read_text())
+            self.inputs: npt.NDArray = np.load(folder / "inputs.npy", mmap_mode="r")
+            masks = folder / "masks.npy"
+            self.masks: npt.NDArray[np.uint8] | None = np.load(masks, mmap_mode="r") if masks.exists() else None
+            self.ids: list[str] = meta["ids"]
+            self.variant: dict = meta["variant"]
+            self.features: list[str] = meta["features"]
+            self.digest: str = meta["digest"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder}: no whole prepared folder ({error}); run `dvc repro prepare`") from None
+        for array in (self.inputs, self.masks):
+            if array is not None and len(array) != len(self.ids):
+                raise InputError(f"{folder}: {len(array)} rows for {len(self.ids)} ids; run `dvc repro prepare`")
+
+
+def load_task(split_folder: Path, prepared_folders: Sequence[Path]) -> tuple[pd.DataFrame, list[Arrays]]:
+    """The split's rows and the prepared arrays, the same ids row by row. Raises InputError where they are not."""
+    rows = pd.read_parquet(split_folder / "rows.parquet")
+    prepared = [Arrays(folder) for folder in prepared_folders]
+    for folder, arrays in zip(prepared_folders, prepared, strict=True):
+        if arrays.ids != rows["id"].tolist():
+            differ = sorted(set(arrays.ids) ^ set(rows["id"])) or ["the order"]
+            raise InputError(
+                f"{folder}: made from other rows than {split_folder} ({len(differ)} differ, first {differ[0]}); "
+                f"run `dvc repro` for both"
+            )
+    return rows, prepared
+
+
+def merged_classes(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The classes in their order without those that `merge` ({new: [old, ...]}) takes in, then the new ones.
+
+    Raises InputError where `merge` names an unknown class, takes one twice, or makes one that is there already.
+    """
+    taken = [old for olds in merge.values() for old in olds]
+    kept = [name for name in classes if name not in taken]
+    for name in taken:
+        if name not in classes or taken.count(name) > 1:
+            raise InputError(f"merge: {name!r} must be named once and be one of {', '.join(classes)}")
+    for name in merge:
+        if name in kept:
+            raise InputError(f"merge: {name!r} is a class already; name the new class otherwise or merge it too")
+    return (*kept, *merge)
+
+
+def targets(rows: pd.DataFrame, classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> npt.NDArray[np.int64]:
+    """(n,) the place of each row's label in `merged_classes`. Raises InputError that names the row's unknown label."""
+    place = {name: index for index, name in enumerate(merged_classes(classes, merge))}
+    place |= {old: place[new] for new, olds in merge.items() for old in olds}
+    unknown = rows[~rows["label"].isin([*classes])]
+    if len(unknown):
+        row = unknown.iloc[0]
+        raise InputError(f"{row['id']}: label {row['label']!r} is none of {', '.join(classes)}")
+    return np.array([place[label] for label in rows["label"]], np.int64)

@@ -1,0 +1,110 @@
+"""LGG MRI segmentation: slices of brains with lower-grade glioma, and their masks.
+
+Buda, Saha, Mazurowski, doi 10.1016/j.compbiomed.2019.05.002. A slice's label follows from its mask.
+"""
+
+import re
+
+import pandas as pd
+from PIL import Image
+
+from medpipe.data.images import Unreadable
+from medpipe.data.source import Archive, Problem, Rows, distinct, leads_out, read_table, single_rows, stem
+from medpipe.data.vocabulary import VOCABULARY
+from medpipe.errors import InputError
+
+CLASSES = VOCABULARY["brain"].classes
+
+NAME = re.compile(r"(?P<patient>TCGA_(?P<site>[^_]+)_[^_]+)_\d{8}_(?P<slice>\d+)")
+LISTING = ("patient_id", "image_path", "mask_path", "mask")
+
+
+def read_rows(archive: Archive) -> Rows:
+    """A row a slice, of `<patient>_<date>_<k>.tif` and `..._mask.tif`; `label` is '' where no data_mask.csv tells it.
+
+    Raises InputError for an archive without slices, and for a data_mask.csv that names paths outside.
+    """
+    files, problems = distinct(archive, archive.images(), stem)
+    if not files and not problems:
+        raise InputError(f"{archive.path}: holds no images; it must hold kaggle_3m/<patient>/<slice>.tif")
+    done = {problem.id for problem in problems}
+    rows = []
+    for name, path in files.items():
+        slice_name = name.removesuffix("_mask")
+        match = NAME.fullmatch(slice_name)
+        if match is None:
+            problems.append(Problem(name, path, "name: TCGA_<site>_<patient>_<date>_<slice>.tif wanted"))
+        elif name != slice_name:
+            if slice_name not in files and slice_name not in done:
+                problems.append(Problem(name, path, "mask without image"))
+        elif (mask := files.get(f"{name}_mask")) is None:
+            problems.append(Problem(name, path, "image without mask"))
+        else:
+            rows.append(
+                {"id": name, "path": path, "label": "", "group": match["patient"], "source": match["site"]}
+                | {"mask_path": mask, "patient": match["patient"], "slice": int(match["slice"]), "site": match["site"]}
+            )
+    columns = ["id", "path", "label", "group", "source", "mask_path", "patient", "slice", "site"]
+    table = pd.DataFrame(rows, columns=columns)
+    listings, conflicts = distinct(archive, [n for n in archive.names() if n.split("/")[-1] == "data_mask.csv"], stem)
+    if conflicts:
+        raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
+    for listing in listings.values():
+        table, more = _labelled(table, archive, listing, {problem.id for problem in problems})
+        problems += more
+    return Rows(table, problems)
+
+
+def _labelled(table: pd.DataFrame, archive: Archive, name: str, done: set[str]) -> tuple[pd.DataFrame, list[Problem]]:
+    """`table` with data_mask.csv's labels, less the rows at odds with it."""
+    listed = read_table(archive, name, LISTING)
+    for path in pd.concat([listed["image_path"], listed["mask_path"]]):
+        if leads_out(path):
+            raise InputError(f"{name}: {path!r} leads out of the archive; name paths relative to it")
+    listed, problems = single_rows(listed.assign(id=listed["image_path"].map(stem)))
+    done = done | {problem.id for problem in problems}
+    paths = dict(zip(table["id"], zip(table["path"], table["mask_path"], strict=True), strict=True))
+    labels = {}
+    for _, row in listed.iterrows():
+        slice_name, reason = row["id"], ""
+        if slice_name not in paths:
+            reason = "row without image"
+        elif not _ends(paths[slice_name][0], row["image_path"]):
+            reason = f"data_mask.csv: {row['image_path']!r} is not where the image lies"
+        elif not _ends(paths[slice_name][1], row["mask_path"]):
+            reason = f"data_mask.csv: {row['mask_path']!r} is not the image's mask"
+        elif not slice_name.startswith(f"{row['patient_id']}_"):
+            reason = f"data_mask.csv: {row['patient_id']!r} is not the image's patient"
+        elif row["mask"] not in ("0", "1"):
+            reason = f"data_mask.csv: mask is {row['mask']!r}, 0 or 1 wanted"
+        if not reason:
+            labels[slice_name] = CLASSES[int(row["mask"])]
+        elif slice_name not in done:
+            problems.append(Problem(slice_name, "", reason))
+    done |= {problem.id for problem in problems}
+    left = table[~table["id"].isin(labels.keys() | done)]
+    problems += [Problem(i, path, "image without row") for i, path in zip(left["id"], left["path"], strict=True)]
+    kept = table[table["id"].isin(labels)]
+    return kept.assign(label=kept["id"].map(labels)), problems
+
+
+def _ends(path: str, listed: str) -> bool:
+    """Whether both end in the same folder and file; releases differ in the folders above."""
+    return path.split("/")[-2:] == listed.split("/")[-2:]
+
+
+def mask_label(mask: Image.Image, image: Image.Image, *, name: str, listed: str) -> str:
+    """The class that the mask tells: tumour where any pixel is marked. `listed` is data_mask.csv's class, or ''.
+
+    Raises Unreadable for a mask of another size than its image, with other values than 0 and 255, and where `listed`
+    says otherwise.
+    """
+    if mask.size != image.size:
+        raise Unreadable(name, f"mask size: {mask.width} x {mask.height}, image {image.width} x {image.height}")
+    counts = mask.convert("L").histogram()
+    if sum(counts[1:255]):
+        raise Unreadable(name, "mask values: others than 0 and 255")
+    label = CLASSES[counts[255] > 0]
+    if listed not in ("", label):
+        raise Unreadable(name, f"data_mask.csv: says {listed}, the mask {label}")
+    return label

@@ -1,0 +1,87 @@
+"""COVID-19 Radiography Database: chest X-rays in four classes.
+
+Chowdhury 2020, doi 10.1109/ACCESS.2020.3010287; Rahman 2021, doi 10.1016/j.compbiomed.2021.104319. Each class comes
+mostly from sources of its own: `source` keeps the URL's host, so that a report can show what a model learns from it.
+"""
+
+from io import BytesIO
+from urllib.parse import urlparse
+
+import pandas as pd
+from openpyxl import load_workbook
+
+from medpipe.data.source import Archive, Problem, Rows, distinct, stem
+from medpipe.data.vocabulary import VOCABULARY
+from medpipe.errors import InputError
+
+CLASSES = VOCABULARY["chest"].classes
+
+
+def read_rows(archive: Archive) -> Rows:
+    """A row an image, of `<class>/images/<class>-<n>.png` (older releases: no `images/`), with the URL of
+    `<class>.metadata.xlsx` where that is there. Lungs' masks (`masks/`) are passed over.
+
+    Raises InputError for an archive without images, a folder of an unknown class, and an unreadable workbook.
+    """
+    images = [name for name in archive.images() if "masks" not in name.split("/")[:-1]]
+    if not images:
+        raise InputError(f"{archive.path}: holds no images; it must hold <class>/images/<class>-<n>.png")
+    for name in images:
+        if _folder(name) not in CLASSES:
+            raise InputError(
+                f"{archive.path}: {name!r} lies in no folder of a class; rename it or move it out "
+                f"(classes: {', '.join(CLASSES)})"
+            )
+    # Within a class a second copy of a file may be passed over; the same id in two classes contradicts itself.
+    files, problems = distinct(archive, images, lambda name: f"{_folder(name)}/{stem(name)}")
+    paths = list(files.values())
+    table = pd.DataFrame({"id": [stem(p) for p in paths], "path": paths, "label": [_folder(p) for p in paths]})
+    twice = table["id"].duplicated(keep=False)
+    problems = [problem._replace(id=stem(problem.path)) for problem in problems]
+    problems += [
+        Problem(i, path, "duplicate id: in two classes")
+        for i, path in zip(table.loc[twice, "id"], table.loc[twice, "path"], strict=True)
+    ]
+    urls, names = _urls(archive)
+    known = set(table["id"].str.casefold()) | {problem.id.casefold() for problem in problems}
+    problems += [Problem(name, "", "row without image") for key, name in names.items() if key not in known]
+    table = table[~twice]
+    url = table["id"].map(lambda name: urls.get(name.casefold(), ""))
+    host = url.map(lambda text: (urlparse(text).hostname or "unknown").removeprefix("www."))
+    return Rows(table.assign(group=table["id"], source=host, mask_path="", url=url), problems)
+
+
+def _folder(name: str) -> str:
+    """The class that the path names."""
+    folders = name.replace("!/", "/").split("/")[:-1]
+    if folders and folders[-1].lower() == "images":
+        folders.pop()
+    return folders[-1] if folders else ""
+
+
+def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str]]:
+    """URL and name by the name's lower case (the workbook says NORMAL-1 where the file is Normal-1.png)."""
+    urls: dict[str, str] = {}
+    names: dict[str, str] = {}
+    books = [name for name in archive.names() if name.lower().endswith(".metadata.xlsx")]
+    found, conflicts = distinct(archive, books, stem)
+    if conflicts:
+        raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
+    for book in found.values():
+        try:
+            sheet = load_workbook(BytesIO(archive.read(book)), read_only=True).worksheets[0]
+            header, *rows = list(sheet.iter_rows(values_only=True)) or [()]
+        except Exception as error:  # openpyxl lets the errors of zip and XML readers through
+            raise InputError(f"{book}: no readable workbook ({error}); download it again") from None
+        columns = [str(cell).strip() for cell in header]
+        if missing := {"FILE NAME", "URL"} - set(columns):
+            raise InputError(f"{book}: lacks the column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
+        for row in rows:
+            cells = dict(zip(columns, row, strict=False))
+            name = str(cells["FILE NAME"] or "").strip()
+            if not name:
+                continue
+            if urls.setdefault(name.casefold(), url := str(cells["URL"] or "").strip()) != url:
+                raise InputError(f"{book}: FILE NAME {name!r} stands twice, with two URLs; remove one")
+            names[name.casefold()] = name
+    return urls, names

@@ -1,0 +1,130 @@
+"""From an archive to its manifest: every file decoded once, and what cannot be used in quarantine with the reason."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
+
+from medpipe.data.images import Unreadable, decode
+from medpipe.data.source import Archive, Problem
+from medpipe.data.tasks import task_module
+from medpipe.errors import InputError
+from medpipe.params import Ingest
+
+COLUMNS = ("id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source", "mask_path")
+
+
+class QuarantineError(InputError):
+    """More images in quarantine than allowed; `quarantine` is the whole report (id, path, reason)."""
+
+    def __init__(self, message: str, quarantine: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.quarantine = quarantine
+
+
+def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(manifest, quarantine): a row an accepted image (COLUMNS, then the task's metadata), sorted by id; and id, path,
+    reason of the rest.
+
+    Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
+    `settings.max_quarantined` of its images cannot.
+    """
+    archive = Archive(archive_path)
+    rows = task_module(task).read_rows(archive)
+    table = rows.table.sort_values("id", ignore_index=True)
+    facts, problems = _inspect_all(archive, task, table, settings.max_pixels)
+    table = table.drop(columns="label").merge(facts, on="id")
+    table, copies = _without_copies(table)
+    manifest = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
+    _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
+    return manifest, quarantine
+
+
+def _inspect_all(
+    archive: Archive, task: str, table: pd.DataFrame, max_pixels: int
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Facts about each file (a row an id), and problems. In processes: Pillow holds the GIL for much of this."""
+    rows = list(table[["id", "path", "mask_path", "label"]].itertuples(index=False, name=None))
+    jobs = cpu_count()
+    size = max(128, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
+    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    work = Parallel(n_jobs=max(1, min(jobs, len(chunks))), return_as="generator")(
+        delayed(_inspect)(archive, task, chunk, max_pixels) for chunk in chunks
+    )
+    found = [item for chunk in tqdm(work, f"ingest {task}", len(chunks), unit="chunk", disable=None) for item in chunk]
+    facts = [item for item in found if isinstance(item, dict)]
+    columns = ["id", "sha256", "bytes", "width", "height", "phash", "label"]
+    return pd.DataFrame(facts, columns=columns), [item for item in found if isinstance(item, Problem)]
+
+
+def _inspect(
+    archive: Archive, task: str, rows: Sequence[tuple[str, str, str, str]], max_pixels: int
+) -> list[dict[str, Any] | Problem]:
+    found: list[dict[str, Any] | Problem] = []
+    for row in rows:
+        try:
+            found.append(_facts(archive, task, *row, max_pixels))
+        except Unreadable as error:
+            found.append(Problem(row[0], error.name, error.reason))
+    return found
+
+
+def _facts(archive: Archive, task: str, id_: str, path: str, mask_path: str, label: str, max_pixels: int) -> Any:
+    limit = 4 * max_pixels  # bytes: no image of that many pixels needs more
+    data = archive.read(path, limit=limit)
+    image = decode(data, name=path, max_pixels=max_pixels)
+    if mask_path:
+        mask = decode(archive.read(mask_path, limit=limit), name=mask_path, max_pixels=max_pixels)
+        label = task_module(task).mask_label(mask, image, name=mask_path, listed=label)
+    return {
+        "id": id_,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "width": image.width,
+        "height": image.height,
+        "phash": str(imagehash.phash(image, hash_size=16)),
+        "label": label,
+    }
+
+
+def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    """Of byte-identical images all go where their labels differ, and all but the first of a group where they do not.
+
+    Copies in different groups stay: split merges such groups.
+    """
+    problems = []
+    for _, same in table[table["sha256"].duplicated(keep=False)].groupby("sha256"):
+        if same["label"].nunique() > 1:
+            listed = ", ".join(f"{i} {label}" for i, label in zip(same["id"], same["label"], strict=True))
+            problems += [
+                Problem(i, path, f"duplicated with another label: {listed}")
+                for i, path in zip(same["id"], same["path"], strict=True)
+            ]
+            continue
+        first = same.groupby("group")["id"].transform("first")
+        for i, path, original in zip(same["id"], same["path"], first, strict=True):
+            if i != original:
+                problems.append(Problem(i, path, f"duplicated: the same bytes as {original}"))
+    gone = {problem.id for problem in problems}
+    return table[~table["id"].isin(gone)].reset_index(drop=True), problems
+
+
+def _check_share(archive: Archive, accepted: int, quarantine: pd.DataFrame, allowed: float) -> None:
+    total = accepted + len(quarantine)
+    if accepted and len(quarantine) <= allowed * total:
+        return
+    counts = Counter(reason.split(":")[0] for reason in quarantine["reason"])
+    first = "; ".join(f"{path or id_}: {reason}" for id_, path, reason in quarantine.head(3).to_numpy().tolist())
+    raise QuarantineError(
+        f"{archive.path}: {len(quarantine)} of {total} images quarantined, more than ingest.max_quarantined "
+        f"({allowed:.0%}): {', '.join(f'{reason} {n}' for reason, n in counts.most_common())}. First: {first}. "
+        "The quarantine report lists them all; mend the archive or raise ingest.max_quarantined",
+        quarantine,
+    )

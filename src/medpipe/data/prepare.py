@@ -1,0 +1,79 @@
+"""What a model reads, made once: images decoded and resized into memory-mapped arrays, metadata as one matrix."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from medpipe.data.images import decode, mask_to_array, to_array
+from medpipe.data.source import Archive
+from medpipe.errors import InputError
+from medpipe.params import ImagesVariant, TableVariant
+
+_FLUSH = 128  # images written between two closings of the map: pages that are mapped count as a process's memory
+
+
+def prepare_images(
+    table: pd.DataFrame, archive_path: Path | str, variant: ImagesVariant, folder: Path, max_pixels: int
+) -> None:
+    """Write inputs.npy (n, h, w, 3) uint8, masks.npy (n, h, w) uint8 in {0, 1} where the table has masks, meta.json.
+
+    Processes fill the arrays in place, so that memory does not grow with the images. Raises InputError that names the
+    file where one is missing, is unreadable or has other bytes than at ingest.
+    """
+    side = variant.sizes[-1]
+    shape = (len(table), side, side)
+    open_memmap(folder / "inputs.npy", "w+", np.uint8, (*shape, 3))
+    if (table["mask_path"] != "").any():
+        open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
+    archive, jobs = Archive(archive_path), cpu_count()
+    rows: list[tuple[str, str, str]] = list(table[["path", "sha256", "mask_path"]].itertuples(index=False, name=None))
+    size = max(_FLUSH, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
+    starts = range(0, len(rows), size)
+    work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
+        delayed(_fill)(rows[start : start + size], start, archive, variant, folder, max_pixels) for start in starts
+    )
+    for _ in tqdm(work, f"prepare {variant.task}", len(starts), unit="chunk", disable=None):
+        pass
+    _write_meta(folder, table, variant, [])
+
+
+def prepare_table(table: pd.DataFrame, variant: TableVariant, folder: Path) -> None:
+    """Write inputs.npy (n, features) float32 with NaN for unknown, and meta.json with the features' names."""
+    names = table.select_dtypes("float").columns.tolist()  # as clean has it: the features are the float columns
+    np.save(folder / "inputs.npy", table[names].to_numpy(np.float32))
+    _write_meta(folder, table, variant, names)
+
+
+def _fill(
+    rows: list[tuple[str, str, str]],
+    start: int,
+    archive: Archive,
+    variant: ImagesVariant,
+    folder: Path,
+    max_pixels: int,
+) -> None:
+    """Write `rows` (path, sha256, mask_path) to the arrays from place `start` on."""
+    for first in range(0, len(rows), _FLUSH):
+        inputs = open_memmap(folder / "inputs.npy", "r+")
+        masks = open_memmap(folder / "masks.npy", "r+") if rows[0][2] else None
+        for place, (path, digest, mask_path) in enumerate(rows[first : first + _FLUSH], start + first):
+            data = archive.read(path)
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
+            inputs[place] = to_array(decode(data, name=path, max_pixels=max_pixels), variant)
+            if masks is not None:
+                mask = decode(archive.read(mask_path), name=mask_path, max_pixels=max_pixels)
+                masks[place] = mask_to_array(mask, variant)
+
+
+def _write_meta(folder: Path, table: pd.DataFrame, variant: ImagesVariant | TableVariant, names: list[str]) -> None:
+    digest = hashlib.sha256("".join(table["sha256"]).encode()).hexdigest()
+    meta = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
+    meta |= {"digest": digest}  # of the images that the rows were read from
+    (folder / "meta.json").write_text(json.dumps(meta))

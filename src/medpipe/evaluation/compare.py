@@ -1,0 +1,208 @@
+"""A task's models beside each other: on the same test rows, in the same classes, in the same resamples.
+
+Classifiers and segmenters answer different questions and stand in sections of their own; a cascade is in both. A
+segmenter that was given the slices of one class alone is listed but cannot be the best, for nobody knows that class
+beforehand; its differences from the others are taken on the rows that both have.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from medpipe.errors import InputError
+from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
+from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
+from medpipe.evaluation.predictions import COUNTS, check, classified, detected, listed, merge_classes
+from medpipe.evaluation.report import MASKS, finite
+from medpipe.evaluation.segmentation import estimate_masks
+from medpipe.params import Compare, Evaluate
+
+Tables = dict[str, pd.DataFrame]
+Reports = dict[str, dict[str, Any]]
+
+
+def compare(
+    tables: Tables, reports: Reports, by: str, settings: Compare, evaluate: Evaluate, seed: int
+) -> dict[str, Any]:
+    """The comparison of the models in `tables`, whose first one is the baseline.
+
+    `reports`: what evaluate wrote of each; `by`: 'group' or 'image', how the rows were split. The result has `best`
+    and `ranking` by `settings.metric`, and the sections `classification` and `masks`, None where no model belongs.
+    Raises InputError, naming models and ids, where two models were not tested on the same rows.
+    """
+    tables = {name: table[table["set"] == "test"].sort_values("id") for name, table in tables.items()}
+    classifiers = {name: table for name, table in tables.items() if reports[name]["kind"] != "masks"}
+    segmenters = {name: table for name, table in tables.items() if reports[name]["kind"] != "classification"}
+    by_dice = settings.metric == "dice"
+    sections = {
+        "classification": _classification(
+            classifiers, reports, settings, "macro_f1" if by_dice else settings.metric, evaluate, seed
+        )
+        if classifiers
+        else None,
+        "masks": _masks(segmenters, reports, evaluate, seed) if segmenters else None,
+    }
+    chosen = sections["masks" if by_dice else "classification"]
+    if chosen is None:
+        raise InputError(f"compare: none of {', '.join(tables)} has {settings.metric}; choose another metric")
+    return finite(
+        {
+            "metric": settings.metric,
+            "best": chosen["ranking"][0],
+            "ranking": chosen["ranking"],
+            "baseline": chosen["baseline"],
+            "split_by": by,
+            "leak": by == "image",
+            "resamples": evaluate.resamples,
+            "confidence": evaluate.confidence,
+            "seed": seed,
+            **sections,
+        }
+    )
+
+
+def _classification(
+    tables: Tables, reports: Reports, settings: Compare, metric: str, evaluate: Evaluate, seed: int
+) -> dict[str, Any]:
+    first = next(iter(tables))
+    predictions, merged = {}, {}
+    order: tuple[str, ...] = ()
+    for name, table in tables.items():
+        read = detected if reports[name]["kind"] == "cascade" else classified
+        merged[name], classes = merge_classes(name, table, tuple(reports[name]["classes"]), settings.merge)
+        order = order or classes
+        if set(classes) != set(order):
+            raise InputError(
+                f"{name} knows {', '.join(classes)}, but {first} {', '.join(order)}; make them alike in compare.merge"
+            )
+        predictions[name] = read(name, merged[name], order)
+    for name in tables:
+        _same_rows(first, merged[first], name, merged[name])
+    estimates = {name: estimate(p, evaluate, seed) for name, p in predictions.items()}
+    section = _section(
+        estimates, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
+    )
+    new_name = {old: new for new, group in settings.merge.items() for old in group}
+    training: Counter[str] = Counter()
+    for label, count in reports[first]["training"].items():
+        training[new_name.get(label, label)] += count
+    return section | {
+        "classes": list(order),
+        "support": {name: int((predictions[first].truth == c).sum()) for c, name in enumerate(order)},
+        "zero_r": zero_r(predictions[first], training),
+        "confusion": {name: confusion(predictions[name]) for name in section["ranking"]},
+    }
+
+
+def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> dict[str, Any]:
+    first = next(iter(tables))
+    alpha = reports[first]["tversky_alpha"]  # one for all, or the figures could not be compared
+    for name, table in tables.items():
+        check(name, table, tuple(reports[name]["classes"]), COUNTS)
+    every = pd.concat(tables.values()).drop_duplicates("id").sort_values("id")
+    confined = {}
+    for name, table in tables.items():
+        labels = sorted(table["label"].unique())
+        _same_rows("the other models", every[every["label"].isin(labels)], name, table)
+        if len(table) < len(every):
+            confined[name] = labels
+
+    def on(name: str, ids: pd.Series) -> Estimates:
+        table = tables[name]
+        return estimate_masks(table[table["id"].isin(ids)], alpha, evaluate, seed)
+
+    return _section(
+        {name: on(name, table["id"]) for name, table in tables.items()},
+        lambda a, b: (on(a, tables[b]["id"]), on(b, tables[a]["id"])),
+        "dice",
+        MASKS,
+        (),
+        evaluate.confidence,
+        confined,
+    ) | {"tversky_alpha": alpha}
+
+
+def _same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
+    """InputError unless both tables, sorted by id, have the same ids, labels and groups."""
+    if apart := sorted(set(left["id"]) ^ set(right["id"])):
+        raise InputError(f"{b} and {a} were not tested on the same rows: {listed(apart)}; evaluate both again")
+    for column in ("label", "group"):
+        differs = left[column].astype(str).to_numpy() != right[column].astype(str).to_numpy()
+        if differs.any():
+            ids = listed(left["id"][differs])
+            raise InputError(f"{b} and {a} have another {column} for {ids}; evaluate both again")
+
+
+def _section(
+    estimates: dict[str, Estimates],
+    pair: Callable[[str, str], tuple[Estimates, Estimates]],
+    metric: str,
+    metrics: tuple[str, ...],
+    classes: tuple[str, ...],
+    confidence: float,
+    confined: dict[str, list[str]],
+) -> dict[str, Any]:
+    """Models ranked by `metric` (higher is better), those in `confined` last, with every pair's differences.
+
+    `pair`: the estimates of two models on the rows that both have.
+    """
+    names = list(estimates)
+    ranking = sorted(names, key=lambda name: (name in confined, -estimates[name].values[metric]))
+    best, baseline = ranking[0], names[0]
+    pairs = {(a, b): _pair(*pair(a, b), metrics, classes, confidence) for a, b in combinations(ranking, 2)}
+    tests = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
+    corrected = holm(tests)
+
+    def against(name: str, other: str) -> dict[str, float | None] | None:
+        """name - other in `metric`, with the p value as it is and corrected for all that the table tests."""
+        if name == other:
+            return None
+        if (name, other) in pairs:
+            return pairs[name, other]["metrics"][metric] | {"p_holm": corrected[name, other]}
+        found = pairs[other, name]["metrics"][metric]
+        turned = {"difference": "difference", "low": "high", "high": "low"}
+        signed = {end: None if found[source] is None else -found[source] for end, source in turned.items()}
+        return signed | {"p": found["p"], "p_holm": corrected[other, name]}
+
+    return {
+        "metric": metric,
+        "ranking": ranking,
+        "best": best,
+        "baseline": baseline,
+        "tests": len(tests),
+        "models": [
+            {
+                "model": name,
+                "rank": None if name in confined else rank,
+                "only": confined.get(name),
+                "rows": estimates[name].rows,
+                "groups": len(estimates[name].groups),
+                "metrics": {m: estimates[name].interval(m, confidence) for m in metrics},
+                "per_class": {
+                    c: {m: estimates[name].interval(key(m, c), confidence) for m in PER_CLASS} for c in classes
+                },
+                "vs_best": against(name, best),
+                "vs_baseline": against(name, baseline),
+            }
+            for rank, name in enumerate(ranking, start=1)
+        ],
+        "pairs": [{"a": a, "b": b, **found} for (a, b), found in pairs.items()],
+    }
+
+
+def _pair(
+    a: Estimates, b: Estimates, metrics: tuple[str, ...], classes: tuple[str, ...], confidence: float
+) -> dict[str, Any]:
+    def difference(metric: str) -> dict[str, float | None]:
+        values = {"a": a.values[metric], "b": b.values[metric]}
+        return values | paired_difference(a, b, metric, confidence)
+
+    return {
+        "rows": a.rows,
+        "groups": len(a.groups),
+        "metrics": {metric: difference(metric) for metric in metrics},
+        "per_class": {c: {metric: difference(key(metric, c)) for metric in COUNTED} for c in classes},
+    }

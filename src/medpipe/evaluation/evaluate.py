@@ -1,0 +1,99 @@
+"""From a delivered model to its prediction table, its report and what its plots show."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from medpipe.data.arrays import Arrays, targets
+from medpipe.data.vocabulary import Vocabulary
+from medpipe.evaluation import segmentation
+from medpipe.evaluation.explain import mean_shap
+from medpipe.evaluation.mask_plots import Example
+from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
+from medpipe.evaluation.tables import of_classes, of_masks
+from medpipe.models import cascade
+from medpipe.models.delivery import Delivery
+from medpipe.models.predict import predict
+from medpipe.params import Evaluate
+
+GALLERY = 6  # slices
+SETS = ("val", "test", "external")
+
+
+@dataclass
+class Evaluation:
+    table: pd.DataFrame
+    headline: dict[str, Any]
+    report: dict[str, Any]
+    examples: list[Example] = field(default_factory=list)
+    shap: tuple[str, pd.Series] | None = None
+
+
+def evaluate(
+    delivered: Delivery,
+    model: keras.Model,
+    rows: pd.DataFrame,
+    arrays: list[Arrays],
+    names: Vocabulary,
+    settings: Evaluate,
+    seed: int,
+) -> Evaluation:
+    """Predict the rows of validation, test and external set, and measure.
+
+    `rows` and `arrays` are the split's, row by row; `names` the task's vocabulary. The external set has no
+    metadata, so that a model which reads them has no external rows.
+    """
+    classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
+    labels = np.array(classes)[targets(rows, names.classes, merge)]
+    tables = any(delivered.features)
+    wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
+    chosen = np.flatnonzero(wanted)
+    outputs = predict(model, [part.inputs for part in arrays], chosen)
+    shown = rows.iloc[chosen][["id", "set", "group", "label", *names.subgroups]]
+    training = dict(Counter(labels[rows["set"] == "train"].tolist()))
+
+    if delivered.kind == "classifier":
+        table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
+        found = Evaluation(table, *classification_report(delivered.name, table, classes, training, settings, seed))
+        if len(arrays) == 1 and tables:
+            found.shap = _explain(delivered, model, rows, arrays[0], seed)
+        return found
+
+    assert arrays[0].masks is not None
+    truth = arrays[0].masks[chosen]
+    if delivered.kind == "segmenter":
+        masks = (outputs["output"][..., 0] >= 0.5).astype(np.uint8)
+        table = of_masks(shown, labels[chosen].tolist(), truth, masks, {})
+        alpha = delivered.settings["loss"]["alpha"]
+        found = Evaluation(table, *segmentation_report(delivered.name, table, classes, alpha, settings, seed))
+    else:
+        assert delivered.threshold is not None
+        p = outputs["tumour"][:, 0]
+        _, masks = cascade.apply(p, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
+        table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
+        alpha = list(delivered.settings["members"].values())[1]["loss"]["alpha"]
+        found = Evaluation(table, *cascade_report(delivered.name, table, classes, training, alpha, settings, seed))
+    place = {identifier: i for i, identifier in enumerate(table["id"])}
+    found.examples = [
+        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], masks[i])
+        for identifier in segmentation.examples(table, GALLERY)
+        for i in [place[identifier]]
+    ]
+    return found
+
+
+def _explain(
+    delivered: Delivery, model: keras.Model, rows: pd.DataFrame, arrays: Arrays, seed: int
+) -> tuple[str, pd.Series]:
+    """SHAP of the class `mel`, the one that must not be missed."""
+    column = delivered.classes.index("mel")
+    training, test = (np.asarray(arrays.inputs[rows["set"] == part]) for part in ("train", "test"))
+
+    def probability(table: np.ndarray) -> np.ndarray:
+        return predict(model, [table], np.arange(len(table)), batch=1024)["output"][:, column]
+
+    return "mel", mean_shap(probability, training, test, arrays.features, seed)

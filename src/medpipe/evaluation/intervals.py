@@ -1,0 +1,172 @@
+"""Intervals and paired tests by resampling groups.
+
+Photographs of one lesion and slices of one patient are not independent, so whole groups are drawn with replacement
+(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x) and intervals are percentiles.
+Nothing is computed row by row: a resample is a weight for each group, metrics of counts come from weighted confusion
+matrices, areas under curves from weighted ranks.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from medpipe.errors import InputError
+from medpipe.evaluation.metrics import COUNTED, RANKED, classification_metrics, key, mean_of_present
+from medpipe.evaluation.predictions import Predictions
+from medpipe.params import Evaluate
+
+Name = TypeVar("Name", bound=Hashable)
+
+_BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+
+
+class Resamples:
+    """`count` draws of the g groups that occur in `groups` (n,), with replacement; the same for the same groups."""
+
+    def __init__(self, groups: np.ndarray, count: int, seed: int) -> None:
+        self.names, self.codes = np.unique(groups.astype(str), return_inverse=True)  # (g,), (n,)
+        size = len(self.names)
+        self.picks = np.random.default_rng(seed).integers(size, size=(count, size))  # (count, g), index into names
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(count, g) float64: how often each group was drawn."""
+        count, size = self.picks.shape
+        flat = (self.picks + size * np.arange(count)[:, None]).ravel()
+        return np.bincount(flat, minlength=count * size).reshape(count, size).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Metrics of one model on one set of rows: their values, and their values in every resample."""
+
+    rows: int
+    groups: tuple[str, ...]
+    values: dict[str, float]
+    draws: dict[str, np.ndarray]  # (resamples,), NaN where a resample has nothing to measure
+
+    def interval(self, metric: str, confidence: float) -> dict[str, float | None]:
+        """{value, low, high}; no interval where there is one group alone."""
+        low, high = _percentiles(self.draws[metric], confidence) if len(self.groups) > 1 else (None, None)
+        value = self.values[metric]
+        return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+
+
+def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, float | None]:
+    """{difference, low, high, p} of a - b, both in the same resamples of the same groups.
+
+    p is the two-sided bootstrap value: twice the share of resamples on the far side of 0, with the observed one counted
+    in (Davison & Hinkley 1997, section 4.2.3), so at least 2 / (resamples + 1).
+    """
+    if a.groups != b.groups:
+        raise InputError("two models can be compared on the same groups only")
+    difference = a.values[metric] - b.values[metric]
+    draws = a.draws[metric] - b.draws[metric]
+    draws = draws[np.isfinite(draws)]
+    if not np.isfinite(difference) or len(a.groups) < 2 or not len(draws):
+        return {"difference": difference if np.isfinite(difference) else None, "low": None, "high": None, "p": None}
+    low, high = _percentiles(draws, confidence)
+    # Weighted sums of equal figures differ in their last bits.
+    tail = min((draws < 1e-12).sum(), (draws > -1e-12).sum())
+    return {"difference": difference, "low": low, "high": high, "p": min(1.0, 2 * (tail + 1) / (len(draws) + 1))}
+
+
+def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return None, None
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:
+    """Holm's correction (1979) of a family of p values, each under its name; None stays None and counts as no test."""
+    tested = sorted(((value, name) for name, value in p.items() if value is not None), key=lambda test: test[0])
+    corrected: dict[Name, float | None] = dict.fromkeys(p)
+    highest = 0.0
+    for i, (value, name) in enumerate(tested):
+        highest = max(highest, min(1.0, value * (len(tested) - i)))
+        corrected[name] = highest
+    return corrected
+
+
+def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
+    """Every metric of `classification_metrics` with its draws."""
+    resamples = Resamples(p.groups, settings.resamples, seed)
+    weights = resamples.weights  # (r, g)
+    size, k = len(resamples.names), len(p.classes)
+    counts = np.bincount((resamples.codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
+    matrices = (weights @ counts.reshape(size, k * k)).reshape(-1, k, k)  # (r, truth, predicted)
+    overall, per_class = counted(matrices)
+
+    chances = p.probabilities[np.arange(len(p.truth)), p.truth]
+    loss = -np.log(np.clip(chances, np.finfo(np.float64).eps, None))
+    overall["log_loss"] = (weights @ np.bincount(resamples.codes, loss, size)) / matrices.sum(axis=(1, 2))
+
+    areas = np.empty((len(weights), 2, k))
+    step = max(1, _BLOCK // len(p.truth))
+    for start in range(0, len(weights), step):
+        rows = np.ascontiguousarray(weights[start : start + step].T)[resamples.codes]  # (n, r)
+        for c in range(k):
+            areas[start : start + step, :, c] = np.stack(ranked(p.truth == c, p.probabilities[:, c], rows), axis=1)
+    for i, metric in enumerate(RANKED):
+        per_class[metric] = areas[:, i]
+        overall[metric] = mean_of_present(areas[:, i])
+    draws = overall | {
+        key(metric, name): values[:, c] for metric, values in per_class.items() for c, name in enumerate(p.classes)
+    }
+    return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
+
+
+def counted(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Metrics of confusion matrices (r, k, k) with truth in rows: overall (r,) and per class (r, k).
+
+    The same conventions as `classification_metrics`, in every resample for itself.
+    """
+    hits = np.diagonal(matrices, axis1=1, axis2=2)
+    support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    present = support > 0
+    per_class = {
+        "precision": _ratio(hits, predicted, present),
+        "recall": _ratio(hits, support, present),
+        "f1": _ratio(2 * hits, support + predicted, present),
+    }
+    total = support.sum(axis=1)
+    overall = {"accuracy": hits.sum(axis=1) / total, "balanced_accuracy": mean_of_present(per_class["recall"])}
+    for metric in COUNTED:
+        values = per_class[metric]
+        overall[f"macro_{metric}"] = mean_of_present(values)
+        overall[f"weighted_{metric}"] = (np.where(present, values, 0) * support).sum(axis=1) / total
+    return overall, per_class
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """part / whole, 0 where whole is 0, NaN where the class has no row."""
+    return np.where(present, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def ranked(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ROC-AUC and average precision (r,) of n scores under the row weights (n, r); NaN where a side has no weight.
+
+    `positive`: (n,) bool. Equal scores count half for the AUC and as one threshold for the average precision.
+    """
+    order = np.argsort(scores, kind="stable")
+    positive, scores, weights = positive[order], scores[order], weights[order]
+    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # last row of each run of equal scores
+    everyone = np.cumsum(weights, axis=0)[ends]  # (t, r), up to and with this score
+    positives = np.cumsum(np.where(positive[:, None], weights, 0), axis=0)[ends]
+    negatives = everyone - positives
+    here_positive = np.diff(positives, axis=0, prepend=0)
+    here_negative = np.diff(negatives, axis=0, prepend=0)
+    count, others = positives[-1], negatives[-1]
+    wins = (here_positive * (negatives - here_negative / 2)).sum(axis=0)
+    pairs = count * others
+    auc = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)
+
+    above = everyone[-1] - everyone + here_positive + here_negative  # with this score or a higher one
+    found = count - positives + here_positive
+    precision = found / np.where(above > 0, above, 1)
+    average = (here_positive * precision).sum(axis=0)
+    return auc, np.where(count > 0, average / np.where(count > 0, count, 1), np.nan)

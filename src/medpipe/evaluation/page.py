@@ -1,0 +1,195 @@
+"""A comparison as people read it: Markdown, and one HTML page that loads nothing from outside."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
+TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
+
+
+def metric_name(metric: str) -> str:
+    if metric.endswith("_median"):
+        return f"{metric_name(metric.removesuffix('_median'))}, median"
+    words = NAMES.get(metric, metric.replace("_", " ").replace("f1", "F1"))
+    return words[0].upper() + words[1:]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """With its sign; a difference that rounds to 0 has none."""
+    if value is None:
+        return "–"
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
+
+
+def bounds(interval: dict[str, float | None], digits: int = 3) -> str:
+    if interval["low"] is None:
+        return ""
+    return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]".replace("-", "−")
+
+
+def headed(section: str) -> str:
+    return {"classification": "Classes", "masks": "Masks"}[section]
+
+
+def sections(comparison: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Those that are there, the one that picks the best first."""
+    found = [(name, comparison[name]) for name in ("classification", "masks") if comparison[name]]
+    return sorted(found, key=lambda item: item[1]["metric"] != comparison["metric"])
+
+
+def other_metrics(section: dict[str, Any]) -> list[str]:
+    """The columns behind the metric that ranks."""
+    return [m for m in section["models"][0]["metrics"] if m not in (section["metric"], *TWICE)]
+
+
+def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
+    """What must be known to read a section's figures."""
+    notes = [
+        f"Intervals: {comparison['confidence']:.0%}, percentiles of {comparison['resamples']} resamples of whole groups"
+        " (lesions or patients), the same for every model.",
+        "Differences: paired, in those resamples; p two-sided, then corrected by Holm's method for all"
+        f" tests of the ranking ({section['tests']}). The best was chosen on these very rows, which flatters it.",
+    ]
+    if "zero_r" in section:
+        label = section["zero_r"]["label"]
+        notes.append(
+            f"ZeroR says “{label}”, the most frequent class in training, to everything. Balanced accuracy is"
+            " macro recall, accuracy weighted recall."
+        )
+    else:
+        notes.append(
+            "Dice, IoU and Tversky (missed pixels weigh "
+            f"{section['tversky_alpha']:g}) of a patient's whole volume, HD95 a mean over slices with both masks; then"
+            " mean or median over patients."
+        )
+    if any(model["only"] for model in section["models"]):
+        notes.append(
+            "A model without a rank was tested on the rows of one class alone, which nobody knows beforehand; its"
+            " differences are taken on the rows that both have."
+        )
+    return notes
+
+
+def markdown(comparison: dict[str, Any]) -> str:
+    """Ranking, F1 of each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
+    lines = [f"# {comparison['task']}: models on the same test rows", ""]
+    lines += [f"Best by {metric_name(comparison['metric'])}: **{comparison['best']}**", ""]
+    if comparison["leak"]:
+        lines += ["> **Split by image: the test set shares groups with training. The figures are inflated.**", ""]
+    for name, section in sections(comparison):
+        metric = section["metric"]
+        others = other_metrics(section)
+        head = ["", "model", "rows", "groups", metric_name(metric), "− best", "p", "− baseline", "p"]
+        lines += [f"## {headed(name)}", "", *_table([*head, *map(metric_name, others)], _ranking(section, others))]
+        if section["models"][0]["per_class"]:
+            lines += ["### F1 of each class, and its difference from the best", "", *_classes(section)]
+            lines += ["### Differences of F1, model by model", "", *_pairs(section)]
+        lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
+    return "\n".join(lines)
+
+
+def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
+    rows = []
+    for model in section["models"]:
+        found = model["metrics"][section["metric"]]
+        cells = [str(model["rank"] or f"({', '.join(model['only'])} only)"), model["model"]]
+        cells += [str(model["rows"]), str(model["groups"]), f"{number(found['value'])} {bounds(found)}"]
+        for against in (model["vs_best"], model["vs_baseline"]):
+            if against is None:
+                cells += ["", ""]
+            else:
+                cells += [f"{signed(against['difference'])} {bounds(against)}", number(against["p_holm"])]
+        rows.append([*cells, *(number(model["metrics"][m]["value"]) for m in others)])
+    if "zero_r" in section:
+        zero = section["zero_r"]
+        figures = [number(zero.get(m)) for m in (section["metric"], *others)]
+        rows.append(["", f"ZeroR ({zero['label']})", "", "", figures[0], "", "", "", "", *figures[1:]])
+    return rows
+
+
+def _classes(section: dict[str, Any]) -> list[str]:
+    models = section["models"]
+    rows = []
+    for name, support in section["support"].items():
+        f1 = [model["per_class"][name]["f1"]["value"] for model in models]
+        best = f1[0]
+        cells = [
+            number(value) + (f" ({signed(value - best)})" if i and value is not None and best is not None else "")
+            for i, value in enumerate(f1)
+        ]
+        rows.append([name, str(support), *cells])
+    return _table(["class", "n", *(model["model"] for model in models)], rows)
+
+
+def _pairs(section: dict[str, Any]) -> list[str]:
+    rows = []
+    for pair in section["pairs"]:
+        found = pair["metrics"][section["metric"]]
+        per_class = [signed(values["f1"]["difference"]) for values in pair["per_class"].values()]
+        rows.append([f"{pair['a']} − {pair['b']}", f"{signed(found['difference'])} {bounds(found)}", *per_class])
+    return _table(["models", metric_name(section["metric"]), *section["classes"]], rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    cells = [[cell.replace("|", "\\|").strip() for cell in row] for row in (head, ["---"] * len(head), *rows)]
+    return [*(f"| {' | '.join(row)} |" for row in cells), ""]
+
+
+def html(comparison: dict[str, Any]) -> str:
+    """The page, self-contained. Needs `task` in `comparison`."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "signed": signed, "bounds": bounds, "metric_name": metric_name}
+    return environment.get_template("comparison.html.j2").render(
+        comparison=comparison,
+        sections=sections(comparison),
+        headed=headed,
+        reading=reading,
+        forest=forest,
+        other_metrics=other_metrics,
+    )
+
+
+def forest(section: dict[str, Any]) -> dict[str, Any]:
+    """Where the marks of an interval plot stand, in units of its drawing: 190 for names, 880 for the axis."""
+    metric = section["metric"]
+    intervals = [model["metrics"][metric] for model in section["models"]]
+    ends = [v for found in intervals for v in found.values() if v is not None]
+    zero = section["zero_r"][metric] if "zero_r" in section else None
+    ends += [] if zero is None else [zero]
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (max(ends) - min(ends)) / s <= 6 or s == 0.2)
+    low, high = math.floor(min(ends) / step), math.ceil(max(ends) / step)
+    high = max(high, low + 1)
+
+    def x(value: float) -> float:
+        return round(190 + 880 * (value / step - low) / (high - low), 1)
+
+    return {
+        "ticks": [{"x": x(i * step), "label": f"{i * step:.2f}"} for i in range(low, high + 1)],
+        "rows": [
+            {
+                "y": 30 + 26 * i,
+                "name": model["model"],
+                "whole": not model["only"],
+                "x": x(found["value"]),
+                "low": None if found["low"] is None else x(found["low"]),
+                "high": None if found["high"] is None else x(found["high"]),
+            }
+            for i, (model, found) in enumerate(zip(section["models"], intervals, strict=True))
+        ],
+        "zero_r": None if zero is None else x(zero),
+        "height": 30 + 26 * len(intervals),
+    }

@@ -1,0 +1,103 @@
+"""Prediction tables: checked, their classes merged, and as the arrays that metrics read.
+
+A classifier's table has the columns id, set ('train', 'val', 'test', 'external'), group (lesion or patient), label (a
+class name), `p_<class>` for each class (probabilities that add up to 1), then the subgroup columns. A segmenter's has
+tp, fp, fn (pixels) and hd95 (pixels, NaN where either mask is empty) in place of the probabilities; a cascade's has
+both, with the one column `p_<class>` of its positive class.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medpipe.errors import InputError
+
+KEYS = ("id", "set", "group", "label")
+COUNTS = ("tp", "fp", "fn", "hd95")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of one set, for n rows and k classes."""
+
+    classes: tuple[str, ...]
+    groups: np.ndarray  # (n,) str
+    truth: np.ndarray  # (n,) int64, index into classes
+    predicted: np.ndarray  # (n,) int64, index into classes
+    probabilities: np.ndarray  # (n, k) float64, rows add up to 1
+
+
+def listed(values: Iterable[object]) -> str:
+    """The first five, for an error message."""
+    words = [str(value) for value in values]
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+
+
+def check(name: str, table: pd.DataFrame, classes: tuple[str, ...], columns: Iterable[str]) -> None:
+    """InputError naming the model and the ids where the table lacks a column, repeats an id or has an unknown label."""
+    if missing := [column for column in (*KEYS, *columns) if column not in table]:
+        raise InputError(f"{name}: its predictions lack {listed(missing)}; run its evaluation again")
+    if table.empty:
+        raise InputError(f"{name}: its predictions have no row")
+    if (repeated := table["id"].duplicated()).any():
+        raise InputError(f"{name}: predicted more than once: {listed(table['id'][repeated].unique())}")
+    if (unknown := ~table["label"].isin(classes)).any():
+        rows = (f"{row.id} ({row.label})" for row in table[unknown].itertuples())
+        raise InputError(f"{name}: label is none of {', '.join(classes)}: {listed(rows)}")
+
+
+def classified(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
+    """A classifier's rows; the class predicted is the most probable one."""
+    columns = [f"p_{c}" for c in classes]
+    check(name, table, classes, columns)
+    probabilities = table[columns].to_numpy(np.float64)  # (n, k)
+    # `not` takes NaN for wrong, too.
+    wrong = ~((np.abs(probabilities.sum(axis=1) - 1) <= 1e-3) & (probabilities >= 0).all(axis=1))
+    if wrong.any():
+        raise InputError(f"{name}: probabilities do not add up to 1: {listed(table['id'][wrong])}")
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return _predictions(table, classes, probabilities.argmax(axis=1), probabilities)
+
+
+def detected(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
+    """A cascade's rows as a classifier's of (negative, positive): positive where the predicted mask is not empty."""
+    column = f"p_{classes[1]}"
+    check(name, table, classes, (*COUNTS, column))
+    positive = table[column].to_numpy(np.float64)
+    if (wrong := ~((positive >= 0) & (positive <= 1))).any():
+        raise InputError(f"{name}: {column} is no probability: {listed(table['id'][wrong])}")
+    mask = (table["tp"] + table["fp"]).to_numpy() > 0
+    return _predictions(table, classes, mask.astype(np.int64), np.stack([1 - positive, positive], axis=1))
+
+
+def _predictions(table, classes, predicted, probabilities) -> Predictions:
+    truth = table["label"].map({c: i for i, c in enumerate(classes)}).to_numpy(np.int64)
+    return Predictions(classes, table["group"].astype(str).to_numpy(object), truth, predicted, probabilities)
+
+
+def merge_classes(
+    name: str, table: pd.DataFrame, classes: tuple[str, ...], merge: Mapping[str, tuple[str, ...]]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table and its classes with `merge` ({new: (old, ...)}) applied: probabilities added up, labels renamed.
+
+    A model that was trained on the merged class already stays as it is. New classes stand behind the others.
+    """
+    for new, old in merge.items():
+        if new in classes and not set(old) & set(classes):
+            continue
+        if missing := set(old) - set(classes):
+            raise InputError(f"{name}: has no class {listed(sorted(missing))} to merge into {new}")
+        columns = [f"p_{c}" for c in old]
+        check(name, table, classes, columns)
+        table = table.assign(
+            **{f"p_{new}": table[columns].sum(axis=1)}, label=table["label"].where(~table["label"].isin(old), new)
+        ).drop(columns=[column for column in columns if column != f"p_{new}"])
+        classes = (*(c for c in classes if c not in old), new)
+    return table, classes
+
+
+def subgroup_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that only sort rows into subgroups."""
+    return [c for c in map(str, table.columns) if c not in (*KEYS, *COUNTS) and not c.startswith("p_")]

@@ -1,0 +1,166 @@
+"""What is written of one model: a dozen headline figures of the test set, and a report with all of every set.
+
+All figures are finite numbers; what cannot be measured (the AUC of a class without a row) is null.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from medpipe.errors import InputError
+from medpipe.evaluation.intervals import Estimates, estimate
+from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
+from medpipe.evaluation.predictions import COUNTS, Predictions, check, classified, detected
+from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
+from medpipe.evaluation.subgroups import SMALL, by_subgroup
+from medpipe.params import Evaluate
+
+SETS = ("test", "val", "external")
+MASKS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_median"))
+
+
+def classification_report(
+    name: str,
+    table: pd.DataFrame,
+    classes: tuple[str, ...],
+    training: Mapping[str, int],
+    settings: Evaluate,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline.
+
+    Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
+    """
+    classified(name, table, classes)
+    sets = {}
+    for part, rows in _sets(name, table):
+        p = classified(name, rows, classes)
+        sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
+        sets[part]["subgroups"] = by_subgroup(
+            rows, lambda some: estimate(classified(name, some, classes), settings, seed), OVERALL, settings.confidence
+        )
+    report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
+    return finite(_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
+
+
+def segmentation_report(
+    name: str, table: pd.DataFrame, classes: tuple[str, ...], alpha: float, settings: Evaluate, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(headline, report) of a segmenter. `alpha`: the Tversky index's weight of missed pixels."""
+    check(name, table, classes, COUNTS)
+    sets = {part: _masks(rows, alpha, settings, seed) for part, rows in _sets(name, table)}
+    report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": alpha}
+    return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
+
+
+def cascade_report(
+    name: str,
+    table: pd.DataFrame,
+    classes: tuple[str, ...],
+    training: Mapping[str, int],
+    alpha: float,
+    settings: Evaluate,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(headline, report) of a cascade: its masks over all slices, and as a detector of (negative, positive) slices."""
+    detected(name, table, classes)
+    sets = {}
+    for part, rows in _sets(name, table):
+        p = detected(name, rows, classes)
+        detection = _classification(p, estimate(p, settings, seed), training, settings)
+        (_, false_alarms), (missed, _) = detection["confusion"]
+        detection |= {
+            "sensitivity": detection["per_class"][classes[1]]["recall"],
+            "specificity": detection["per_class"][classes[0]]["recall"],
+            "false_alarms": false_alarms,
+            "missed": missed,
+        }
+        sets[part] = _masks(rows, alpha, settings, seed) | {"detection": detection}
+    test = sets["test"]["detection"]
+    headline = _mask_headline(sets["test"]) | {
+        "sensitivity": test["sensitivity"]["value"],
+        "specificity": test["specificity"]["value"],
+        "missed": test["missed"],
+        "false_alarms": test["false_alarms"],
+        "accuracy": test["overall"]["accuracy"]["value"],
+    }
+    report = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
+    return finite(headline), finite(report | {"tversky_alpha": alpha} | _said(settings, seed) | {"sets": sets})
+
+
+def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    present = [(part, table[table["set"] == part]) for part in SETS if (table["set"] == part).any()]
+    if not present or present[0][0] != "test":
+        raise InputError(f"{name}: its predictions have no test row; give split.test a larger share")
+    return present
+
+
+def _said(settings: Evaluate, seed: int) -> dict[str, Any]:
+    return {"resamples": settings.resamples, "confidence": settings.confidence, "seed": seed, "small_groups": SMALL}
+
+
+def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], settings: Evaluate) -> dict[str, Any]:
+    interval = partial(e.interval, confidence=settings.confidence)
+    return {
+        "rows": e.rows,
+        "groups": len(e.groups),
+        "overall": {metric: interval(metric) for metric in OVERALL},
+        "per_class": {
+            name: {
+                "support": int((p.truth == c).sum()),
+                "groups": len(set(p.groups[p.truth == c])),
+                **{metric: interval(key(metric, name)) for metric in PER_CLASS},
+            }
+            for c, name in enumerate(p.classes)
+        },
+        "absent": absent(p),
+        "confusion": confusion(p),
+        "zero_r": zero_r(p, training),
+    }
+
+
+def _masks(rows: pd.DataFrame, alpha: float, settings: Evaluate, seed: int) -> dict[str, Any]:
+    e = estimate_masks(rows, alpha, settings, seed)
+    scores = patients(rows, alpha)
+    return {
+        "rows": e.rows,
+        "groups": len(e.groups),
+        "overall": {metric: e.interval(metric, settings.confidence) for metric in MASKS},
+        "patients": {str(patient): values for patient, values in scores.to_dict(orient="index").items()},
+        "subgroups": by_subgroup(
+            rows, lambda some: estimate_masks(some, alpha, settings, seed), MASKS, settings.confidence
+        ),
+    }
+
+
+def _headline(test: dict[str, Any]) -> dict[str, Any]:
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "roc_auc", "average_precision", "log_loss")
+    headline = {name: test["overall"][name]["value"] for name in names}
+    for name in ("accuracy", "macro_f1"):
+        headline |= {f"{name}_{end}": test["overall"][name][end] for end in ("low", "high")}
+    return headline | {f"zero_r_{name}": test["zero_r"][name] for name in ("accuracy", "macro_f1")}
+
+
+def _mask_headline(test: dict[str, Any]) -> dict[str, Any]:
+    overall = test["overall"]
+    return {
+        "dice": overall["dice"]["value"],
+        "dice_low": overall["dice"]["low"],
+        "dice_high": overall["dice"]["high"],
+        **{name: overall[name]["value"] for name in ("dice_median", "iou", "tversky", "hd95")},
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same without NaN or infinity, which JSON does not know: null."""
+    match value:
+        case dict():
+            return {name: finite(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [finite(inner) for inner in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value

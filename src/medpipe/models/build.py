@@ -1,0 +1,39 @@
+"""From a model's settings to the model."""
+
+from typing import Any
+
+import keras
+
+from medpipe.params import BackboneRecipe, ConvnetRecipe, MlpRecipe, Recipe, ResnetRecipe, ResunetRecipe
+
+
+def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int, stats: dict[str, Any]) -> keras.Model:
+    """The recipe's functional model, not compiled, under the dtype policy in force.
+
+    `input_shape` is (h, w, 3), read as float32 in [0, 255], or (features,). `stats` says how to impute and scale
+    features and is not read for images. Returns probabilities in float32: (b, classes); of `resnet` (b, 1); of
+    `resunet` (b, h, w, 1). Built of Keras' own layers, so that a saved one loads without this package. Raises
+    InputError for settings that do not fit each other.
+    """
+    # Imported where they are used: a stage then depends on its own architecture alone.
+    match recipe:
+        case MlpRecipe():
+            from medpipe.models import mlp
+
+            return mlp.build(recipe.network, input_shape, classes, stats)
+        case BackboneRecipe():
+            from medpipe.models import backbone
+
+            return backbone.build(recipe.network, input_shape, classes)
+        case ConvnetRecipe():
+            from medpipe.models import convnet
+
+            return convnet.build(recipe.network, input_shape, classes)
+        case ResnetRecipe():
+            from medpipe.models import resnet
+
+            return resnet.build(recipe.network, input_shape)
+        case ResunetRecipe():
+            from medpipe.models import resunet
+
+            return resunet.build(input_shape)

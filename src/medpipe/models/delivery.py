@@ -1,0 +1,44 @@
+"""What a trained model is delivered as: `model.keras` and `recipe.json` in one folder."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from medpipe.errors import InputError
+
+Kind = Literal["classifier", "segmenter", "cascade"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """All that evaluation and serving must know of a model beside its weights."""
+
+    name: str
+    task: str
+    kind: Kind
+    classes: tuple[str, ...]
+    inputs: tuple[str, ...]  # prepared variants, one a model input
+    variants: tuple[dict[str, Any], ...]  # their settings, as used
+    features: tuple[tuple[str, ...], ...]  # names of the columns of each input; () for images
+    stats: dict[str, Any]
+    threshold: float | None  # of the cascade's classifier
+    settings: dict[str, Any]  # of the training, resolved
+
+    def write(self, folder: Path, model: keras.Model) -> None:
+        """Save the model, and this beside it."""
+        model.save(folder / "model.keras")
+        (folder / "recipe.json").write_text(json.dumps(asdict(self), indent=1))
+
+
+def read(folder: Path) -> tuple[Delivery, keras.Model]:
+    """The delivered model, not compiled. Raises InputError where the folder holds none."""
+    try:
+        values = json.loads((folder / "recipe.json").read_text())
+        model = keras.models.load_model(folder / "model.keras", compile=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no delivered model ({error.filename} is missing); train it") from None
+    tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
+    return Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))})), model

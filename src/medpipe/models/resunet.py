@@ -1,0 +1,33 @@
+"""The residual U-Net that outlines the tumour in a slice."""
+
+import keras
+from keras import layers
+
+from medpipe.errors import InputError
+from medpipe.models.embedding import MOMENTUM
+from medpipe.models.residual import residual_block
+
+
+def build(input_shape: tuple[int, ...]) -> keras.Model:
+    """(b, h, w, 3) float32 in [0, 255] -> (b, h, w, 1) probability of tumour a pixel.
+
+    Each slice is standardised by its own mean and deviation. U-Net: arXiv 1505.04597; residual: arXiv 1711.10684.
+    Raises InputError where height or width is no multiple of 16: four poolings halve them.
+    """
+    if any(side % 16 for side in input_shape[:2]):
+        raise InputError(f"resunet: height and width must be multiples of 16, are {input_shape[0]} x {input_shape[1]}")
+    inputs = keras.Input(input_shape, name="image")
+    x = layers.LayerNormalization(axis=[1, 2, 3], center=False, scale=False, name="standardise")(inputs)
+    for _ in range(2):
+        x = layers.Conv2D(16, 3, padding="same")(x)
+        x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+        x = layers.ReLU()(x)
+    skips = []
+    for filters in (32, 64, 128, 256):
+        skips.append(x)
+        x = residual_block(layers.MaxPooling2D(2)(x), filters)
+    for filters in (128, 64, 32, 16):
+        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips.pop()])
+        x = residual_block(x, filters)
+    x = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return keras.Model(inputs, x, name="resunet")

@@ -1,0 +1,54 @@
+"""A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
+
+from medpipe.params import ImagesVariant, Params, Recipe, Variant
+
+
+def resolve(params: Params, name: str) -> Recipe:
+    """The settings that train `models.<name>`: recipe, then `scales.<scale>`, then `train` where it is not null.
+
+    A model that reads a table keeps its epochs at every scale: they cost nothing.
+    """
+    recipe = params.models[name]
+    network = recipe.network.model_dump()
+    changes: dict[str, object] = {}
+    scale = params.scales[params.scale]
+    if scale is not None:
+        changes |= {"batch": min(recipe.batch, scale.batch), "precision": scale.precision}
+        if recipe.architecture != "mlp":
+            changes["epochs"] = min(recipe.epochs, scale.epochs)
+        if not scale.augmentation:
+            changes |= {"augmentation": None, "mixing": None}
+        if recipe.warmup is not None:
+            changes["warmup"] = recipe.warmup.model_dump() | {"epochs": min(recipe.warmup.epochs, scale.epochs)}
+        if recipe.architecture == "backbone":
+            if not scale.pretrained:
+                network["weights"] = None
+            layers = network["unfreeze"]
+            network["unfreeze"] = min(layers, scale.unfreeze) if isinstance(layers, int) else scale.unfreeze
+    knobs = params.train
+    if knobs.dropout is not None and "dropout" in network:
+        network["dropout"] = knobs.dropout
+    for key in ("lr", "epochs", "batch"):
+        if getattr(knobs, key) is not None:
+            changes[key] = getattr(knobs, key)
+    return type(recipe).model_validate(recipe.model_dump() | changes | {"network": network})
+
+
+def resolve_variant(params: Params, key: str) -> Variant:
+    """`prepare.<key>`, with no side over the chosen scale's `image_size`."""
+    variant = params.prepare[key]
+    scale = params.scales[params.scale]
+    if scale is None or not isinstance(variant, ImagesVariant):
+        return variant
+    return variant.model_copy(update={"sizes": tuple(min(side, scale.image_size) for side in variant.sizes)})
+
+
+def training_rows(params: Params) -> int | None:
+    """The most rows that a model trains on at the chosen scale; None for all."""
+    scale = params.scales[params.scale]
+    return None if scale is None else scale.rows
+
+
+def seed(params: Params) -> int:
+    """The seed of a training: `train.seed` where it is set, else the pipeline's."""
+    return params.seed if params.train.seed is None else params.train.seed

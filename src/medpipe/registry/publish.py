@@ -1,0 +1,19 @@
+"""What evaluate wrote of a model, put into the run that train opened."""
+
+import json
+from pathlib import Path
+
+from medpipe.registry.models import log_model
+from medpipe.tracking import Run
+
+
+def publish(run: Run, *, model: Path, metrics: Path, report: Path, plots: Path, max_pixels: int) -> None:
+    """Log the delivered model (a folder), its headline metrics as `test/<name>`, its report and its plots (a folder).
+
+    Doing it again changes nothing.
+    """
+    model_id = log_model(run, model, max_pixels)
+    values = json.loads(metrics.read_text())
+    run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)
+    run.log_artifacts(report, "report")
+    run.log_artifacts(plots, "plots")

@@ -1,0 +1,39 @@
+"""The MLflow store made to show what the repository holds, as after a fresh clone and `dvc pull`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from medpipe import tracking
+from medpipe.registry.publish import publish
+from medpipe.registry.register import register
+
+
+def restore(root: Path, max_pixels: int) -> Iterator[str]:
+    """Rebuild what the store lacks of each model in `root/models`, then move each task's alias to its champion.
+
+    Runs come in the order of their trainings, with evaluation, plots and model where evaluate has written those of the
+    same run (`run` in its report). Yields a line a model and task. Where nothing is missing, nothing changes.
+    """
+    records = [json.loads(path.read_text()) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
+    for record in sorted(records, key=lambda record: record["started"]):
+        task, name = record["task"], record["name"]
+        model, report = root / "models" / name, root / "reports" / task / "models" / f"{name}.json"
+        run = tracking.reopen(model)
+        metrics, plots = root / "metrics" / task / f"{name}.json", root / "plots" / task / name
+        if not all(path.exists() for path in (report, metrics, plots)):
+            yield f"{name}: run; not evaluated yet"
+        elif json.loads(report.read_text()).get("run") != run.key:
+            yield f"{name}: run; its evaluation is of an earlier training"
+        else:
+            publish(run, model=model, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
+            yield f"{name}: run, evaluation, model"
+    for path in sorted((root / "reports").glob("*/champion.json")):
+        champion = json.loads(path.read_text())
+        name, keys = champion["name"], {record["name"]: record["key"] for record in records}
+        if keys.get(name) != champion["run"]:
+            yield f"{champion['registered']}: {path.relative_to(root)} is of a training that models/ does not hold"
+            continue
+        metrics = root / "metrics" / path.parent.name / f"{name}.json"
+        register(name, champion["registered"], root / "models" / name, metrics, champion=True)
+        yield f"{champion['registered']}@{champion['alias']}: {name}"

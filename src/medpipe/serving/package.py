@@ -1,0 +1,118 @@
+"""A delivered model in MLflow's format: weights, recipe, the code that reads raw cases, signature, example, versions.
+
+Nothing here runs the model, so TensorFlow is not imported.
+"""
+
+import base64
+import hashlib
+import json
+import shutil
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import medpipe
+from medpipe.data.features import CATEGORICAL
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+
+PACKAGE = Path(medpipe.__file__).parent
+CODE = (  # serving.predictor and what it imports
+    "__init__.py",
+    "errors.py",
+    "params.py",
+    "data/__init__.py",
+    "data/features.py",
+    "data/images.py",
+    "models/__init__.py",
+    "models/cascade.py",
+    "models/delivery.py",
+    "models/predict.py",
+    "serving/__init__.py",
+    "serving/predictor.py",
+)
+LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml")
+
+
+def requirements() -> list[str]:
+    """The libraries that the packaged model needs, as they are here."""
+    return [f"{name}=={version(name)}" for name in LIBRARIES]
+
+
+def digest(model: Path, max_pixels: int) -> str:
+    """What tells one package of the delivered model in folder `model` from another."""
+    total = hashlib.sha256(json.dumps([max_pixels, requirements()]).encode())
+    for path in (model / "model.keras", model / "recipe.json", *(PACKAGE / name for name in CODE)):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def save(model: Path, folder: Path, max_pixels: int, about: "Model | None" = None) -> None:
+    """Write the delivered model in folder `model` to the new `folder`.
+
+    Images of more than `max_pixels` pixels will be refused. `about` names the run and the logged model that it is of.
+    """
+    from mlflow.pyfunc import save_model
+
+    recipe = json.loads((model / "recipe.json").read_text())
+    with TemporaryDirectory() as name:
+        for path in CODE:
+            target = Path(name) / "medpipe" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PACKAGE / path, target)
+        save_model(
+            str(folder),
+            mlflow_model=about,
+            loader_module="medpipe.serving.predictor",
+            data_path=str(model),
+            code_paths=[str(Path(name) / "medpipe")],
+            signature=signature(recipe),
+            input_example=example(recipe),
+            pip_requirements=requirements(),
+            model_config={"max_pixels": max_pixels},
+        )
+
+
+def signature(recipe: dict[str, Any]) -> "ModelSignature":
+    """Columns in and out. `image` is of any type: it takes paths and bytes. So is `age`, or ints would be refused."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+
+    inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
+    if _reads(recipe, "table"):
+        inputs += [ColSpec(AnyType(), "age"), *(ColSpec(DataType.string, name) for name in CATEGORICAL)]
+    if recipe["kind"] == "classifier":
+        outputs = [ColSpec(DataType.float, name) for name in recipe["classes"]] + [ColSpec(DataType.string, "label")]
+    else:
+        outputs = [
+            ColSpec(DataType.boolean, "tumour"),
+            ColSpec(DataType.double, "share"),
+            ColSpec(DataType.binary, "mask"),
+        ]
+        if recipe["kind"] == "cascade":
+            outputs.append(ColSpec(DataType.float, "p_tumour"))
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]))
+
+
+def example(recipe: dict[str, Any]) -> "pd.DataFrame":
+    """A case as the served model reads it over HTTP: a grey ramp for an image."""
+    import pandas as pd
+    from PIL import Image
+
+    case: dict[str, Any] = {}
+    if _reads(recipe, "images"):
+        buffer = BytesIO()
+        Image.linear_gradient("L").resize((64, 48)).save(buffer, "PNG")
+        case["image"] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    if _reads(recipe, "table"):
+        case |= {"age": 45.0, "sex": "female", "localization": "back"}
+    return pd.DataFrame([case])
+
+
+def _reads(recipe: dict[str, Any], kind: str) -> bool:
+    return any(variant["kind"] == kind for variant in recipe["variants"])

@@ -1,0 +1,104 @@
+"""The state of a training at the end of an epoch, in one file, from which it goes on as if it had not stopped."""
+
+import hashlib
+import json
+import math
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from medpipe import atomic
+from medpipe.training.batches import Samples
+from medpipe.training.plan import Plan
+
+Values = list[npt.NDArray]
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    - phase, epoch: the phase under way, and how many of its epochs are done; `over`: it stopped early
+    - best: the lowest val_loss yet; best_weights: the model's weights then
+    - goal, waited: the val_loss that early stopping compares with, and epochs since it last fell far enough
+    - history: a row an epoch
+    - model, optimizer: all their variables, with the states of random generators and of loss scaling
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    over: bool = False
+    best: float = math.inf
+    goal: float = math.inf
+    waited: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    model: Values = field(default_factory=list)
+    optimizer: Values = field(default_factory=list)
+    best_weights: Values = field(default_factory=list)
+
+
+_ARRAYS = ("model", "optimizer", "best_weights")
+
+
+def save(path: Path, state: State, fingerprint: str) -> None:
+    """Replaces the file `path` at once: whenever the process is killed, there is a whole one or none."""
+    arrays = {f"{name}/{i}": value for name in _ARRAYS for i, value in enumerate(getattr(state, name))}
+    rest = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
+    with atomic.file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, head=np.array(json.dumps({"fingerprint": fingerprint, "state": rest})), **arrays)
+
+
+def load(path: Path, fingerprint: str) -> State | None:
+    """The state saved under this fingerprint; None where there is no file or it is another training's."""
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        # Of a process that was killed while it wrote.
+        left.unlink()
+    try:
+        with np.load(path) as file:
+            head = json.loads(str(file["head"]))
+            if head["fingerprint"] != fingerprint:
+                return None
+            state = State(**head["state"])
+            # In the order in which they were written.
+            for key in file.files:
+                if key != "head":
+                    getattr(state, key.partition("/")[0]).append(file[key])
+            return state
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        # Not whole, so of no use: the training begins anew.
+        return None
+
+
+def fingerprint(model: keras.Model, plan: Plan, seed: int, sets: tuple[Samples, ...]) -> str:
+    """What a training's result follows from: initial weights, plan, seed, and a sample of what it reads."""
+    digest = hashlib.blake2b(digest_size=16)
+    surroundings = [keras.version(), keras.backend.backend(), keras.config.dtype_policy().name, seed]
+    digest.update(json.dumps([surroundings, asdict(plan)], default=_plain).encode())
+    for value in model.get_weights():
+        _add(digest, value)
+    for samples in sets:
+        # Reading all images would take as long as an epoch; what changes them at all changes most of them.
+        some = samples.rows[:: max(1, len(samples.rows) // 32)]
+        _add(digest, samples.rows)
+        _add(digest, samples.inputs[some])
+        _add(digest, samples.targets[samples.rows if samples.targets.ndim == 2 else some])
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    raise TypeError(type(value))
+
+
+def _add(digest: Any, array: npt.NDArray) -> None:
+    digest.update(f"{array.shape}{array.dtype}".encode())
+    digest.update(np.ascontiguousarray(array).data)

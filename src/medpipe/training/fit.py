@@ -1,0 +1,237 @@
+"""Training: phases, early stopping, best weights, and going on after a kill as if nothing had happened."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from medpipe import params
+from medpipe.models import embedding
+from medpipe.models.losses import build_loss
+from medpipe.models.metrics import dice
+from medpipe.training import checkpoint as checkpoints
+from medpipe.training.batches import Batches, Samples
+from medpipe.training.checkpoint import State
+from medpipe.training.plan import Phase, Plan, build_optimizer, plan
+from medpipe.training.selection import balanced
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+# Features of a frozen backbone are kept in memory up to so many bytes; beyond, they are computed anew each epoch.
+_MOST_FEATURES = 2**30
+
+
+def fit(
+    model: keras.Model,
+    train: Samples,
+    val: Samples,
+    settings: params.Recipe | params.DenseFusion,
+    *,
+    seed: int,
+    checkpoint: Path,
+    on_epoch: OnEpoch,
+) -> pd.DataFrame:
+    """Trains `model` in place and leaves it, uncompiled, with the weights of the epoch of lowest val_loss.
+
+    Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation.
+    `on_epoch` gets each row's epoch and numbers once it is over; twice where a kill comes before it is saved.
+
+    The state is saved to the file `checkpoint` after each epoch. Called again with the same arguments, it goes on from
+    there and ends as it would have; a file of other settings, data or initial weights is passed over. The caller
+    removes it. Raises RuntimeError that names model, phase, epoch and batch where the loss is no finite number, and
+    InputError for settings that do not fit the data.
+    """
+    steps = plan(settings)
+    fingerprint = checkpoints.fingerprint(model, steps, seed, (train, val))
+    state = checkpoints.load(checkpoint, fingerprint)
+    if state is None:
+        state = State()
+    else:
+        print(f"{model.name}: going on after epoch {len(state.history)}, from {checkpoint}", flush=True)
+        _assign(model.variables, state.model)
+
+    def save(optimizer: keras.optimizers.Optimizer) -> None:
+        state.model, state.optimizer = _values(model.variables), _values(optimizer.variables)
+        checkpoints.save(checkpoint, state, fingerprint)
+
+    for index in range(state.phase, len(steps.phases)):
+        if index > state.phase:
+            state.phase, state.epoch, state.over = index, 0, False
+            state.goal, state.waited, state.optimizer = math.inf, 0, []
+        if not state.over and state.epoch < steps.phases[index].epochs:
+            _run(model, steps, state, train, val, seed, save, on_epoch)
+    _assign(model.weights, state.best_weights)
+    return pd.DataFrame(state.history)
+
+
+def _run(
+    model: keras.Model,
+    steps: Plan,
+    state: State,
+    train: Samples,
+    val: Samples,
+    seed: int,
+    save: Callable[[keras.optimizers.Optimizer], None],
+    on_epoch: OnEpoch,
+) -> None:
+    """What is left of the phase that `state` names."""
+    phase = steps.phases[state.phase]
+    weights = None if steps.class_weights is None else balanced(train.targets[train.rows])
+    trainer, train, val = _trainer(model, phase, steps, train, val)
+    trainer.compile(
+        optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
+        loss=build_loss(steps.loss),
+        metrics=[dice if train.targets.ndim == 3 else "accuracy"],
+    )
+    trainer.optimizer.build(trainer.trainable_variables)
+    if state.optimizer:
+        _assign(trainer.optimizer.variables, state.optimizer)
+    batches = Batches(
+        train,
+        steps.batch,
+        seed=seed,
+        shuffle=True,
+        weights=weights,
+        augmentation=steps.augmentation,
+        mixing=steps.mixing,
+    )
+    validation = Batches(val, steps.batch)
+    terminal = sys.stdout.isatty()
+    with closing(batches), closing(validation):
+        trainer.fit(
+            batches,
+            validation_data=validation,
+            epochs=phase.epochs,
+            initial_epoch=state.epoch,
+            # Keras would draw an order of batches of its own, which no checkpoint holds.
+            shuffle=False,
+            callbacks=[_Epochs(model, phase, state, batches, save, on_epoch, quiet=terminal)],
+            verbose=1 if terminal else 0,
+        )
+
+
+def _trainer(
+    model: keras.Model, phase: Phase, steps: Plan, train: Samples, val: Samples
+) -> tuple[keras.Model, Samples, Samples]:
+    """The model to compile for a phase, over the layers of `model`, and what it reads.
+
+    `model` itself is never compiled, so that it is saved without an optimizer. A backbone that is frozen as a whole
+    runs as in inference, without its stochastic depth: then its features are the same in each epoch, and without
+    augmentation and mixing they are computed once.
+    """
+    if phase.unfreeze is not None:
+        embedding.unfreeze_layers(model, phase.unfreeze)
+    if phase.unfreeze != 0:
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name), train, val
+    extractor, head = embedding.extractor(model), embedding.head(model)
+    bytes_ = 4 * (len(train.rows) + len(val.rows)) * int(np.prod(extractor.output_shape[1:]))
+    if steps.augmentation is None and steps.mixing is None and bytes_ <= _MOST_FEATURES:
+        return head, _features(extractor, train, steps.batch), _features(extractor, val, steps.batch)
+    inputs = keras.Input(model.input_shape[1:])
+    return keras.Model(inputs, head(_Inference(extractor)(inputs)), name=model.name), train, val
+
+
+class _Inference(keras.layers.Layer):
+    """A model that runs as in inference inside one that trains: a functional one would pass `training` on to it."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return self.model(inputs, training=False)
+
+
+def _features(extractor: keras.Model, samples: Samples, batch: int) -> Samples:
+    with closing(Batches(samples, batch)) as batches:
+        features = extractor.predict(batches, verbose=0)
+    return Samples(features, samples.targets[samples.rows], np.arange(len(samples.rows)))
+
+
+class _Epochs(keras.callbacks.Callback):
+    """What happens around each epoch of a phase."""
+
+    # Keras then hands over the losses without waiting for the device.
+    async_safe = True
+
+    def __init__(
+        self,
+        whole: keras.Model,
+        phase: Phase,
+        state: State,
+        batches: Batches,
+        save: Callable[[keras.optimizers.Optimizer], None],
+        on_epoch: OnEpoch,
+        quiet: bool,
+    ) -> None:
+        super().__init__()
+        self.whole, self.phase, self.state, self.batches = whole, phase, state, batches
+        self.save, self.on_epoch, self.quiet = save, on_epoch, quiet
+        self.bad: list[int] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.batches.epoch = len(self.state.history)
+        self.model.optimizer.learning_rate = self.phase.rate(epoch)
+        self.started = time.perf_counter()
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._check()
+
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+        # The mean over the epoch so far: once a batch has spoilt it, it stays so.
+        if not math.isfinite(logs["loss"]):
+            self.bad.append(batch)
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        self._check()
+        if not math.isfinite(logs["val_loss"]):
+            self._stop("validation", "val_loss")
+        state = self.state
+        numbers = {"lr": self.phase.rate(epoch)} | {name: float(value) for name, value in logs.items()}
+        state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
+        state.epoch = epoch + 1
+        if numbers["val_loss"] < state.best:
+            state.best, state.best_weights = numbers["val_loss"], _values(self.whole.weights)
+        self._stop_early(numbers["val_loss"])
+        if not self.quiet:
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            seconds = time.perf_counter() - self.started
+            print(f"{self.phase.name} {epoch + 1}/{self.phase.epochs}  {figures}  {seconds:.1f} s", flush=True)
+        self.on_epoch(len(state.history), numbers)
+        self.save(self.model.optimizer)
+
+    def _check(self) -> None:
+        if self.bad:
+            self._stop(f"batch {min(self.bad) + 1}", "loss")
+
+    def _stop_early(self, val_loss: float) -> None:
+        rule, state = self.phase.early_stopping, self.state
+        if rule is None:
+            return
+        if val_loss < state.goal - rule.min_delta:
+            state.goal, state.waited = val_loss, 0
+        else:
+            state.waited += 1
+        self.model.stop_training = state.over = state.waited >= rule.patience
+
+    def _stop(self, where: str, what: str) -> None:
+        raise RuntimeError(
+            f"{self.whole.name}: {what} is no finite number in phase {self.phase.name}, epoch {self.state.epoch + 1} "
+            f"of {self.phase.epochs}, {where}; lower the learning rate or look at the inputs"
+        )
+
+
+def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

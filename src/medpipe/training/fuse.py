@@ -1,0 +1,64 @@
+"""Models made of two trained ones: a head over what the members say or see, or the cascade's threshold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from medpipe.models import cascade, fusion
+from medpipe.models.predict import predict
+from medpipe.params import Cascade, DenseFusion, StackedFusion
+from medpipe.training.batches import Samples
+from medpipe.training.fit import OnEpoch, fit
+
+Rows = npt.NDArray[np.int64]
+
+
+def fuse(
+    members: Sequence[keras.Model],
+    inputs: Sequence[npt.NDArray],
+    labels: Rows,
+    classes: int,
+    train: Rows,
+    val: Rows,
+    settings: DenseFusion | StackedFusion,
+    *,
+    seed: int,
+    checkpoint: Path,
+    on_epoch: OnEpoch,
+) -> tuple[keras.Model, pd.DataFrame]:
+    """One model with the members' inputs -> (b, classes), and its history (empty where scikit-learn fits the head).
+
+    `inputs` are the members' arrays, row by row; `labels` (n,) the class numbers; `train` and `val` row numbers. The
+    members' weights stay as they are, so what the head reads of them is computed once.
+    """
+    at: fusion.At = "embedding" if settings.kind == "early" else "output"
+    chosen = np.concatenate([train, val])
+    parts = [fusion.features(member, at) for member in members]
+    pairs = zip(parts, inputs, strict=True)
+    features = np.concatenate([predict(part, [array], chosen)["output"] for part, array in pairs], axis=1)
+    if isinstance(settings, StackedFusion):
+        regression = LogisticRegression(C=settings.c, max_iter=5000).fit(features[: len(train)], labels[train])
+        return fusion.compose(members, fusion.stacked(members, regression, classes), at), pd.DataFrame()
+    build = fusion.early if at == "embedding" else fusion.late
+    head = build(members, classes, settings.head)
+    truth = np.eye(classes, dtype=np.float32)[labels[chosen]]
+    places = np.arange(len(chosen))
+    fitted, watched = (Samples(features, truth, part) for part in (places[: len(train)], places[len(train) :]))
+    history = fit(head, fitted, watched, settings, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    return fusion.compose(members, head, at), history
+
+
+def chain(
+    members: Sequence[keras.Model], inputs: npt.NDArray, labels: Rows, val: Rows, settings: Cascade
+) -> tuple[keras.Model, float]:
+    """The classifier and the segmenter as one model, and the classifier's threshold, chosen on validation rows.
+
+    `inputs` (n, h, w, 3), `labels` (n,) in {0, 1}.
+    """
+    p = predict(members[0], [inputs], val)["output"]
+    return cascade.compose(*members), cascade.choose_threshold(p, labels[val], settings.sensitivity)

@@ -1,0 +1,86 @@
+"""How a model is trained: its phases, rates and optimizer, taken from a recipe or from a fusion's settings."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+
+from medpipe import params
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs over which the same layers train.
+
+    `unfreeze` is a backbone's: how many of its last layers (0: none), `all`, or from which name on; None for models
+    that have no backbone.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    decay: params.Decay | None = None
+    early_stopping: params.EarlyStopping | None = None
+    unfreeze: int | str | None = None
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch from 0: constant for `decay.after` epochs, then times exp(-rate) each."""
+        if self.decay is None:
+            return self.lr
+        return self.lr * math.exp(-self.decay.rate * max(0, epoch + 1 - self.decay.after))
+
+
+@dataclass(frozen=True)
+class Plan:
+    phases: tuple[Phase, ...]
+    loss: params.Loss
+    optimizer: params.Optimizer
+    batch: int
+    class_weights: str | None = None
+    augmentation: params.Augmentation | None = None
+    mixing: params.Mixing | None = None
+
+
+def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
+    """The plan of a model's recipe, or of a fusion's head: cross-entropy and Adam on features."""
+    if isinstance(settings, params.DenseFusion):
+        return Plan(
+            phases=(Phase("main", settings.epochs, settings.lr, early_stopping=settings.early_stopping),),
+            loss=params.CrossEntropy(name="crossentropy", label_smoothing=0.0),
+            optimizer=params.Optimizer(name="adam", weight_decay=0.0, clip_norm=None, epsilon=1e-7),
+            batch=settings.batch,
+        )
+    unfreeze = settings.network.unfreeze if isinstance(settings, params.BackboneRecipe) else None
+    phases = [Phase("main", settings.epochs, settings.lr, settings.decay, settings.early_stopping, unfreeze)]
+    if settings.warmup is not None:
+        frozen = None if unfreeze is None else 0
+        phases.insert(0, Phase("warmup", settings.warmup.epochs, settings.warmup.lr, unfreeze=frozen))
+    return Plan(
+        phases=tuple(phases),
+        loss=settings.loss,
+        optimizer=settings.optimizer,
+        batch=settings.batch,
+        class_weights=settings.class_weights,
+        augmentation=settings.augmentation,
+        mixing=settings.mixing,
+    )
+
+
+def build_optimizer(
+    settings: params.Optimizer, lr: float, trainable: list[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """The optimizer over `trainable`, with decoupled weight decay (arXiv 1711.05101) of kernels alone.
+
+    What has one axis or none is spared: biases, and the scales and shifts of normalisation. Gradients are clipped by
+    their norm over all variables.
+    """
+    common = {"learning_rate": lr, "weight_decay": settings.weight_decay, "global_clipnorm": settings.clip_norm}
+    match settings.name:
+        case "sgd":
+            optimizer = keras.optimizers.SGD(**common)
+        case "adam":
+            optimizer = keras.optimizers.Adam(epsilon=settings.epsilon, **common)
+        case "adamw":
+            optimizer = keras.optimizers.AdamW(epsilon=settings.epsilon, **common)
+    optimizer.exclude_from_weight_decay(var_list=[variable for variable in trainable if len(variable.shape) < 2])
+    return optimizer

@@ -1,0 +1,44 @@
+"""A training as the pipeline runs it: its MLflow run, its checkpoint, and the folder that it delivers."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from medpipe import atomic, tracking
+from medpipe.data.arrays import Arrays
+from medpipe.models.delivery import Delivery
+
+
+@contextmanager
+def tracked(
+    name: str, task: str, settings: Mapping[str, Any], split: Path, arrays: Sequence[Arrays]
+) -> Iterator[tuple[tracking.Run, Path]]:
+    """The run in MLflow and the file of the checkpoint, the same ones where this training was killed before.
+
+    Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
+    ended well is removed.
+    """
+    rows = hashlib.sha256((split / "rows.parquet").read_bytes()).hexdigest()
+    tags = {"split": rows[:16]} | {f"data.{part.name}": part.digest[:16] for part in arrays}
+    key = hashlib.sha256(json.dumps([name, settings, tags], sort_keys=True).encode()).hexdigest()
+    folder = tracking.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tracking.begin(task, name, settings, tags, folder) as run:
+        yield run, folder / "state.npz"
+    shutil.rmtree(folder)
+
+
+def deliver(run: tracking.Run, delivery: Delivery, model: keras.Model, history: pd.DataFrame) -> None:
+    """Write models/<name>/ whole: model.keras, recipe.json, history.csv where there are epochs, run.json."""
+    with atomic.folder(Path("models") / delivery.name) as folder:
+        delivery.write(folder, model)
+        if len(history):
+            history.to_csv(folder / "history.csv", index=False)
+        run.write(folder)

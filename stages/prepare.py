@@ -1,0 +1,27 @@
+"""Make the arrays that a model reads: `python stages/prepare.py skin-480`."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from medpipe import atomic
+from medpipe.data.prepare import prepare_images, prepare_table
+from medpipe.params import ImagesVariant, load
+from medpipe.recipe import resolve_variant
+
+
+def main(name: str) -> None:
+    params = load()
+    variant = resolve_variant(params, name)
+    table = pd.read_parquet(Path("data/clean") / f"{variant.task}.parquet")
+    with atomic.folder(Path("data/prepared") / name) as folder:
+        if isinstance(variant, ImagesVariant):
+            prepare_images(table, params.archives[variant.task], variant, folder, params.ingest.max_pixels)
+        else:
+            prepare_table(table, variant, folder)
+    print(f"{name}: {len(table)} rows")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,25 @@
+"""Register a task's best model: `python stages/register.py skin`."""
+
+import json
+import sys
+from pathlib import Path
+
+from medpipe import atomic, tracking
+from medpipe.params import Task, load
+from medpipe.registry.register import register
+
+
+def main(task: Task) -> None:
+    params = load()
+    reports = Path("reports") / task
+    best = json.loads((reports / "comparison.json").read_text())["best"]
+    # The alias belongs to the repository's own state: of experiments in copies, several may run at once.
+    own = Path.cwd().resolve() == tracking.root()
+    metrics = Path("metrics") / task / f"{best}.json"
+    champion = register(best, params.registry[task], Path("models") / best, metrics, champion=own)
+    with atomic.file(reports / "champion.json") as path:
+        path.write_text(json.dumps(champion, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])  # type: ignore[arg-type]

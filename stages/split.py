@@ -1,0 +1,28 @@
+"""Deal a task's rows to train, val and test: `python stages/split.py skin`."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from medpipe import atomic
+from medpipe.data.split import split
+from medpipe.params import Task, load
+
+
+def main(task: Task) -> None:
+    params = load()
+    table = pd.read_parquet(Path("data/clean") / f"{task}.parquet")
+    rows, stats, report = split(table, task, params.split[task], params.seed)
+    with atomic.folder(Path("data/split") / task) as folder:
+        rows.to_parquet(folder / "rows.parquet", index=False)
+        (folder / "stats.json").write_text(json.dumps(stats, indent=2) + "\n")
+    with atomic.file(Path("reports") / task / "split.json") as path:
+        path.write_text(json.dumps(report, indent=2) + "\n")
+    sets = ", ".join(f"{name} {n}" for name, n in rows["set"].value_counts().items())
+    print(f"{task}: {sets}; {len(report['merged'])} pairs of duplicates merged, leak {report['leak']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A root with an MLflow store without runs: making one takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        from medpipe import tracking
+
+        tracking.connect()
+    return root
+
+
+@pytest.fixture
+def new_root(tmp_path, monkeypatch, empty_store):
+    """A function that makes another root with an empty store and points tracking there, as DVC does."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def make(name):
+        root = tmp_path / name
+        root.mkdir()
+        shutil.copy(empty_store / "mlflow.db", root)
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def root(new_root, monkeypatch):
+    """The root of an empty store, and the current directory."""
+    root = new_root("repository")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def deliver():
+    """A function that delivers a Keras model, as train and fuse do, to a new folder named after it."""
+
+    def deliver(folder, model, *, task="skin", kind="classifier", classes, variants, features, threshold=None):
+        from medpipe.models.delivery import Delivery
+
+        folder.mkdir(parents=True)
+        Delivery(
+            name=folder.name,
+            task=task,
+            kind=kind,
+            classes=classes,
+            inputs=tuple(f"{variant['task']}-{variant['kind']}" for variant in variants),
+            variants=variants,
+            features=features,
+            stats={},
+            threshold=threshold,
+            settings={},
+        ).write(folder, model)
+        return folder
+
+    return deliver

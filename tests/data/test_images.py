@@ -1,0 +1,104 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
+from medpipe.params import ImagesVariant
+
+
+def variant(*sizes, square=False, equalise=False):
+    return ImagesVariant(task="skin", kind="images", square=square, sizes=sizes, equalise=equalise)
+
+
+def read(data, max_pixels=10_000):
+    return decode(data, name="a.png", max_pixels=max_pixels)
+
+
+def test_what_is_no_usable_image_is_refused_with_its_reason(damaged_images):
+    for reason, data in damaged_images.items():
+        with pytest.raises(Unreadable) as error:
+            read(data)
+        assert error.value.reason.startswith(reason)
+        assert str(error.value) == f"a.png: {error.value.reason}"
+
+
+@pytest.mark.parametrize("kind", [".png", ".tiff"])
+def test_sixteen_bit_colour_is_refused_although_pillow_reads_it_as_eight(kind):
+    array = np.full((5, 5, 3), 40_000, np.uint16)
+    with pytest.raises(Unreadable, match="RGB, 16 bits"):
+        read(cv2.imencode(kind, array)[1].tobytes())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow on what it misses in a cut TIFF
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_file_cut_anywhere_is_refused_or_whole(encode, noise, kind):
+    data = encode(noise(0), kind)
+    whole = np.asarray(read(data))
+    for end in range(0, len(data), 7):
+        try:
+            cut = np.asarray(read(data[:end]))
+        except Unreadable:
+            continue
+        np.testing.assert_array_equal(cut, whole)  # only what follows the pixels was cut
+
+
+def test_a_size_is_refused_from_the_header_alone(encode, noise):
+    data = encode(noise(0, size=(20, 20)))
+    assert read(data, 400).size == (20, 20)
+    with pytest.raises(Unreadable, match="20 x 20, at most 399"):
+        read(data, 399)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "RGB"])
+def test_eight_bit_modes_become_rgb(encode, mode):
+    grey = Image.new("L", (4, 3), 77).convert(mode)
+    assert set(np.asarray(read(encode(grey))).ravel()) == {77}
+
+
+def test_an_image_of_the_variant_s_size_is_untouched(noise):
+    image = noise(1, size=(16, 16))
+    array = to_array(image, variant(16))
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(array, np.asarray(image))
+
+
+def test_halving_two_by_two_blocks_is_near_their_mean():
+    blocks = np.kron(np.array([[10, 200], [90, 50]], np.uint8), np.ones((8, 8), np.uint8))
+    array = to_array(Image.fromarray(blocks).convert("RGB"), variant(1))
+    assert abs(int(array[0, 0, 0]) - 87.5) <= 1  # symmetric, so the mean
+
+
+def test_square_takes_the_centre(noise):
+    image = noise(2, size=(600, 450))
+    np.testing.assert_array_equal(to_array(image, variant(450, square=True)), np.asarray(image)[:, 75:525])
+    tall = noise(3, size=(5, 9))
+    np.testing.assert_array_equal(to_array(tall, variant(5, square=True)), np.asarray(tall)[2:7])
+
+
+def test_sizes_are_gone_through_in_order(noise):
+    image = noise(4, size=(60, 45))
+    small = Image.fromarray(to_array(image, variant(7)))
+    np.testing.assert_array_equal(to_array(image, variant(7, 20)), to_array(small, variant(20)))
+
+
+def test_equalised_values_are_spread_evenly_and_grey():
+    ramp = np.repeat(np.arange(100, 164, dtype=np.uint8), 1024).reshape(256, 256)  # 64 levels, equally often
+    array = to_array(Image.fromarray(ramp).convert("RGB"), variant(256, equalise=True))
+    assert array.shape == (256, 256, 3)
+    levels = np.unique(array)
+    assert (levels[0], levels[-1], len(levels)) == (0, 255, 64)
+    assert set(np.diff(levels)) <= {3, 4, 5}
+    assert (array == array[..., :1]).all()
+
+
+def test_a_mask_stays_a_mask(noise):
+    marked = np.zeros((32, 32), np.uint8)
+    marked[8:24, 4:12] = 255
+    mask = Image.fromarray(marked).convert("RGB")
+    np.testing.assert_array_equal(mask_to_array(mask, variant(32)), marked // 255)
+    for size in (7, 16, 45):
+        array = mask_to_array(mask, variant(size, equalise=True))
+        assert array.dtype == np.uint8
+        assert set(np.unique(array)) == {0, 1}
+        assert array.mean() == pytest.approx(marked.mean() / 255, abs=0.06)

@@ -1,0 +1,139 @@
+from io import BytesIO
+
+import pandas as pd
+import pytest
+
+from medpipe.data.chest import CLASSES
+from medpipe.data.ingest import COLUMNS, build_manifest
+from medpipe.errors import InputError
+
+TOP = "COVID-19_Radiography_Dataset"
+IDS = [f"{name}-{n}" for name in CLASSES for n in (1, 2)]
+SECOND = "COVID-2"
+
+
+def path_of(name):
+    label = name.rsplit("-", 1)[0]
+    return f"{TOP}/{label}/images/{name}.png"
+
+
+@pytest.fixture
+def files(encode, noise):
+    return {path_of(name): encode(noise(i, "L")) for i, name in enumerate(IDS)} | {f"{TOP}/README.md.txt": b"x"}
+
+
+def workbook(names, urls, last="URL"):
+    buffer = BytesIO()
+    table = {"FILE NAME": names, "FORMAT": "PNG", "SIZE": "256*256", last: urls}
+    pd.DataFrame(table).to_excel(buffer, index=False)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def ingest(folder, settings):
+    def run(files):
+        manifest, quarantine = build_manifest(folder(files), "chest", settings)
+        return manifest, quarantine.to_numpy().tolist()
+
+    return run
+
+
+def test_the_manifest_says_what_the_folders_say(ingest, files):
+    manifest, quarantine = ingest(files)
+    assert quarantine == []
+    assert list(manifest) == [*COLUMNS, "url"]
+    assert manifest["id"].tolist() == manifest["group"].tolist() == sorted(IDS)
+    assert manifest["label"].tolist() == [name.rsplit("-", 1)[0] for name in manifest["id"]]
+    assert manifest["path"].tolist() == [path_of(name) for name in manifest["id"]]
+    assert set(manifest["source"]) == {"unknown"}
+    assert set(manifest["url"]) == {""}
+
+
+def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files):
+    wanted, _ = build_manifest(folder(files), "chest", settings)
+    older = {name.replace("/images/", "/"): data for name, data in files.items()}
+    masks = {name.replace("/images/", "/masks/"): b"x" for name in files}
+    for path in (
+        zipped(files),
+        folder(older, "older"),
+        folder({name.removeprefix(f"{TOP}/"): data for name, data in files.items()}, "inside"),
+        zipped(files | masks, "masks.zip"),
+        folder(files | {f"{TOP}/{name}": data for name, data in files.items()}, "twice"),
+    ):
+        manifest, quarantine = build_manifest(path, "chest", settings)
+        assert quarantine.empty
+        pd.testing.assert_frame_equal(manifest.drop(columns="path"), wanted.drop(columns="path"))
+
+
+def test_the_workbook_names_the_source(ingest, files):
+    books = {
+        f"{TOP}/COVID.metadata.xlsx": workbook(IDS[:2], ["https://sirm.org/category/x/", "not an address"]),
+        f"{TOP}/Normal.metadata.xlsx": workbook(["NORMAL-1", "NORMAL-2"], ["https://www.kaggle.com/c/x", None]),
+    }
+    manifest, quarantine = ingest(files | books)
+    assert quarantine == []
+    sources = dict(zip(manifest["id"], manifest["source"], strict=True))
+    known = {"COVID-1": "sirm.org", "Normal-1": "kaggle.com"}
+    assert sources == {name: known.get(name, "unknown") for name in IDS}
+    assert manifest.set_index("id").at["COVID-1", "url"] == "https://sirm.org/category/x/"
+
+
+def test_defects_of_the_workbook(ingest, files):
+    name = f"{TOP}/COVID.metadata.xlsx"
+    book = workbook(["COVID-1", "COVID-9"], ["http://a", "http://a"])
+    assert ingest(files | {name: book})[1] == [["COVID-9", "", "row without image"]]
+    with pytest.raises(InputError, match=r"COVID\.metadata\.xlsx: no readable workbook"):
+        ingest(files | {name: book[:200]})
+    with pytest.raises(InputError, match=r"lacks the column URL; it has FILE NAME, FORMAT, SIZE, LINK"):
+        ingest(files | {name: workbook(["COVID-1"], ["http://a"], last="LINK")})
+    with pytest.raises(InputError, match="'COVID-1' stands twice, with two URLs"):
+        ingest(files | {name: workbook(["COVID-1", "COVID-1"], ["http://a", "http://b"])})
+
+
+@pytest.mark.parametrize("place", ["Tuberculosis/images/T-1.png", "covid/images/a.png", "a.png", "images/a.png"])
+def test_a_folder_of_no_class_is_refused(ingest, files, place):
+    with pytest.raises(InputError, match=rf"{place}' lies in no folder of a class; rename it .*Viral Pneumonia"):
+        ingest(files | {f"{TOP}/{place}": b"x"})
+
+
+def test_damaged_images(ingest, files, damaged_images):
+    for reason, data in damaged_images.items():
+        manifest, [row] = ingest(files | {path_of(SECOND): data})
+        assert len(manifest) == 7
+        assert row[:2] == [SECOND, path_of(SECOND)]
+        assert row[2].startswith(reason)
+
+
+def test_an_id_in_two_classes_or_twice_in_one(ingest, files, encode, noise):
+    other = f"{TOP}/Normal/images/{SECOND}.png"
+    assert ingest(files | {other: files[path_of(SECOND)]})[1] == [
+        [SECOND, path, "duplicate id: in two classes"] for path in (path_of(SECOND), other)
+    ]
+
+
+def test_an_id_twice_in_one_class(ingest, files, encode, noise):
+    jpeg = path_of(SECOND).replace(".png", ".jpg")
+    assert ingest(files | {jpeg: encode(noise(3), "JPEG")})[1] == [
+        [SECOND, path, "duplicate id: files that differ"] for path in (jpeg, path_of(SECOND))
+    ]
+
+
+def test_a_copy_in_another_class_condemns_both(ingest, files):
+    manifest, quarantine = ingest(files | {path_of("Normal-1"): files[path_of(SECOND)]})
+    reason = "duplicated with another label: COVID-2 COVID, Normal-1 Normal"
+    assert quarantine == [["COVID-2", path_of("COVID-2"), reason], ["Normal-1", path_of("Normal-1"), reason]]
+    assert len(manifest) == 6
+    # of one class: two images, as far as anyone knows two people's; split keeps them on one side
+    manifest, quarantine = ingest(files | {path_of("COVID-1"): files[path_of(SECOND)]})
+    assert (len(manifest), quarantine) == (8, [])
+
+
+def test_no_images(ingest):
+    with pytest.raises(InputError, match="holds no images; it must hold <class>/images"):
+        ingest({f"{TOP}/README.md.txt": b"x"})
+
+
+def test_the_real_archive(real, real_settings):
+    manifest, quarantine = build_manifest(real / "covid_radiography", "chest", real_settings)
+    assert quarantine.empty
+    assert manifest["label"].value_counts().to_dict() == {"COVID": 330, "Normal": 330, "Viral Pneumonia": 240}

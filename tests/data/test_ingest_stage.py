@@ -1,0 +1,35 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder, archive):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["archives"]["chest"] = str(archive)
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    command = [sys.executable, str(ROOT / "stages/ingest.py"), "chest"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+
+
+def test_the_stage_writes_both_or_the_report_alone(tmp_path, folder, encode, noise):
+    files = {f"Normal/images/Normal-{i}.png": encode(noise(i, "L", size=(64, 64))) for i in range(20)}
+    manifest, report = tmp_path / "data/manifest/chest.parquet", tmp_path / "reports/chest/quarantine.csv"
+
+    done = run(tmp_path, folder(files | {"Normal/images/Normal-3.png": b""}))
+    assert done.returncode == 0, done.stderr
+    assert "chest: 19 images, 1 in quarantine" in done.stdout
+    assert len(pd.read_parquet(manifest)) == 19
+    assert report.read_text() == "id,path,reason\nNormal-3,Normal/images/Normal-3.png,empty file\n"
+
+    manifest.unlink()
+    failed = run(tmp_path, folder(files | {"Normal/images/Normal-3.png": b"", "Normal/images/Normal-4.png": b"x"}))
+    assert failed.returncode != 0
+    assert "2 of 20 images quarantined, more than ingest.max_quarantined (5%)" in failed.stderr
+    assert pd.read_csv(report)["id"].tolist() == ["Normal-3", "Normal-4"]
+    assert list(manifest.parent.iterdir()) == []

@@ -1,0 +1,127 @@
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from manifests import skin
+
+from medpipe.data.arrays import Arrays
+from medpipe.data.clean import clean
+from medpipe.data.features import fit
+from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
+from medpipe.data.prepare import prepare_images, prepare_table
+from medpipe.errors import InputError
+from medpipe.params import ImagesVariant, SkinClean, TableVariant
+
+MANY = 10_000  # pixels
+
+
+def variant(task="skin", sizes=(8,), square=False, equalise=False):
+    return ImagesVariant(task=task, kind="images", square=square, sizes=sizes, equalise=equalise)
+
+
+def table_of(files, masks=()):
+    """A row a file, in the order given; `masks` as many paths, or none."""
+    return pd.DataFrame(
+        {
+            "id": [f"id{i}" for i in range(len(files))],
+            "path": list(files),
+            "sha256": [hashlib.sha256(data).hexdigest() for data in files.values()],
+            "mask_path": list(masks) or "",
+        }
+    )
+
+
+@pytest.fixture
+def files(noise, encode):
+    kinds = ["PNG", "JPEG", "TIFF"] * 100
+    return {f"{i}.{kind.lower()}": encode(noise(i), kind) for i, kind in enumerate(kinds)}
+
+
+@pytest.fixture
+def few(files):
+    return dict(list(files.items())[:9])
+
+
+@pytest.mark.parametrize(
+    "settings", [variant(), variant(sizes=(4, 12)), variant(square=True), variant("chest", equalise=True)]
+)
+def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
+    """300 files: several chunks, and several closings of the map in one."""
+    prepare_images(table_of(files), folder(files), settings, tmp_path, MANY)
+    arrays = Arrays(tmp_path)
+    side = settings.sizes[-1]
+    assert (arrays.inputs.shape, arrays.inputs.dtype) == ((300, side, side, 3), np.uint8)
+    for array, (name, data) in zip(arrays.inputs, files.items(), strict=True):
+        np.testing.assert_array_equal(array, to_array(decode(data, name=name, max_pixels=MANY), settings))
+    assert arrays.ids == [f"id{i}" for i in range(300)]
+    assert arrays.variant == json.loads(settings.model_dump_json())
+    assert (arrays.masks, arrays.features) == (None, [])
+
+
+def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
+    images = {f"{i}.png": encode(noise(i)) for i in range(5)}
+    masks = {f"{i}_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200))) for i in range(5)}
+    table = table_of(images, masks)
+    prepare_images(table, folder(images | masks), variant("brain"), tmp_path, MANY)
+    arrays = Arrays(tmp_path)
+    assert arrays.masks is not None
+    assert (arrays.masks.shape, arrays.masks.dtype) == ((5, 8, 8), np.uint8)
+    for array, (name, data) in zip(arrays.masks, masks.items(), strict=True):
+        expected = mask_to_array(decode(data, name=name, max_pixels=MANY), variant("brain"))
+        np.testing.assert_array_equal(array, expected)
+        assert set(np.unique(array)) == {0, 1}
+
+
+def test_the_digest_is_that_of_the_images(tmp_path, folder, few):
+    digests = set()
+    for name, table in (("all", table_of(few)), ("again", table_of(few)), ("less", table_of(few)[1:])):
+        (tmp_path / name).mkdir()
+        prepare_images(table, folder(few), variant(), tmp_path / name, MANY)
+        digests.add(Arrays(tmp_path / name).digest)
+    assert len(digests) == 2
+
+
+def test_a_zip_gives_the_same_arrays(tmp_path, folder, zipped, few):
+    table = table_of(few)
+    for name, archive in (("a", folder(few)), ("b", zipped(few))):
+        (tmp_path / name).mkdir()
+        prepare_images(table, archive, variant(), tmp_path / name, MANY)
+    assert (tmp_path / "a/inputs.npy").read_bytes() == (tmp_path / "b/inputs.npy").read_bytes()
+
+
+def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, few, noise, encode):
+    table, archive = table_of(few), folder(few)
+    with pytest.raises(Unreadable, match=r"0\.png: too many pixels"):
+        prepare_images(table, archive, variant(), tmp_path, 10)
+    (archive / "6.png").write_bytes(encode(noise(1)))
+    with pytest.raises(InputError, match=r"6\.png has changed since ingest"):
+        prepare_images(table, archive, variant(), tmp_path, MANY)
+    (archive / "6.png").unlink()
+    with pytest.raises(InputError, match=r"6\.png"):
+        prepare_images(table, archive, variant(), tmp_path, MANY)
+
+
+@pytest.mark.parametrize("unknown", ["category", "impute"])
+def test_the_table_has_the_columns_that_stats_are_fitted_to(tmp_path, unknown):
+    manifest = skin(["nv", "mel", "df"], "abc", age=[0.0, np.nan, 70.0], sex=["male", "unknown", "female"])
+    table = clean(manifest, "skin", SkinClean(unknown=unknown))
+    prepare_table(table, TableVariant(task="skin", kind="table"), tmp_path)
+    arrays = Arrays(tmp_path)
+    assert arrays.features == fit(table)["columns"]
+    assert arrays.inputs.dtype == np.float32
+    assert arrays.ids == manifest["id"].tolist()
+    male = arrays.features.index("sex_male")
+    open_entry = 0.0 if unknown == "category" else np.nan
+    np.testing.assert_array_equal(arrays.inputs[:, [0, male]], [[0, 1], [np.nan, open_entry], [70, 0]])
+
+
+def test_real_images(tmp_path, real):
+    archive = real / "ham10000"
+    paths = sorted(archive.glob("HAM10000_images_part_1/*.jpg"))[:40]
+    files = {path.relative_to(archive).as_posix(): path.read_bytes() for path in paths}
+    prepare_images(table_of(files), archive, variant(sizes=(64,)), tmp_path, 100_000)
+    inputs = Arrays(tmp_path).inputs
+    assert inputs.reshape(40, -1).std(axis=1).min() > 5
+    assert inputs[..., 0].mean() > inputs[..., 2].mean()  # skin is rather red than blue

@@ -1,0 +1,178 @@
+import pickle
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medpipe.data.images import Unreadable, decode
+from medpipe.data.source import Archive, distinct, read_table, single_rows, stem
+from medpipe.errors import InputError
+
+FILES = {"top/a.jpg": b"one", "top/deeper/b.PNG": b"two", "table.csv": b"x,y\n1,2\n"}
+
+
+def test_a_folder_and_a_zip_read_alike(folder, zipped):
+    for path in (folder(FILES), zipped(FILES)):
+        archive = Archive(path)
+        assert archive.names() == sorted(FILES)
+        assert archive.images() == ["top/a.jpg", "top/deeper/b.PNG"]
+        assert {name: archive.read(name) for name in archive.names()} == FILES
+        with archive.open("top/a.jpg") as file:
+            assert file.read(2) == b"on"
+
+
+def test_zips_in_the_folder_are_seen_through(folder, zipped):
+    path = folder({"table.csv": b"x"})
+    zipped({"in/a.jpg": b"one"}, "archive/part_1.zip")
+    assert Archive(path).names() == ["part_1.zip!/in/a.jpg", "table.csv"]
+    assert Archive(path).read("part_1.zip!/in/a.jpg") == b"one"
+
+
+def test_another_process_opens_its_own(zipped):
+    archive = pickle.loads(pickle.dumps(Archive(zipped(FILES))))
+    assert archive.read("top/a.jpg") == b"one"
+
+
+def test_hidden_files_are_passed_over(folder, zipped):
+    hidden = {".DS_Store": b"x", "__MACOSX/top/._a.jpg": b"x", "top/._a.jpg": b"x"}
+    assert Archive(folder(FILES | hidden)).names() == sorted(FILES)
+    assert Archive(zipped(FILES | hidden | {"./b.jpg": b"x"})).names() == ["./b.jpg", *sorted(FILES)]
+
+
+def test_no_archive_an_empty_one_and_what_is_none(tmp_path, folder, zipped):
+    with pytest.raises(InputError, match=r"nowhere: no such folder or zip; name the archive"):
+        Archive(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no files"):
+        Archive(tmp_path / "empty")
+    with pytest.raises(InputError, match="holds no files"):
+        Archive(zipped({}))
+    with pytest.raises(InputError, match="not a zip file"):
+        Archive(folder({"a.zip": b"<html>log in first</html>"}) / "a.zip")
+    with pytest.raises(InputError, match=r"a\.zip: no folder and no whole zip"):
+        Archive(tmp_path / "archive")  # the same within a folder
+
+
+def test_a_cut_zip(zipped):
+    path = zipped(FILES)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="no whole zip"):
+        Archive(path)
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "C:\\x.jpg", "\\x.jpg"])
+def test_a_member_that_leads_out(zipped, name):
+    with pytest.raises(InputError, match="leads out of the archive"):
+        Archive(zipped({"a.jpg": b"x", name: b"x"}))
+
+
+def test_links(tmp_path, folder):
+    path = folder(FILES)
+    (path / "inside.jpg").symlink_to("top/a.jpg")
+    assert Archive(path).read("inside.jpg") == b"one"
+    (tmp_path / "link").symlink_to(path)
+    assert "top/a.jpg" in Archive(tmp_path / "link").names()
+    (tmp_path / "secret").mkdir()
+    for target in ("../secret", "/etc/hostname", "../gone"):
+        (path / "out").symlink_to(target)
+        with pytest.raises(InputError, match=r"archive/out: the link leads out"):
+            Archive(path)
+        (path / "out").unlink()
+
+
+def test_an_encrypted_zip(zipped):
+    path = zipped({"a.jpg": b"x"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x03\x04") + 6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"'a\.jpg' is encrypted; unpack"):
+        Archive(path)
+
+
+def test_a_zip_in_a_zip_and_a_name_twice(zipped):
+    with pytest.raises(InputError, match=r"holds the zip 'part\.zip'; unpack"):
+        Archive(zipped({"part.zip": b""}))
+    path = zipped({"a.jpg": b"x"})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("a.jpg", b"y")
+    with pytest.raises(InputError, match=r"holds 'a\.jpg' twice"):
+        Archive(path)
+
+
+def test_a_damaged_member_and_one_that_is_too_large(zipped):
+    path = zipped({"a.jpg": b"abcdefgh"})
+    with pytest.raises(Unreadable, match="too large: more than 7 bytes"):
+        Archive(path).read("a.jpg", limit=7)
+    assert Archive(path).read("a.jpg", limit=8) == b"abcdefgh"
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcdefgx"))
+    with pytest.raises(Unreadable, match=r"a\.jpg: damaged: Bad CRC"):
+        Archive(path).read("a.jpg")
+
+
+def test_an_unknown_name(folder):
+    with pytest.raises(InputError, match=r"has no file '\.\./archive/table\.csv'"):
+        Archive(folder(FILES)).read("../archive/table.csv")
+
+
+def test_rows_of_a_pixel_table_are_images(folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 2352))
+    table = pd.DataFrame(pixels, columns=[f"pixel{i:04d}" for i in range(2352)]).assign(label=[4, 6, 0])
+    path = folder({"hmnist.csv": table.to_csv(index=False)})
+    archive = Archive(path)
+    for row in range(3):
+        image = decode(archive.read(f"hmnist.csv#{row}"), name="", max_pixels=784)
+        np.testing.assert_array_equal(np.asarray(image), pixels[row].reshape(28, 28, 3))
+    for wrong in (256, -1, 0.5, "x", "nan"):
+        text = table.astype(object)
+        text.iloc[1, 7] = wrong
+        folder({"hmnist.csv": text.to_csv(index=False)})
+        with pytest.raises(Unreadable, match=r"hmnist\.csv#1: pixel values"):
+            Archive(path).read("hmnist.csv#1")
+        Archive(path).read("hmnist.csv#2")
+    folder({"hmnist.csv": table.drop(columns="pixel0003").to_csv(index=False)})
+    with pytest.raises(InputError, match="must have 2352 pixel columns"):
+        Archive(path).read("hmnist.csv#1")
+
+
+def test_one_file_a_key(folder):
+    archive = Archive(folder({"a/1.png": b"x", "b/a/1.png": b"x", "a/2.png": b"x", "b/2.png": b"y"}))
+    files, problems = distinct(archive, archive.names(), stem)
+    assert files == {"1": "a/1.png"}
+    assert [tuple(p) for p in problems] == [
+        ("2", "a/2.png", "duplicate id: files that differ"),
+        ("2", "b/2.png", "duplicate id: files that differ"),
+    ]
+
+
+def test_tables(folder):
+    archive = Archive(
+        folder(
+            {
+                "bom.csv": "\ufeffid, age\nNA,\n x ,5\n",
+                "tabs.tab": '"id"\t"age"\n"a,b"\t5\n',
+                "ragged.csv": "id,age\na,1\nb,1,2,3\n",
+                "empty.csv": "",
+                "binary.csv": b"id,age\n\xff\xfe\xfa,1\n",
+            }
+        )
+    )
+    assert read_table(archive, "bom.csv", ["id", "age"]).to_numpy().tolist() == [["NA", ""], ["x", "5"]]
+    assert read_table(archive, "tabs.tab", ["id", "age"]).to_numpy().tolist() == [["a,b", "5"]]
+    with pytest.raises(InputError, match=r"bom\.csv: lacks the column sex, site; it has id, age"):
+        read_table(archive, "bom.csv", ["id", "sex", "site"])
+    for name in ("ragged.csv", "empty.csv", "binary.csv"):
+        with pytest.raises(InputError, match=rf"{name}: no readable table"):
+            read_table(archive, name, ["id"])
+
+
+def test_single_rows():
+    table = pd.DataFrame({"id": list("aabbc"), "x": [1, 1, 1, 2, 3]})
+    rows, problems = single_rows(table)
+    assert rows["id"].tolist() == ["a", "c"]
+    assert [(p.id, p.reason.split(": ")[1]) for p in problems] == [
+        ("b", "rows that differ"),
+        ("b", "rows that differ"),
+        ("a", "the row again"),
+    ]

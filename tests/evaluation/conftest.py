@@ -1,0 +1,74 @@
+"""Prediction tables of made-up models, deterministic by seed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medpipe.data.skin import CLASSES as SKIN
+from medpipe.params import Evaluate
+
+SHARES = (0.04, 0.07, 0.12, 0.03, 0.13, 0.57, 0.04)
+BRAIN = ("healthy", "tumour")
+
+
+@pytest.fixture
+def settings() -> Evaluate:
+    return Evaluate(resamples=200, confidence=0.95)
+
+
+@pytest.fixture
+def classifier_table():
+    return make_classifier_table
+
+
+@pytest.fixture
+def mask_table():
+    return make_mask_table
+
+
+def make_classifier_table(skill=1.0, seed=0, rows=400, classes=SKIN, shares=SHARES, sets=("test", "val")):
+    """Truth, lesions and subgroups are the same for every model; `skill` and `seed` make its probabilities."""
+    fixed, rng = np.random.default_rng(99), np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(len(classes)), fixed.choice(len(classes), rows - len(classes), p=shares)])
+    table = pd.DataFrame(
+        {
+            "id": [f"ISIC_{i:07d}" for i in range(rows)],
+            "set": [sets[0] if i < 0.8 * rows else sets[-1] for i in range(rows)],
+            "group": [f"HAM_{i // 1.4:.0f}_{truth[i]}" for i in range(rows)],
+            "label": np.array(classes)[truth],
+        }
+    )
+    scores = rng.normal(size=(rows, len(classes)))
+    scores[np.arange(rows), truth] += 2 * skill
+    chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    table[[f"p_{c}" for c in classes]] = chances.astype(np.float32)
+    table["sex"] = np.array(["female", "male", "unknown"])[fixed.choice(3, rows, p=[0.47, 0.5, 0.03])]
+    table["age_band"] = np.array(["0-29", "30-44", "45-59", "60-74", "75+"])[fixed.integers(5, size=rows)]
+    return table
+
+
+def make_mask_table(skill=1.0, seed=0, patients=12, slices=10, detect=True, only=None):
+    """Slices of 12 patients, about half of them with a tumour; a slice that is not detected has an empty mask."""
+    fixed, rng = np.random.default_rng(7), np.random.default_rng(seed)
+    n = patients * slices
+    size = np.where(fixed.random(n) < 0.5, fixed.integers(200, 2000, n), 0)
+    quality = np.clip(0.6 + 0.3 * skill + rng.normal(0, 0.1, n), 0, 1) * (rng.random(n) < 0.92 if detect else 1)
+    tp = (size * quality).astype(int)
+    fp = np.where(size > 0, (tp * rng.random(n) * 0.3).astype(int), (rng.random(n) < 0.1) * 50)
+    table = pd.DataFrame(
+        {
+            "id": [f"TCGA_DU_{i // slices:04d}_{i % slices}" for i in range(n)],
+            "set": "test",
+            "group": [f"TCGA_DU_{i // slices:04d}" for i in range(n)],
+            "label": np.where(size > 0, *BRAIN[::-1]),
+            "p_tumour": np.clip(np.where(size > 0, 0.8, 0.2) + rng.normal(0, 0.1, n), 0, 1),
+            "tp": tp,
+            "fp": fp,
+            "fn": size - tp,
+            "hd95": np.where((tp > 0) & (size > 0), 2 + 10 * rng.random(n), np.nan),
+            "site": np.array(["DU", "CS", "HT"])[np.arange(n) // slices % 3],
+        }
+    )
+    if only:
+        table = table[table["label"] == only].drop(columns="p_tumour").reset_index(drop=True)
+    return table

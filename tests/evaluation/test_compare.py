@@ -1,0 +1,231 @@
+"""The comparison of made-up models, and its page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medpipe.data.skin import CLASSES as SKIN
+from medpipe.errors import InputError
+from medpipe.evaluation import page
+from medpipe.evaluation.compare import compare
+from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.predictions import classified
+from medpipe.evaluation.segmentation import patients
+from medpipe.params import Compare
+
+REPOSITORY = Path(__file__).parents[2]
+CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
+SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
+
+
+def classifier_report(classes=SKIN, training=None):
+    return {"kind": "classification", "classes": list(classes), "training": training or {"nv": 50, "mel": 10}}
+
+
+@pytest.fixture
+def skin(classifier_table, settings):
+    tables = {name: classifier_table(skill, i) for i, (name, skill) in enumerate(SKILLS.items())}
+    reports = {name: classifier_report() for name in tables}
+    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    return tables, {"task": "skin"} | compare(tables, reports, "group", wanted, settings, 1)
+
+
+def test_ranking_intervals_and_differences(skin):
+    tables, comparison = skin
+    assert comparison["ranking"] == ["skin-v2m", "skin-b4", "skin-tabular"]
+    assert (comparison["best"], comparison["baseline"], comparison["leak"]) == ("skin-v2m", "skin-tabular", False)
+    section = comparison["classification"]
+    models = {model["model"]: model for model in section["models"]}
+    for name, table in tables.items():
+        test = table[table["set"] == "test"]
+        expected = classification_metrics(classified(name, test, SKIN))
+        assert models[name]["metrics"]["macro_f1"]["value"] == pytest.approx(expected["macro_f1"])
+        assert models[name]["per_class"]["mel"]["f1"]["value"] == pytest.approx(expected["f1:mel"])
+        assert models[name]["rows"] == len(test)
+    best, other = (models[name]["metrics"]["macro_f1"]["value"] for name in ("skin-v2m", "skin-tabular"))
+    assert models["skin-tabular"]["vs_best"]["difference"] == pytest.approx(other - best)
+    assert models["skin-v2m"]["vs_baseline"]["difference"] == pytest.approx(best - other)
+    assert models["skin-tabular"]["vs_best"]["high"] < 0
+    assert models["skin-tabular"]["vs_best"]["low"] == -models["skin-v2m"]["vs_baseline"]["high"]
+    assert models["skin-v2m"]["vs_best"] is None
+    assert models["skin-tabular"]["vs_baseline"] is None
+
+
+def test_holm_counts_each_pair_once(skin):
+    section = skin[1]["classification"]
+    models = {model["model"]: model for model in section["models"]}
+    assert section["tests"] == 3  # of three pairs, each with the best or the baseline
+    least = 2 / 201
+    assert models["skin-tabular"]["vs_best"]["p"] == pytest.approx(least)
+    assert models["skin-tabular"]["vs_best"]["p_holm"] == pytest.approx(3 * least)
+
+
+def test_any_pair_can_be_read_for_each_class(skin):
+    section = skin[1]["classification"]
+    pairs = {(pair["a"], pair["b"]): pair for pair in section["pairs"]}
+    models = {model["model"]: model for model in section["models"]}
+    assert len(pairs) == 3
+    for name in SKIN:
+        for metric in ("precision", "recall", "f1"):
+            found = pairs["skin-b4", "skin-tabular"]["per_class"][name][metric]
+            a, b = (models[m]["per_class"][name][metric]["value"] for m in ("skin-b4", "skin-tabular"))
+            assert found["difference"] == pytest.approx(a - b)
+            assert found["low"] <= found["difference"] <= found["high"]
+
+
+def test_zero_r_and_confusion(skin):
+    tables, comparison = skin
+    section = comparison["classification"]
+    truth = tables["skin-b4"].query("set == 'test'")["label"]
+    assert section["zero_r"]["label"] == "nv"
+    assert section["zero_r"]["accuracy"] == pytest.approx((truth == "nv").mean())
+    assert np.sum(section["confusion"]["skin-b4"], axis=1).tolist() == list(section["support"].values())
+
+
+def test_four_classes_merged_to_three_equal_the_hand(classifier_table, settings):
+    four = classifier_table(0.8, 1, 200, CHEST, (0.2, 0.3, 0.4, 0.1))
+    three = four.drop(columns=["p_Lung_Opacity", "p_Viral Pneumonia"]).assign(
+        p_other=four["p_Lung_Opacity"] + four["p_Viral Pneumonia"],
+        label=four["label"].replace(dict.fromkeys(MERGE["other"], "other")),
+    )
+    reports = {
+        "four": classifier_report(CHEST, {"Normal": 50, "Lung_Opacity": 40, "Viral Pneumonia": 20, "COVID": 30}),
+        "three": classifier_report(("COVID", "Normal", "other"), {"Normal": 50, "other": 60, "COVID": 30}),
+    }
+    wanted = Compare(models=("four", "three"), metric="accuracy", merge=MERGE)
+    section = compare({"four": four, "three": three}, reports, "group", wanted, settings, 1)["classification"]
+    test = four[four["set"] == "test"]
+    chances = np.stack([test["p_COVID"], test["p_Normal"], test["p_Lung_Opacity"] + test["p_Viral Pneumonia"]], axis=1)
+    truth = test["label"].map({"COVID": 0, "Normal": 1, "Lung_Opacity": 2, "Viral Pneumonia": 2})
+    for model in section["models"]:
+        assert model["metrics"]["accuracy"]["value"] == pytest.approx((chances.argmax(axis=1) == truth).mean())
+    assert section["zero_r"]["label"] == "other"  # 60 of 140, though Normal is the most frequent of four
+    [pair] = section["pairs"]
+    assert pair["metrics"]["macro_f1"]["p"] == 1
+
+
+def test_models_of_other_classes_are_refused(classifier_table, settings):
+    tables = {"four": classifier_table(1, 0, 100, CHEST, (0.25,) * 4), "skin": classifier_table(rows=100)}
+    reports = {"four": classifier_report(CHEST), "skin": classifier_report()}
+    with pytest.raises(InputError, match=r"skin knows akiec.* but four COVID"):
+        compare(tables, reports, "group", Compare(models=tuple(tables), metric="accuracy", merge={}), settings, 1)
+
+
+def test_other_rows_are_refused(classifier_table, settings):
+    a, b = classifier_table(seed=0), classifier_table(seed=1)
+    reports = dict.fromkeys("ab", classifier_report())
+    wanted = Compare(models=("a", "b"), metric="accuracy", merge={})
+    with pytest.raises(InputError, match="b and a were not tested on the same rows: ISIC_0000000"):
+        compare({"a": a, "b": b.iloc[1:]}, reports, "group", wanted, settings, 1)
+    changed = b.assign(label=["nv", *b["label"].iloc[1:]])
+    with pytest.raises(InputError, match="b and a have another label for ISIC_0000000"):
+        compare({"a": a, "b": changed}, reports, "group", wanted, settings, 1)
+
+
+@pytest.fixture
+def brain(mask_table, settings):
+    cascade = mask_table(1, 2)
+    classifier = cascade.drop(columns=["tp", "fp", "fn", "hd95"]).assign(p_healthy=1 - cascade["p_tumour"])
+    tables = {
+        "brain-resunet": mask_table(1.2, 3, detect=False, only="tumour"),
+        "brain-cascade": cascade,
+        "brain-classifier": classifier,
+    }
+    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "tversky_alpha": 0.7}
+    kinds = zip(tables, ("masks", "cascade", "classification"), strict=True)
+    reports = {name: common | {"kind": kind} for name, kind in kinds}
+    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    return tables, {"task": "brain"} | compare(tables, reports, "image", wanted, settings, 1)
+
+
+def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
+    tables, comparison = brain
+    masks = comparison["masks"]
+    assert comparison["best"] == "brain-cascade"
+    assert comparison["ranking"] == ["brain-cascade", "brain-resunet"]
+    cascade, resunet = masks["models"]
+    assert (cascade["rank"], cascade["only"]) == (1, None)
+    assert (resunet["rank"], resunet["only"]) == (None, ["tumour"])
+    assert resunet["metrics"]["dice"]["value"] > cascade["metrics"]["dice"]["value"]
+    # The difference is taken on the slices that both have.
+    [pair] = masks["pairs"]
+    tumour = tables["brain-cascade"].query("label == 'tumour'")
+    assert pair["rows"] == len(tumour)
+    a, b = (patients(table, 0.7)["dice"].mean() for table in (tumour, tables["brain-resunet"]))
+    assert pair["metrics"]["dice"]["difference"] == pytest.approx(a - b)
+    assert resunet["vs_best"]["difference"] == pytest.approx(b - a)
+
+
+def test_classifier_and_cascade_stand_apart_from_masks(brain):
+    section = brain[1]["classification"]
+    assert section["ranking"] == ["brain-classifier", "brain-cascade"]
+    table = brain[0]["brain-cascade"]
+    right = (table["label"] == "tumour") == (table["tp"] + table["fp"] > 0)
+    assert section["models"][1]["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
+
+
+def test_a_metric_that_no_model_has_is_refused(skin, settings):
+    tables, _ = skin
+    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    with pytest.raises(InputError, match="none of skin-tabular, skin-b4, skin-v2m has dice"):
+        compare(tables, dict.fromkeys(tables, classifier_report()), "group", wanted, settings, 1)
+
+
+@pytest.mark.parametrize("task", ["skin", "brain"])
+def test_page_is_whole_and_loads_nothing(task, request):
+    tables, comparison = request.getfixturevalue(task)
+    json.dumps(comparison, allow_nan=False)
+    text, notes = page.html(comparison), page.markdown(comparison)
+    for name in tables:
+        assert name in text
+        assert name in notes
+    assert not re.search(r"https?://|src=|href=|@import|url\(", text)
+    assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
+    assert ("inflated" in text) == ("inflated" in notes) == (task == "brain")  # split by image
+    assert text == page.html(comparison)
+
+
+def test_names_are_escaped(skin):
+    text = json.dumps(skin[1]).replace("skin-b4", "<b>|")
+    found = json.loads(text)
+    assert "<b>|" not in page.html(found)
+    assert "<b>\\|" in page.markdown(found)
+
+
+def test_stage_writes_the_three_files(skin, tmp_path):
+    tables, _ = skin
+    params = (REPOSITORY / "params.yaml").read_text()
+    params, found = re.subn(r"(skin:\s+models: )\[[^\]]*\]", rf"\1[{', '.join(tables)}]", params)
+    assert found == 1
+    (tmp_path / "params.yaml").write_text(re.sub(r"resamples: \d+", "resamples: 50", params))
+    for folder in ("predictions/skin", "reports/skin/models"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
+        (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
+    (tmp_path / "predictions/skin/stray.parquet").write_text("no table")
+    (tmp_path / "reports/skin/split.json").write_text('{"by": "group"}')
+
+    def run():
+        command = [sys.executable, str(REPOSITORY / "stages/compare.py"), "skin"]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "reports/skin/comparison.json").read_text())["best"] == "skin-v2m"
+    assert "**skin-v2m**" in (tmp_path / "reports/skin/comparison.md").read_text()
+    assert (tmp_path / "reports/skin/comparison.html").read_text().startswith("<!doctype html>")
+
+    shutil.rmtree(tmp_path / "predictions")
+    failed = run()
+    assert failed.returncode == 1
+    assert "predictions/skin/skin-tabular.parquet: not found" in failed.stderr

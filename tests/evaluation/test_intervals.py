@@ -1,0 +1,156 @@
+"""Grouped bootstrap: each draw is what the resampled rows would score, and the intervals hold what they say."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medpipe.data.skin import CLASSES as SKIN
+from medpipe.errors import InputError
+from medpipe.evaluation.intervals import Resamples, estimate, holm, paired_difference
+from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.predictions import Predictions, classified
+from medpipe.params import Evaluate
+
+
+def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
+    table = classifier_table(rows=150)
+    p = classified("m", table.assign(**{f"p_{c}": table[f"p_{c}"].round(1) + 1e-3 for c in SKIN}).pipe(_sums), SKIN)
+    found = estimate(p, Evaluate(resamples=8, confidence=0.9), seed=3)
+    resamples = Resamples(p.groups, 8, seed=3)
+    for i, picks in enumerate(resamples.picks):
+        rows = np.concatenate([np.flatnonzero(resamples.codes == group) for group in picks])
+        again = classification_metrics(
+            replace(
+                p,
+                groups=p.groups[rows],
+                truth=p.truth[rows],
+                predicted=p.predicted[rows],
+                probabilities=p.probabilities[rows],
+            )
+        )
+        assert set(again) == set(found.draws)
+        for metric, value in again.items():
+            np.testing.assert_allclose(found.draws[metric][i], value, atol=1e-12, err_msg=metric)
+
+
+def _sums(table):
+    columns = [f"p_{c}" for c in SKIN]
+    return table.assign(**table[columns].div(table[columns].sum(axis=1), axis=0))
+
+
+def test_weights_count_the_picks():
+    resamples = Resamples(np.array(["b", "a", "b", "c"]), 5, seed=0)
+    assert resamples.names.tolist() == ["a", "b", "c"]
+    assert resamples.codes.tolist() == [1, 0, 1, 2]
+    for picks, weights in zip(resamples.picks, resamples.weights, strict=True):
+        assert np.bincount(picks, minlength=3).tolist() == weights.tolist()
+
+
+def simple(correct, groups):
+    """Two classes, alternating truth; `correct` says which rows are right."""
+    truth = np.arange(len(correct)) % 2
+    predicted = np.where(correct, truth, 1 - truth)
+    return Predictions(("a", "b"), np.asarray(groups).astype(str), truth, predicted, np.eye(2)[predicted])
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    """Rows of a group are right or wrong together: 40 groups of 4 rows, right with probability 0.7."""
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(40), 4)
+    settings = Evaluate(resamples=150, confidence=0.9)
+    covered, naive = 0, 0
+    for seed in range(100):
+        correct = rng.random(40)[groups] < 0.7
+        grouped = estimate(simple(correct, groups), settings, seed).interval("accuracy", 0.9)
+        by_row = estimate(simple(correct, np.arange(160)), settings, seed).interval("accuracy", 0.9)
+        covered += grouped["low"] <= 0.7 <= grouped["high"]
+        naive += by_row["low"] <= 0.7 <= by_row["high"]
+    assert 0.81 <= covered / 100 <= 0.97
+    assert naive / 100 < 0.7  # taking rows for independent would promise too much
+
+
+def test_groups_that_agree_widen_the_interval(settings):
+    groups = np.repeat(np.arange(50), 6)
+    correct = np.random.default_rng(0).random(50)[groups] < 0.6
+    width = {}
+    for name, by in (("group", groups), ("row", np.arange(300))):
+        found = estimate(simple(correct, by), settings, 0).interval("accuracy", 0.95)
+        width[name] = found["high"] - found["low"]
+    # In theory by the root of 6.
+    assert 1.9 < width["group"] / width["row"] < 3.1
+
+
+def test_same_seed_same_interval_whatever_the_order(classifier_table, settings):
+    table = classifier_table(rows=120)
+    a = estimate(classified("m", table, SKIN), settings, 5)
+    b = estimate(classified("m", table.sample(frac=1, random_state=0), SKIN), settings, 5)
+    for metric in a.draws:
+        np.testing.assert_allclose(a.draws[metric], b.draws[metric], atol=1e-12)
+    assert estimate(classified("m", table, SKIN), settings, 6).interval("macro_f1", 0.95) != a.interval(
+        "macro_f1", 0.95
+    )
+
+
+def test_one_group_has_no_interval(settings):
+    found = estimate(simple(np.array([True, False, True]), ["g"] * 3), settings, 0)
+    assert found.interval("accuracy", 0.95) == {"value": pytest.approx(2 / 3), "low": None, "high": None}
+
+
+def test_identical_models_do_not_differ(classifier_table, settings):
+    a = estimate(classified("m", classifier_table(rows=120), SKIN), settings, 1)
+    for metric in ("macro_f1", "accuracy", "roc_auc", "f1:mel"):
+        assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
+
+
+def test_difference_turns_its_sign(classifier_table, settings):
+    a, b = (estimate(classified("m", classifier_table(s, i, 150), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
+    there, back = paired_difference(a, b, "macro_f1", 0.95), paired_difference(b, a, "macro_f1", 0.95)
+    assert there["difference"] == -back["difference"]
+    assert there["low"] == pytest.approx(-back["high"])
+    assert there["p"] == back["p"]
+
+
+def test_pairing_finds_a_difference_that_single_intervals_hide(settings):
+    """Both models are right on the same rows, but one on 12 more: a small difference, the same in every group."""
+    rng = np.random.default_rng(0)
+    worse = rng.random(200) < 0.5
+    better = worse.copy()
+    better[np.flatnonzero(~worse)[:12]] = True
+    a, b = (estimate(simple(c, np.arange(200)), settings, 0) for c in (better, worse))
+    assert a.interval("accuracy", 0.95)["low"] < b.interval("accuracy", 0.95)["high"]
+    found = paired_difference(a, b, "accuracy", 0.95)
+    assert found["difference"] == pytest.approx(0.06)
+    assert found["low"] > 0
+    assert found["p"] == pytest.approx(2 / 201)
+
+
+def test_false_alarms_of_the_paired_test_stay_near_its_level():
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(40), 2)
+    settings = Evaluate(resamples=150, confidence=0.95)
+    small = 0
+    for seed in range(100):
+        a, b = (estimate(simple(rng.random(40)[groups] < 0.6, groups), settings, seed) for _ in range(2))
+        small += paired_difference(a, b, "accuracy", 0.95)["p"] <= 0.1
+    assert 0.03 <= small / 100 <= 0.19
+
+
+def test_other_groups_are_refused(settings):
+    a, b = (estimate(simple(np.array([True, False]), groups), settings, 0) for groups in (["x", "y"], ["x", "z"]))
+    with pytest.raises(InputError, match="same groups"):
+        paired_difference(a, b, "accuracy", 0.95)
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": None, "e": 0.5}) == pytest.approx(
+        {"a": 0.04, "b": 0.09, "c": 0.09, "d": None, "e": 0.5}
+    )
+
+
+def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
+    p = classified("m", classifier_table(rows=1500), SKIN)
+    start = time.process_time()
+    estimate(p, Evaluate(resamples=1000, confidence=0.95), 0)
+    assert time.process_time() - start < 10

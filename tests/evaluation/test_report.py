@@ -1,0 +1,90 @@
+"""Reports: what they hold, that they are JSON, and that their figures are those of the metrics."""
+
+import json
+
+import pytest
+
+from medpipe.data.skin import CLASSES as SKIN
+from medpipe.errors import InputError
+from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.predictions import classified
+from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
+from medpipe.evaluation.segmentation import patients
+
+BRAIN = ("healthy", "tumour")
+TRAINING = {"nv": 50, "mel": 10}
+
+
+def plain(value):
+    """As read back from the file; fails on NaN."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def test_classification(classifier_table, settings):
+    table = classifier_table()
+    headline, report = map(plain, classification_report("m", table, SKIN, TRAINING, settings, 1))
+    test = table[table["set"] == "test"]
+    expected = classification_metrics(classified("m", test, SKIN))
+    assert headline["macro_f1"] == expected["macro_f1"]
+    assert headline["macro_f1_low"] < headline["macro_f1"] < headline["macro_f1_high"]
+    assert headline["zero_r_accuracy"] == (test["label"] == "nv").mean()
+    assert all(isinstance(value, float) for value in headline.values())
+    assert set(report["sets"]) == {"test", "val"}
+    found = report["sets"]["test"]
+    assert (found["rows"], found["groups"]) == (len(test), test["group"].nunique())
+    assert found["per_class"]["mel"]["support"] == (test["label"] == "mel").sum()
+    assert found["per_class"]["mel"]["roc_auc"]["value"] == expected["roc_auc:mel"]
+    assert sum(map(sum, found["confusion"])) == len(test)
+    assert report["training"] == TRAINING
+
+
+def test_subgroups_are_the_metrics_of_their_rows(classifier_table, settings):
+    table = classifier_table()
+    _, report = classification_report("m", table, SKIN, TRAINING, settings, 1)
+    subgroups = report["sets"]["test"]["subgroups"]
+    assert set(subgroups) == {"sex", "age_band"}
+    rows = table[(table["set"] == "test") & (table["sex"] == "female")]
+    expected = classification_metrics(classified("m", rows, SKIN))["macro_f1"]
+    assert subgroups["sex"]["female"]["metrics"]["macro_f1"]["value"] == expected
+    assert subgroups["sex"]["female"]["small"] is False
+    assert subgroups["sex"]["unknown"]["small"] is True
+    assert sum(value["rows"] for value in subgroups["sex"].values()) == (table["set"] == "test").sum()
+
+
+def test_absent_class_is_said_and_null(classifier_table, settings):
+    table = classifier_table()
+    table = table[~((table["label"] == "df") & (table["set"] == "test"))]
+    _, report = classification_report("m", table, SKIN, TRAINING, settings, 1)
+    test = plain(report)["sets"]["test"]
+    assert test["absent"] == ["df"]
+    assert test["per_class"]["df"]["roc_auc"] == {"value": None, "low": None, "high": None}
+    assert test["overall"]["roc_auc"]["value"] is not None
+
+
+def test_no_test_row_is_refused(classifier_table, settings):
+    table = classifier_table(sets=("val", "val"))
+    with pytest.raises(InputError, match="m: its predictions have no test row"):
+        classification_report("m", table, SKIN, TRAINING, settings, 1)
+
+
+def test_segmentation(mask_table, settings):
+    table = mask_table(only="tumour")
+    headline, report = map(plain, segmentation_report("m", table, BRAIN, 0.7, settings, 1))
+    scores = patients(table, 0.7)
+    assert headline["dice"] == pytest.approx(scores["dice"].mean())
+    assert headline["dice_median"] == pytest.approx(scores["dice"].median())
+    assert headline["dice_low"] < headline["dice"] < headline["dice_high"]
+    assert report["sets"]["test"]["patients"]["TCGA_DU_0003"]["dice"] == scores.loc["TCGA_DU_0003", "dice"]
+    assert set(report["sets"]["test"]["subgroups"]["site"]) == {"CS", "DU", "HT"}
+
+
+def test_cascade_counts_what_it_missed(mask_table, settings):
+    table = mask_table()
+    headline, report = map(plain, cascade_report("m", table, BRAIN, {"healthy": 9}, 0.7, settings, 1))
+    tumour, mask = table["label"] == "tumour", table["tp"] + table["fp"] > 0
+    assert headline["missed"] == (tumour & ~mask).sum()
+    assert headline["false_alarms"] == (~tumour & mask).sum()
+    assert headline["sensitivity"] == pytest.approx((tumour & mask).sum() / tumour.sum())
+    assert headline["specificity"] == pytest.approx((~tumour & ~mask).sum() / (~tumour).sum())
+    assert headline["dice"] == pytest.approx(patients(table, 0.7)["dice"].mean())
+    assert report["sets"]["test"]["detection"]["zero_r"]["label"] == "healthy"

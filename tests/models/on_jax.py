@@ -1,0 +1,33 @@
+"""Run by test_backends.py with KERAS_BACKEND=jax: `on_jax.py FOLDER`.
+
+Loads FOLDER/*.keras, saved under TensorFlow, writes what each says of its test batch, and trains its architecture for a
+step: with SGD and little of the backbone, since compiling is what takes the time here.
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from small_models import ARCHITECTURES, SMALL, STATS, batch
+
+from medpipe import backend
+from medpipe.models.build import build
+from medpipe.models.embedding import unfreeze_layers
+from medpipe.models.losses import build_loss
+
+folder = Path(sys.argv[1])
+backend.start(0, "float32")
+assert backend.name() == "jax"
+for name in ARCHITECTURES:
+    inputs, targets = batch(name)
+    loaded = keras.saving.load_model(folder / f"{name}.keras")
+    np.save(folder / f"{name}.npy", loaded.predict_on_batch(inputs))
+    model = build(SMALL[name], inputs.shape[1:], 3, STATS)
+    if name == "backbone":
+        unfreeze_layers(model, 3)
+    model.compile(optimizer="sgd", loss=build_loss(SMALL[name].loss))
+    before = model.get_layer("probabilities").get_weights()[1]
+    assert np.isfinite(model.train_on_batch(inputs, targets)), name
+    assert not np.array_equal(model.get_layer("probabilities").get_weights()[1], before), name
+    print("trained", name)

@@ -1,0 +1,92 @@
+"""Every model of params.yaml can be built, saved and loaded; every architecture can be trained."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from small_models import ARCHITECTURES, PUBLISHED, SIDE, SMALL, STATS, batch, change
+
+from medpipe import backend
+from medpipe.errors import InputError
+from medpipe.models import resnet, resunet
+from medpipe.models.build import build
+from medpipe.models.embedding import unfreeze_layers
+from medpipe.models.losses import build_loss
+
+OUTPUTS = {"resnet": (1,), "resunet": (64, 64, 1)}
+
+
+def check_probabilities(architecture, values):
+    assert values.dtype == "float32"
+    assert np.all((values >= 0) & (values <= 1))
+    if architecture not in OUTPUTS:
+        np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_is_the_same_after_saving(tmp_path, name):
+    recipe = PUBLISHED[name]
+    if recipe.architecture == "backbone":
+        recipe = change(recipe, weights=None)
+    shape = (2,) if recipe.architecture == "mlp" else (64, 64, 3)
+    model = build(recipe, shape, 3, STATS)
+    inputs = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
+    values = np.asarray(model(inputs))
+    assert values.shape == (2, *OUTPUTS.get(recipe.architecture, (3,)))
+    check_probabilities(recipe.architecture, values)
+
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(again(inputs)), values)
+    if recipe.architecture == "backbone":
+        unfreeze_layers(model, recipe.network.unfreeze)
+        assert model.get_layer("probabilities").trainable
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_step_trains_in_mixed_precision(architecture):
+    backend.start(1, "mixed_bfloat16")
+    recipe = SMALL[architecture]
+    inputs, targets = batch(architecture)
+    model = build(recipe, inputs.shape[1:], 3, STATS)
+    model.compile(optimizer="adam", loss=build_loss(recipe.loss), run_eagerly=True)
+    before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    assert np.isfinite(model.train_on_batch(inputs, targets))
+    after = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    changed = [not np.array_equal(old, new) for old, new in zip(before, after, strict=True)]
+    # Relu may be dead over so small a batch, and a bias before batch normalisation has no gradient.
+    assert np.mean(changed) > 0.7
+    check_probabilities(architecture, np.asarray(model(inputs)))
+
+
+def test_float16_outputs_are_float32():
+    backend.start(1, "mixed_float16")
+    inputs, _ = batch("convnet")
+    model = build(SMALL["convnet"], inputs.shape[1:], 3, STATS)
+    assert model.get_layer("embedding").compute_dtype == "float16"
+    check_probabilities("convnet", np.asarray(model(inputs)))
+
+
+def test_resunet_has_the_published_parameters():
+    model = resunet.build((256, 256, 3))
+    assert model.count_params() == 1_210_513
+    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 1_206_129
+
+
+def test_resunet_standardises_each_slice():
+    model = resunet.build((SIDE, SIDE, 3))
+    inputs, _ = batch("resunet")
+    standardised = keras.Model(model.inputs[0], model.get_layer("standardise").output)
+    values = np.asarray(standardised(inputs))
+    np.testing.assert_allclose(values.mean(axis=(1, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(values.std(axis=(1, 2, 3)), 1, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(model(inputs)), np.asarray(model(inputs * 0.5 + 30)), atol=1e-4)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="multiples of 16, are 64 x 40"):
+        resunet.build((64, 40, 3))
+    network = PUBLISHED["brain-classifier"].network
+    with pytest.raises(InputError, match="at least 30, are 29 x 64"):
+        resnet.build(network, (29, 64, 3))
+    assert resnet.build(network, (30, 30, 3)).output_shape == (None, 1)

@@ -1,0 +1,78 @@
+"""A copy of this repository with small phantoms and few epochs, in which DVC, git and MLflow run as they are."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mlflow import MlflowClient
+
+from medpipe.params import read
+
+REPOSITORY = Path(__file__).parents[2]
+MODELS = ("skin-tabular", "skin-image", "brain-classifier", "brain-resunet", "chest-convnet")
+FUSIONS = ("skin-early", "brain-cascade")
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+
+    def run(self, *command: str) -> str:
+        """What the command printed; an assertion error with it where the command failed."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+        environment |= {
+            "PYTHONPATH": str(self.root / "src"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        found = subprocess.run(
+            command, cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert found.returncode == 0, found.stdout[-4000:]
+        return found.stdout
+
+    def repro(self, *arguments: str) -> set[str]:
+        """The stages that `dvc repro` ran."""
+        return stages_in(self.run("dvc", "repro", *arguments))
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        path = self.root / "params.yaml"
+        values = read(path)
+        change(values)
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+
+
+def stages_in(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def shrink(params: dict[str, Any]) -> None:
+    """Every task and every kind of model, as small as they come."""
+    params["phantom"]["skin"] |= {"lesions": 150, "external": 8}
+    params["phantom"]["brain"] |= {"patients": 8, "slices": 6, "size": 64}
+    params["phantom"]["chest"] |= {"images": 90, "size": 64}
+    params["models"] = {name: params["models"][name] for name in MODELS}
+    params["fusions"] = {name: params["fusions"][name] for name in FUSIONS}
+    params["models"]["skin-image"]["network"] |= {
+        "backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": 0, "head": [16]
+    }  # fmt: skip
+    params["models"]["chest-convnet"]["network"] |= {"filters": [8, 16], "units": 16}
+    for task in params["compare"]:
+        listed = [name for name in params["compare"][task]["models"] if name in MODELS + FUSIONS]
+        params["compare"][task]["models"] = listed
+    del params["prepare"]["skin-480"], params["prepare"]["chest-256-equalised"]
+    params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "rows": 96}
+    params["evaluate"]["resamples"] = 50

@@ -1,0 +1,206 @@
+"""What the pipeline promises its users, on the real DAG."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_project import FUSIONS, MODELS, Project, stages_in
+
+TASKS = ("skin", "brain", "chest")
+
+
+def key(project: Project, name: str) -> str:
+    return json.loads((project.root / "models" / name / "run.json").read_text())["key"]
+
+
+def find_run(project: Project, run_key: str):
+    """The run of that key; there must be exactly one."""
+    client = project.client
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    [run] = client.search_runs(experiments, f"tags.`medpipe.run` = '{run_key}'")
+    return run
+
+
+def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
+    for task in TASKS:
+        comparison = json.loads((project.root / "reports" / task / "comparison.json").read_text())
+        champion = json.loads((project.root / "reports" / task / "champion.json").read_text())
+        assert champion["name"] == comparison["best"]
+    for name in MODELS + FUSIONS:
+        task = name.partition("-")[0]
+        headline = json.loads((project.root / "metrics" / task / f"{name}.json").read_text())
+        assert headline
+        assert list((project.root / "plots" / task / name).glob("*.png"))
+        run = find_run(project, key(project, name))
+        assert run.info.status == "FINISHED"
+        assert {f"test/{k}": v for k, v in headline.items() if v is not None}.items() <= run.data.metrics.items()
+
+
+def test_a_second_repro_does_nothing(project):
+    assert project.repro() == set()
+    assert project.run("git", "status", "--porcelain", "--", "reports", "metrics", "dvc.lock") == ""
+
+
+def test_training_and_evaluation_agree_on_the_validation_rows(project):
+    history = pd.read_csv(project.root / "models/chest-convnet/history.csv")
+    best = history.loc[history["val_loss"].idxmin()]
+    table = pd.read_parquet(project.root / "predictions/chest/chest-convnet.parquet").query("set == 'val'")
+    probabilities = table[[c for c in table if c.startswith("p_")]]
+    predicted = probabilities.idxmax(axis=1).str.removeprefix("p_")
+    assert (predicted == table["label"]).mean() == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_test_rows_share_no_group_with_the_others(project):
+    for task in TASKS:
+        rows = pd.read_parquet(project.root / f"data/split/{task}/rows.parquet")
+        assert rows.groupby("group")["set"].nunique().max() == 1
+        for path in (project.root / "predictions" / task).glob("*.parquet"):
+            assert "train" not in set(pd.read_parquet(path)["set"])
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("src/medpipe/registry/restore.py", set()),
+        ("src/medpipe/serving/predictor.py", set()),
+        ("src/medpipe/params.py", set()),
+        ("src/medpipe/models/resnet.py", {"train@brain-classifier"}),
+        ("src/medpipe/data/chest.py", {"ingest@chest"}),
+    ],
+)
+def test_a_comment_in_a_module_reruns_the_stages_that_import_it_alone(project, module, stages):
+    path = project.root / module
+    text = path.read_text()
+    path.write_text(text + "\n# A comment.\n")
+    try:
+        status = json.loads(project.run("dvc", "status", "--json"))
+        changed = {
+            stage
+            for stage, problems in status.items()
+            for problem in problems
+            if isinstance(problem, dict) and module in problem.get("changed deps", {})
+        }
+        assert changed == stages
+        assert set(status) == stages
+    finally:
+        path.write_text(text)
+
+
+def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(project):
+    before = key(project, "chest-convnet")
+    project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.45))
+    ran = project.repro()
+    assert {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest"} <= ran
+    assert ran <= {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest", "register@chest"}
+    after = key(project, "chest-convnet")
+    assert after != before
+    assert find_run(project, after).data.params["network.dropout"] == "0.45"
+
+    # Back again: DVC restores the trained model from its cache, and with it the first run. What lies in git in place of
+    # the cache is made again, and into that run.
+    project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.3))
+    assert "train@chest-convnet" not in project.repro()
+    assert key(project, "chest-convnet") == before
+    assert find_run(project, before).data.params["network.dropout"] == "0.3"
+    project.run("git", "checkout", "--quiet", "--", ".")
+
+
+def test_an_experiments_value_reaches_optimizer_run_and_table(project):
+    output = project.run(
+        "dvc", "exp", "run", "--name", "slow", "--set-param", "train.lr=2e-5", "--downstream", "train@skin-tabular"
+    )
+    ran = stages_in(output)
+    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "compare@skin"} <= ran
+    assert not {stage for stage in ran if "brain" in stage or "chest" in stage or stage == "train@skin-image"}
+    history = pd.read_csv(project.root / "models/skin-tabular/history.csv")
+    assert set(history["lr"]) == {2e-5}
+    run = find_run(project, key(project, "skin-tabular"))
+    assert float(run.data.params["lr"]) == 2e-5
+    assert run.data.tags["medpipe.experiment"] == "slow"
+    [row] = [row for row in experiments(project) if row["Experiment"] == "slow"]
+    assert float(row["train.lr"]) == 2e-5
+    restore_workspace(project)
+
+
+def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
+    before = {run.info.run_id for run in all_runs(project)}
+    project.run("dvc", "exp", "run", "--temp", "--name", "copy", "--set-param", "train.lr=0.02", "train@skin-tabular")
+    for name, rate in (("one", "0.03"), ("two", "0.04")):
+        project.run(
+            "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
+        )
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
+    new = [run for run in all_runs(project) if run.info.run_id not in before]
+    rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
+    assert rates == {"copy": "0.02", "one": "0.03", "two": "0.04"}
+    assert {run.info.status for run in new} == {"FINISHED"}
+    assert set(rates) <= {row["Experiment"] for row in experiments(project)}
+    restore_workspace(project)
+
+
+@pytest.mark.parametrize(("task", "registered"), [("skin", "skin-classifier"), ("brain", "brain-cascade")])
+def test_the_champion_gives_in_a_fresh_process_what_evaluate_gave(project, tmp_path, task, registered):
+    champion = json.loads((project.root / f"reports/{task}/champion.json").read_text())
+    table = pd.read_parquet(project.root / f"predictions/{task}/{champion['name']}.parquet").query("set == 'test'")
+    clean = pd.read_parquet(project.root / f"data/clean/{task}.parquet").set_index("id").loc[table["id"]]
+    cases = clean[[c for c in ("age", "sex", "localization") if c in clean]].reset_index(drop=True)
+    archive = project.root / "data/phantom" / task
+    files = [archive / path for path in clean["path"]]
+    cases.insert(0, "image", pd.Series([file.read_bytes() if i % 2 else str(file) for i, file in enumerate(files)]))
+    cases.to_pickle(tmp_path / "cases.pkl")
+    script = (
+        "import sys, mlflow, pandas as pd\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion')\n"
+        "model.predict(pd.read_pickle('cases.pkl')).to_pickle('found.pkl')\n"
+    )
+    store = f"sqlite:///{project.root / 'mlflow.db'}"
+    subprocess.run([sys.executable, "-I", "-c", script, store, registered], cwd=tmp_path, check=True)
+    found = pd.read_pickle(tmp_path / "found.pkl")
+    if task == "skin":
+        columns = [c for c in table if c.startswith("p_")]
+        served = found[[c.removeprefix("p_") for c in columns]]
+        np.testing.assert_allclose(served, table[columns], atol=1e-5)
+    else:
+        np.testing.assert_allclose(found["p_tumour"], table["p_tumour"], atol=1e-5)
+        assert (found["tumour"].to_numpy() == (table["tp"] + table["fp"] > 0).to_numpy()).all()
+
+
+def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path):
+    project.run("dvc", "remote", "add", "--force", "--default", "shared", str(tmp_path / "remote"))
+    project.run("dvc", "push")
+    project.run("git", "add", ".dvc/config")
+    project.run("git", "commit", "--quiet", "--message", "A remote")
+    project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "pull")
+    clone.run("python", "stages/restore.py")
+    for name in MODELS + FUSIONS:
+        ours, theirs = (find_run(side, key(project, name)) for side in (project, clone))
+        assert theirs.data.params == ours.data.params
+        assert theirs.data.metrics == ours.data.metrics
+        assert theirs.data.tags["medpipe.settings"] == ours.data.tags["medpipe.settings"]
+    for registered in ("skin-classifier", "brain-cascade", "chest-classifier"):
+        assert clone.client.get_model_version_by_alias(registered, "champion")
+    assert clone.repro() == set()
+
+
+def experiments(project: Project) -> list[dict[str, str]]:
+    """The rows of `dvc exp show`."""
+    return list(csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv"))))
+
+
+def all_runs(project: Project):
+    client = project.client
+    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+
+def restore_workspace(project: Project) -> None:
+    """What was committed, and DVC's results of it."""
+    project.run("git", "checkout", "--quiet", "--", ".")
+    project.run("dvc", "checkout", "--quiet", "--force")

@@ -1,0 +1,81 @@
+import keras
+import pandas as pd
+import pytest
+from keras import layers
+from outputs import PIXELS, places, write
+
+from medpipe import tracking
+from medpipe.registry.publish import publish
+
+VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
+CLASSES = ("mel", "nv")
+
+
+@pytest.fixture
+def train(root, deliver):
+    """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
+
+    def train(name, f1=0.5, evaluated=True):
+        checkpoint = root / ".tmp" / name
+        with tracking.begin("skin", name, {"lr": 0.1}, {"split": "5f3a"}, checkpoint) as run:
+            run.log_epoch(0, {"loss": 0.7})
+            run.log_epoch(1, {"loss": 0.6})
+            inputs = keras.Input((8, 8, 3))
+            model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(inputs)))
+            about = {"classes": CLASSES, "variants": (VARIANT,), "features": ((),)}
+            folder = deliver(root / "models" / name, model, **about)
+            pd.DataFrame({"epoch": [0, 1], "loss": [0.7, 0.6]}).to_csv(folder / "history.csv", index=False)
+            run.write(folder)
+        (checkpoint / tracking.RECORD).unlink()
+        if evaluated:
+            write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "sets": {}})
+            write(root / f"plots/skin/{name}/roc.png", "no image")
+            publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
+        return run
+
+    return train
+
+
+@pytest.fixture
+def stored():
+    """A function that tells what the current store shows of all runs of the task, in plain values."""
+
+    def stored():
+        client = tracking.connect()
+        experiment = client.get_experiment_by_name("skin").experiment_id
+        found = {}
+        for run in client.search_runs([experiment]):
+            points = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+            models = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
+            found[run.info.run_name] = {
+                "status": run.info.status,
+                "params": run.data.params,
+                "tags": run.data.tags,
+                "curves": {name: [(point.step, point.value) for point in curve] for name, curve in points.items()},
+                "artifacts": sorted(
+                    file.path
+                    for folder in ("plots", "report")
+                    for file in client.list_artifacts(run.info.run_id, folder)
+                ),
+                "models": [
+                    (model.name, model.params, model.tags, [(m.key, m.value) for m in model.metrics or ()])
+                    for model in models
+                ],
+            }
+        return found
+
+    return stored
+
+
+@pytest.fixture
+def versions():
+    """A function that tells a registered model's versions: {version: (tags, aliases)}."""
+
+    def versions(registered):
+        client = tracking.connect()
+        numbers = [found.version for found in client.search_model_versions(f"name = '{registered}'")]
+        found = [client.get_model_version(registered, number) for number in sorted(numbers)]
+        return {int(version.version): (version.tags, version.aliases) for version in found}
+
+    return versions

@@ -1,0 +1,20 @@
+"""The files that the stages leave of a model of the task skin."""
+
+import json
+
+PIXELS = 1_000_000
+
+
+def places(root, name):
+    """What publish reads of a model, by argument."""
+    return {
+        "model": root / "models" / name,
+        "metrics": root / f"metrics/skin/{name}.json",
+        "report": root / f"reports/skin/models/{name}.json",
+        "plots": root / "plots/skin" / name,
+    }
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))

@@ -1,0 +1,42 @@
+"""Recipe, then scale, then knobs: later ones win, and `full` changes nothing."""
+
+from medpipe.params import Knobs, load
+from medpipe.recipe import resolve, resolve_variant, training_rows
+
+
+def at(scale: str, **knobs):
+    settings = load()
+    return settings.model_copy(update={"scale": scale, "train": Knobs(**(settings.train.model_dump() | knobs))})
+
+
+def test_full_changes_nothing():
+    params = at("full")
+    assert all(resolve(params, name) == recipe for name, recipe in params.models.items())
+    assert all(resolve_variant(params, key) == variant for key, variant in params.prepare.items())
+    assert training_rows(params) is None
+
+
+def test_laptop_caps_and_never_raises():
+    params = at("laptop")
+    cap = params.scales["laptop"]
+    recipe = resolve(params, "skin-b4")
+    assert recipe.epochs == cap.epochs
+    assert recipe.warmup.epochs == params.models["skin-b4"].warmup.epochs < cap.epochs
+    assert recipe.network.unfreeze == cap.unfreeze
+    assert resolve(params, "chest-densenet169").network.unfreeze == cap.unfreeze
+    assert recipe.network.weights is None
+    assert recipe.precision == "float32"
+    assert recipe.augmentation is None
+    assert recipe.mixing is None
+    assert recipe.lr == params.models["skin-b4"].lr
+    assert resolve_variant(params, "skin-28").sizes == (28, cap.image_size)
+    assert resolve(params, "skin-tabular").epochs == params.models["skin-tabular"].epochs
+
+
+def test_knobs_win_over_the_scale_and_hold_for_every_model():
+    params = at("laptop", lr=2e-5, epochs=7, batch=3, dropout=0.25)
+    for name in params.models:
+        recipe = resolve(params, name)
+        assert (recipe.lr, recipe.epochs, recipe.batch) == (2e-5, 7, 3)
+    assert resolve(params, "skin-b4").network.dropout == 0.25
+    assert resolve(params, "skin-b4").warmup.lr == params.models["skin-b4"].warmup.lr

@@ -1,0 +1,54 @@
+"""SIGKILL, and again with the same arguments: the result is an uninterrupted training's, to the last bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def start(folder: Path, name: str, *moment: object, backend: str = "tensorflow") -> subprocess.Popen:
+    command = [sys.executable, HERE / "killed.py", folder, name, *moment]
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(HERE)}
+    return subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen, code: int) -> str:
+    output, _ = process.communicate()
+    assert process.returncode == code, output
+    return output
+
+
+def result(folder: Path, name: str) -> tuple[dict, list[np.ndarray]]:
+    with np.load(folder / f"{name}-weights.npz") as file:
+        return json.loads((folder / f"{name}.json").read_text()), [file[key] for key in file.files]
+
+
+# An epoch reads six batches, one of them for validation, and there are two of warm-up and three more. Killed in the
+# first epoch, before anything is saved; at the end of warm-up, whose last epoch is lost; in the last phase.
+TENSORFLOW = ("tensorflow", [("read", 3), ("epoch", 2), ("read", 22)])
+JAX = ("jax", [("read", 20)])
+
+
+@pytest.mark.parametrize(("backend", "moments"), [TENSORFLOW, JAX], ids=["tensorflow", "jax"])
+def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path, backend, moments):
+    uninterrupted = start(tmp_path, "whole", backend=backend)
+    for moment in moments:
+        finish(start(tmp_path, "killed", *moment, backend=backend), -signal.SIGKILL)
+        assert (tmp_path / "killed.npz").exists() is (moment != ("read", 3))
+    output = finish(start(tmp_path, "killed", backend=backend), 0)
+    assert "small: going on after epoch" in output
+    assert "5 epochs" in output
+    finish(uninterrupted, 0)
+    (history, weights), (expected, expected_weights) = result(tmp_path, "killed"), result(tmp_path, "whole")
+    assert history == expected
+    assert all(np.array_equal(a, b) for a, b in zip(weights, expected_weights, strict=True))
+    # Each epoch counted each of the 40 rows once.
+    right = 40 * np.array([*history["accuracy"].values()])
+    np.testing.assert_allclose(right, right.round(), atol=1e-4)
