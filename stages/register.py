@@ -1,10 +1,11 @@
 """Register a task's best model: `python stages/register.py skin`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
-from medpipe import atomic, tracking
+from medpipe import atomic
 from medpipe.params import Task, load
 from medpipe.registry.register import register
 
@@ -13,8 +14,9 @@ def main(task: Task) -> None:
     params = load()
     reports = Path("reports") / task
     best = json.loads((reports / "comparison.json").read_text())["best"]
-    # The alias belongs to the repository's own state: of experiments in copies, several may run at once.
-    own = Path.cwd().resolve() == tracking.root()
+    # An experiment may be thrown away, and of those in copies several run at once: the alias follows `dvc repro` alone,
+    # and stages/restore.py once an experiment has become the repository's own state.
+    own = "DVC_EXP_NAME" not in os.environ
     metrics = Path("metrics") / task / f"{best}.json"
     champion = register(best, params.registry[task], Path("models") / best, metrics, champion=own)
     with atomic.file(reports / "champion.json") as path:

@@ -111,6 +111,7 @@ def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(pr
 
 
 def test_an_experiments_value_reaches_optimizer_run_and_table(project):
+    champion = project.client.get_model_version_by_alias("skin-classifier", "champion").version
     output = project.run(
         "dvc", "exp", "run", "--name", "slow", "--set-param", "train.lr=2e-5", "--downstream", "train@skin-tabular"
     )
@@ -122,6 +123,7 @@ def test_an_experiments_value_reaches_optimizer_run_and_table(project):
     run = find_run(project, key(project, "skin-tabular"))
     assert float(run.data.params["lr"]) == 2e-5
     assert run.data.tags["medpipe.experiment"] == "slow"
+    assert project.client.get_model_version_by_alias("skin-classifier", "champion").version == champion
     [row] = [row for row in experiments(project) if row["Experiment"] == "slow"]
     assert float(row["train.lr"]) == 2e-5
     restore_workspace(project)

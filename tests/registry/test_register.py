@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,18 +59,15 @@ def test_a_model_without_evaluation_is_an_error_that_says_what_to_do(train, root
         registered(root, "skin-b4")
 
 
-@pytest.mark.parametrize("copy", [False, True])
-def test_the_stage_registers_the_best_and_in_a_copy_leaves_the_alias(train, root, versions, copy):
+@pytest.mark.parametrize("experiment", [False, True])
+def test_the_stage_registers_the_best_and_in_an_experiment_leaves_the_alias(
+    train, root, versions, monkeypatch, experiment
+):
     train("skin-b4")
     write(root / "reports/skin/comparison.json", {"best": "skin-b4"})
     (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
-    folder = root
-    if copy:
-        folder = root / ".dvc/tmp/exps/one"
-        folder.mkdir(parents=True)
-        for name in ("models", "metrics", "reports", "params.yaml"):
-            (root / name).rename(folder / name)
-    stage = [sys.executable, str(REPOSITORY / "stages/register.py"), "skin"]
-    subprocess.run(stage, check=True, cwd=folder, env=dict(os.environ))
-    assert json.loads((folder / "reports/skin/champion.json").read_text())["name"] == "skin-b4"
-    assert [aliases for _, aliases in versions("skin-classifier").values()] == [[] if copy else ["champion"]]
+    if experiment:
+        monkeypatch.setenv("DVC_EXP_NAME", "slow")
+    subprocess.run([sys.executable, str(REPOSITORY / "stages/register.py"), "skin"], check=True, cwd=root)
+    assert json.loads((root / "reports/skin/champion.json").read_text())["name"] == "skin-b4"
+    assert [aliases for _, aliases in versions("skin-classifier").values()] == [[] if experiment else ["champion"]]
