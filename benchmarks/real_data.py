@@ -97,6 +97,7 @@ def network(params: dict[str, Any], name: str, backbone: str, alpha: float, weig
         "options": {"alpha": alpha},
         "weights": str(weights),
         "unfreeze": unfreeze,
+        "freeze_norm": True,
         "head": [],
         "dropout": 0.2,
     }

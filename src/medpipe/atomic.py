@@ -1,6 +1,9 @@
-"""Outputs that are there whole or not at all: written to a temporary name beside the target, then renamed."""
+"""Outputs that are there whole or not at all: written to a temporary name beside the target, then renamed.
 
-import os
+The name is always the same, so that what a killed process has left is gone with the next one: DVC lets one at a time
+write an output, and a checkpoint is locked.
+"""
+
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from pathlib import Path
 def file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path`, on an error nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
@@ -23,7 +26,7 @@ def file(path: Path) -> Iterator[Path]:
 def folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it replaces the folder `path`, on an error nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -128,6 +128,7 @@ class Backbone(Frozen):
     options: dict[str, float]
     weights: str | None
     unfreeze: Annotated[int, Field(ge=0)] | str
+    freeze_norm: bool
     pooling: Literal["average", "flatten"]
     head: tuple[Positive, ...]
     batch_norm: bool
@@ -288,6 +289,8 @@ Fusion = Annotated[DenseFusion | StackedFusion | Cascade, Field(discriminator="k
 class Evaluate(Frozen):
     resamples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    tversky_alpha: Share
+    explain: str
 
 
 class Compare(Frozen):

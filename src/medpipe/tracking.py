@@ -122,9 +122,12 @@ def reopen(folder: Path) -> "Run":
     with _lock():  # an evaluation and a restore may want the same run
         run_id = _find(client, record)
         if run_id is None:
-            run_id = _create(client, record)
+            # The tag by which it will be found comes last: killed before, this begins anew.
+            tags = {name: value for name, value in record["tags"].items() if name != "medpipe.run"}
+            run_id = _create(client, record | {"tags": tags})
             _replay(client, run_id, record, folder / "history.csv")
             client.set_terminated(run_id, "FINISHED", record["ended"])
+            client.set_tag(run_id, "medpipe.run", record["key"])
     return Run(client, run_id, record)
 
 

@@ -38,6 +38,7 @@ def skin(labels, groups, seed=0, **columns):
         "group": list(groups),
         "source": "ham10000",
         "mask_path": "",
+        "mask_sha256": "",
         "dx_type": rng.choice(["histo", "follow_up"], n),
         "age": rng.integers(0, 18, n) * 5.0,
         "sex": rng.choice(["male", "female"], n),
@@ -52,7 +53,8 @@ def brain(patients, slices):
     table = skin(["tumour" if 3 * k >= 2 * slices else "healthy" for _, k in places], [p for p, _ in places])
     table = table.drop(columns=["dx_type", "age", "sex", "localization"]).assign(source="CS", site="CS")
     ids = [f"{patient}_{k}" for patient, k in places]
-    return table.assign(id=ids, mask_path=[f"{i}_mask.tif" for i in ids], patient=table["group"], slice=1)
+    masks = {"mask_path": [f"{i}_mask.tif" for i in ids], "mask_sha256": [f"{i:064x}" for i in range(len(ids))]}
+    return table.assign(id=ids, **masks, patient=table["group"], slice=1)
 
 
 def random_skin(seed):

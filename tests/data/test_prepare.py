@@ -21,14 +21,16 @@ def variant(task="skin", sizes=(8,), square=False, equalise=False):
     return ImagesVariant(task=task, kind="images", square=square, sizes=sizes, equalise=equalise)
 
 
-def table_of(files, masks=()):
-    """A row a file, in the order given; `masks` as many paths, or none."""
+def table_of(files, masks=None):
+    """A row a file, in the order given; `masks` as many files, or none."""
+    masks = masks or dict.fromkeys(f"no mask {i}" for i in range(len(files)))
     return pd.DataFrame(
         {
             "id": [f"id{i}" for i in range(len(files))],
             "path": list(files),
             "sha256": [hashlib.sha256(data).hexdigest() for data in files.values()],
-            "mask_path": list(masks) or "",
+            "mask_path": [name if data else "" for name, data in masks.items()],
+            "mask_sha256": [hashlib.sha256(data).hexdigest() if data else "" for data in masks.values()],
         }
     )
 
@@ -72,6 +74,20 @@ def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
         expected = mask_to_array(decode(data, name=name, max_pixels=MANY), variant("brain"))
         np.testing.assert_array_equal(array, expected)
         assert set(np.unique(array)) == {0, 1}
+
+
+def test_a_mask_that_changed_is_named_and_changes_the_digest(tmp_path, folder, noise, encode):
+    images = {"0.png": encode(noise(0))}
+    digests = []
+    for i in range(2):
+        masks = {"0_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200)))}
+        archive, table = folder(images | masks), table_of(images, masks)
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
+        digests.append(Arrays(tmp_path).digest)
+    assert digests[0] != digests[1]
+    (archive / "0_mask.png").write_bytes(encode(noise(2, "L").point(lambda value: 255 * (value > 200))))
+    with pytest.raises(InputError, match=r"0_mask\.png has changed since ingest"):
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
 
 
 def test_the_digest_is_that_of_the_images(tmp_path, folder, few):

@@ -139,7 +139,7 @@ def brain(mask_table, settings):
         "brain-cascade": cascade,
         "brain-classifier": classifier,
     }
-    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "tversky_alpha": 0.7}
+    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "mask_pixels": [64, 64]}
     kinds = zip(tables, ("masks", "cascade", "classification"), strict=True)
     reports = {name: common | {"kind": kind} for name, kind in kinds}
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
@@ -162,6 +162,15 @@ def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
     a, b = (patients(table, 0.7)["dice"].mean() for table in (tumour, tables["brain-resunet"]))
     assert pair["metrics"]["dice"]["difference"] == pytest.approx(a - b)
     assert resunet["vs_best"]["difference"] == pytest.approx(b - a)
+
+
+def test_masks_of_another_size_are_not_compared(mask_table, settings):
+    tables = {"brain-cascade": mask_table(1, 2), "other": mask_table(1, 3)}
+    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "kind": "cascade"}
+    reports = {name: common | {"mask_pixels": [side, side]} for name, side in zip(tables, (64, 96), strict=True)}
+    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    with pytest.raises(InputError, match=r"other was tested on masks of \[96, 96\] pixels, .* \[64, 64\]"):
+        compare(tables, reports, "group", wanted, settings, 1)
 
 
 def test_classifier_and_cascade_stand_apart_from_masks(brain):

@@ -69,7 +69,7 @@ def test_no_test_row_is_refused(classifier_table, settings):
 
 def test_segmentation(mask_table, settings):
     table = mask_table(only="tumour")
-    headline, report = map(plain, segmentation_report("m", table, BRAIN, 0.7, settings, 1))
+    headline, report = map(plain, segmentation_report("m", table, BRAIN, settings, 1))
     scores = patients(table, 0.7)
     assert headline["dice"] == pytest.approx(scores["dice"].mean())
     assert headline["dice_median"] == pytest.approx(scores["dice"].median())
@@ -80,7 +80,7 @@ def test_segmentation(mask_table, settings):
 
 def test_cascade_counts_what_it_missed(mask_table, settings):
     table = mask_table()
-    headline, report = map(plain, cascade_report("m", table, BRAIN, {"healthy": 9}, 0.7, settings, 1))
+    headline, report = map(plain, cascade_report("m", table, BRAIN, {"healthy": 9}, settings, 1))
     tumour, mask = table["label"] == "tumour", table["tp"] + table["fp"] > 0
     assert headline["missed"] == (tumour & ~mask).sum()
     assert headline["false_alarms"] == (~tumour & mask).sum()

@@ -90,7 +90,7 @@ def test_a_patient_is_a_volume():
     assert found["iou"].tolist() == pytest.approx([90 / 110, 1.0])
     assert found.loc["p", "hd95"] == 4
     assert math.isnan(found.loc["q", "hd95"])
-    estimates = estimate_masks(table, 0.7, Evaluate(resamples=50, confidence=0.95), 0)
+    estimates = estimate_masks(table, Evaluate(resamples=50, confidence=0.95, tversky_alpha=0.7, explain="mel"), 0)
     assert estimates.values["dice"] == pytest.approx(0.95)
     assert estimates.values["hd95"] == 4
     assert set(np.round(estimates.draws["dice"], 6)) == {0.9, 0.95, 1.0}
@@ -99,7 +99,7 @@ def test_a_patient_is_a_volume():
 
 def test_draws_are_means_and_medians_of_drawn_patients(mask_table, settings):
     table = mask_table()
-    found = estimate_masks(table, 0.7, settings, 2)
+    found = estimate_masks(table, settings, 2)
     dice = patients(table, 0.7)["dice"].to_numpy()
     assert found.values["dice_median"] == pytest.approx(np.median(dice))
     assert dice.min() <= found.draws["dice"].min() <= found.draws["dice"].max() <= dice.max()

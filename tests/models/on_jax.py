@@ -25,7 +25,7 @@ for name in ARCHITECTURES:
     np.save(folder / f"{name}.npy", loaded.predict_on_batch(inputs))
     model = build(SMALL[name], inputs.shape[1:], 3, STATS)
     if name == "backbone":
-        unfreeze_layers(model, 3)
+        unfreeze_layers(model, 3, freeze_norm=False)
     model.compile(optimizer="sgd", loss=build_loss(SMALL[name].loss))
     before = model.get_layer("probabilities").get_weights()[1]
     assert np.isfinite(model.train_on_batch(inputs, targets)), name

@@ -39,7 +39,7 @@ def test_a_published_model_is_the_same_after_saving(tmp_path, name):
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(again(inputs)), values)
     if recipe.architecture == "backbone":
-        unfreeze_layers(model, recipe.network.unfreeze)
+        unfreeze_layers(model, recipe.network.unfreeze, recipe.network.freeze_norm)
         assert model.get_layer("probabilities").trainable
 
 

@@ -65,7 +65,18 @@ def test_an_evaluation_of_an_earlier_training_is_not_shown_as_the_new_ones(train
     train("skin-b4", evaluated=False)
     assert list(restore(root, PIXELS)) == [
         "skin-b4: run; its evaluation is of an earlier training",
-        "skin-classifier: reports/skin/champion.json is of a training that models/ does not hold",
+        "skin-classifier: the model that reports/skin/champion.json names is not here, or not evaluated; `dvc pull` it",
+    ]
+
+
+def test_a_champion_whose_plots_were_not_pulled_keeps_nothing_from_being_shown(train, root, new_root):
+    train("skin-b4", 0.61)
+    champion(root, "skin-b4")
+    rmtree(root / "plots/skin/skin-b4")
+    new_root("clone")
+    assert list(restore(root, PIXELS)) == [
+        "skin-b4: run; not evaluated yet",
+        "skin-classifier: the model that reports/skin/champion.json names is not here, or not evaluated; `dvc pull` it",
     ]
 
 

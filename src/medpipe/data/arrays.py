@@ -17,7 +17,7 @@ class Arrays:
     - inputs: (n, h, w, 3) uint8, or (n, features) float32 with NaN for unknown
     - masks: (n, h, w) uint8 in {0, 1}, or None
     - ids: n ids, a row each; variant: the settings as used; features: the columns' names, [] for images
-    - name: the variant's; digest: SHA-256 over those of the images that the rows come from
+    - name: the variant's; digest: SHA-256 over those of the images and masks, or over the table, behind the rows
 
     Raises InputError where the folder is no whole one.
     """

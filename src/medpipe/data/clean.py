@@ -54,6 +54,7 @@ def _schema(task: str, names: Vocabulary) -> pa.DataFrameSchema:
         "group": pa.Column(str, text),
         "source": pa.Column(str, text),
         "mask_path": pa.Column(str, text if task == "brain" else None),
+        "mask_sha256": pa.Column(str, digest if task == "brain" else None),
     }
     if task == "skin":
         columns |= {name: pa.Column(str, pa.Check.isin((*known, UNKNOWN))) for name, known in names.features.items()}

@@ -11,13 +11,17 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from medpipe.data.duplicates import BLANK
 from medpipe.data.images import Unreadable, decode
 from medpipe.data.source import Archive, Problem
 from medpipe.data.tasks import task_module
 from medpipe.errors import InputError
 from medpipe.params import Ingest
 
-COLUMNS = ("id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source", "mask_path")
+COLUMNS = (
+    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
+    "mask_path", "mask_sha256",
+)  # fmt: skip
 
 
 class QuarantineError(InputError):
@@ -60,7 +64,7 @@ def _inspect_all(
     )
     found = [item for chunk in tqdm(work, f"ingest {task}", len(chunks), unit="chunk", disable=None) for item in chunk]
     facts = [item for item in found if isinstance(item, dict)]
-    columns = ["id", "sha256", "bytes", "width", "height", "phash", "label"]
+    columns = ["id", "sha256", "bytes", "width", "height", "phash", "label", "mask_sha256"]
     return pd.DataFrame(facts, columns=columns), [item for item in found if isinstance(item, Problem)]
 
 
@@ -80,8 +84,9 @@ def _facts(archive: Archive, task: str, id_: str, path: str, mask_path: str, lab
     limit = 4 * max_pixels  # bytes: no image of that many pixels needs more
     data = archive.read(path, limit=limit)
     image = decode(data, name=path, max_pixels=max_pixels)
+    mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
     if mask_path:
-        mask = decode(archive.read(mask_path, limit=limit), name=mask_path, max_pixels=max_pixels)
+        mask = decode(mask_data, name=mask_path, max_pixels=max_pixels)
         label = task_module(task).mask_label(mask, image, name=mask_path, listed=label)
     return {
         "id": id_,
@@ -91,13 +96,15 @@ def _facts(archive: Archive, task: str, id_: str, path: str, mask_path: str, lab
         "height": image.height,
         "phash": str(imagehash.phash(image, hash_size=16)),
         "label": label,
+        "mask_sha256": hashlib.sha256(mask_data).hexdigest() if mask_path else "",
     }
 
 
 def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
     """Of byte-identical images all go where their labels differ, and all but the first of a group where they do not.
 
-    Copies in different groups stay: split merges such groups.
+    Copies in different groups stay: split merges such groups. It does not for blank ones, an MRI's slices beyond the
+    head, so of these all but the first go.
     """
     problems = []
     for _, same in table[table["sha256"].duplicated(keep=False)].groupby("sha256"):
@@ -108,7 +115,8 @@ def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
                 for i, path in zip(same["id"], same["path"], strict=True)
             ]
             continue
-        first = same.groupby("group")["id"].transform("first")
+        blank = int(same["phash"].iloc[0], 16).bit_count() < BLANK
+        first = same.groupby("sha256" if blank else "group")["id"].transform("first")
         for i, path, original in zip(same["id"], same["path"], first, strict=True):
             if i != original:
                 problems.append(Problem(i, path, f"duplicated: the same bytes as {original}"))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from numpy.lib.format import open_memmap
+from PIL import Image
 from tqdm import tqdm
 
 from medpipe.data.images import decode, mask_to_array, to_array
@@ -32,7 +33,8 @@ def prepare_images(
     if (table["mask_path"] != "").any():
         open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
     archive, jobs = Archive(archive_path), cpu_count()
-    rows: list[tuple[str, str, str]] = list(table[["path", "sha256", "mask_path"]].itertuples(index=False, name=None))
+    columns = ["path", "sha256", "mask_path", "mask_sha256"]
+    rows: list[tuple[str, str, str, str]] = list(table[columns].itertuples(index=False, name=None))
     size = max(_FLUSH, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
     starts = range(0, len(rows), size)
     work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
@@ -40,40 +42,45 @@ def prepare_images(
     )
     for _ in tqdm(work, f"prepare {variant.task}", len(starts), unit="chunk", disable=None):
         pass
-    _write_meta(folder, table, variant, [])
+    _write_meta(folder, table, variant, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
 
 
 def prepare_table(table: pd.DataFrame, variant: TableVariant, folder: Path) -> None:
     """Write inputs.npy (n, features) float32 with NaN for unknown, and meta.json with the features' names."""
     names = table.select_dtypes("float").columns.tolist()  # as clean has it: the features are the float columns
-    np.save(folder / "inputs.npy", table[names].to_numpy(np.float32))
-    _write_meta(folder, table, variant, names)
+    features = table[names].to_numpy(np.float32)
+    np.save(folder / "inputs.npy", features)
+    _write_meta(folder, table, variant, names, features.tobytes())
 
 
 def _fill(
-    rows: list[tuple[str, str, str]],
+    rows: list[tuple[str, str, str, str]],
     start: int,
     archive: Archive,
     variant: ImagesVariant,
     folder: Path,
     max_pixels: int,
 ) -> None:
-    """Write `rows` (path, sha256, mask_path) to the arrays from place `start` on."""
+    """Write `rows` (path, sha256, mask_path, mask_sha256) to the arrays from place `start` on."""
     for first in range(0, len(rows), _FLUSH):
         inputs = open_memmap(folder / "inputs.npy", "r+")
         masks = open_memmap(folder / "masks.npy", "r+") if rows[0][2] else None
-        for place, (path, digest, mask_path) in enumerate(rows[first : first + _FLUSH], start + first):
-            data = archive.read(path)
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
-            inputs[place] = to_array(decode(data, name=path, max_pixels=max_pixels), variant)
+        for place, (path, digest, mask_path, mask_digest) in enumerate(rows[first : first + _FLUSH], start + first):
+            inputs[place] = to_array(_read(archive, path, digest, max_pixels), variant)
             if masks is not None:
-                mask = decode(archive.read(mask_path), name=mask_path, max_pixels=max_pixels)
-                masks[place] = mask_to_array(mask, variant)
+                masks[place] = mask_to_array(_read(archive, mask_path, mask_digest, max_pixels), variant)
 
 
-def _write_meta(folder: Path, table: pd.DataFrame, variant: ImagesVariant | TableVariant, names: list[str]) -> None:
-    digest = hashlib.sha256("".join(table["sha256"]).encode()).hexdigest()
+def _read(archive: Archive, path: str, digest: str, max_pixels: int) -> Image.Image:
+    data = archive.read(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
+    return decode(data, name=path, max_pixels=max_pixels)
+
+
+def _write_meta(
+    folder: Path, table: pd.DataFrame, variant: ImagesVariant | TableVariant, names: list[str], source: bytes
+) -> None:
     meta = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
-    meta |= {"digest": digest}  # of the images that the rows were read from
+    meta |= {"digest": hashlib.sha256(source).hexdigest()}  # of what the rows were read from
     (folder / "meta.json").write_text(json.dumps(meta))

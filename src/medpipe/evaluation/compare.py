@@ -99,9 +99,11 @@ def _classification(
 
 def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> dict[str, Any]:
     first = next(iter(tables))
-    alpha = reports[first]["tversky_alpha"]  # one for all, or the figures could not be compared
+    pixels = reports[first]["mask_pixels"]
     for name, table in tables.items():
         check(name, table, tuple(reports[name]["classes"]), COUNTS)
+        if (own := reports[name]["mask_pixels"]) != pixels:
+            raise InputError(f"{name} was tested on masks of {own} pixels, {first} of {pixels}; prepare both alike")
     every = pd.concat(tables.values()).drop_duplicates("id").sort_values("id")
     confined = {}
     for name, table in tables.items():
@@ -112,7 +114,7 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
 
     def on(name: str, ids: pd.Series) -> Estimates:
         table = tables[name]
-        return estimate_masks(table[table["id"].isin(ids)], alpha, evaluate, seed)
+        return estimate_masks(table[table["id"].isin(ids)], evaluate, seed)
 
     return _section(
         {name: on(name, table["id"]) for name, table in tables.items()},
@@ -122,7 +124,7 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
         (),
         evaluate.confidence,
         confined,
-    ) | {"tversky_alpha": alpha}
+    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels}
 
 
 def _same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
 from medpipe.data.vocabulary import Vocabulary
+from medpipe.errors import InputError
 from medpipe.evaluation import segmentation
 from medpipe.evaluation.explain import mean_shap
 from medpipe.evaluation.mask_plots import Example
@@ -60,7 +61,8 @@ def evaluate(
         table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
         found = Evaluation(table, *classification_report(delivered.name, table, classes, training, settings, seed))
         if len(arrays) == 1 and tables:
-            found.shap = _explain(delivered, model, rows, arrays[0], seed)
+            explained = _explained(delivered, settings.explain)
+            found.shap = explained, _shap(delivered, model, rows, arrays[0], explained, seed)
         return found
 
     assert arrays[0].masks is not None
@@ -68,15 +70,14 @@ def evaluate(
     if delivered.kind == "segmenter":
         masks = (outputs["output"][..., 0] >= 0.5).astype(np.uint8)
         table = of_masks(shown, labels[chosen].tolist(), truth, masks, {})
-        alpha = delivered.settings["loss"]["alpha"]
-        found = Evaluation(table, *segmentation_report(delivered.name, table, classes, alpha, settings, seed))
+        found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
     else:
         assert delivered.threshold is not None
         p = outputs["tumour"][:, 0]
         _, masks = cascade.apply(p, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
         table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
-        alpha = list(delivered.settings["members"].values())[1]["loss"]["alpha"]
-        found = Evaluation(table, *cascade_report(delivered.name, table, classes, training, alpha, settings, seed))
+        found = Evaluation(table, *cascade_report(delivered.name, table, classes, training, settings, seed))
+    found.report["mask_pixels"] = list(truth.shape[1:])
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
         Example(identifier, arrays[0].inputs[chosen[i]], truth[i], masks[i])
@@ -86,14 +87,21 @@ def evaluate(
     return found
 
 
-def _explain(
-    delivered: Delivery, model: keras.Model, rows: pd.DataFrame, arrays: Arrays, seed: int
-) -> tuple[str, pd.Series]:
-    """SHAP of the class `mel`, the one that must not be missed."""
-    column = delivered.classes.index("mel")
+def _explained(delivered: Delivery, name: str) -> str:
+    """The model's class that `name` is, or was merged into."""
+    merged = {old: new for new, olds in delivered.settings["merge"].items() for old in olds}
+    if (found := merged.get(name, name)) not in delivered.classes:
+        raise InputError(f"evaluate.explain: {name!r} is no class of {delivered.name}: {', '.join(delivered.classes)}")
+    return found
+
+
+def _shap(
+    delivered: Delivery, model: keras.Model, rows: pd.DataFrame, arrays: Arrays, explained: str, seed: int
+) -> pd.Series:
+    column = delivered.classes.index(explained)
     training, test = (np.asarray(arrays.inputs[rows["set"] == part]) for part in ("train", "test"))
 
     def probability(table: np.ndarray) -> np.ndarray:
         return predict(model, [table], np.arange(len(table)), batch=1024)["output"][:, column]
 
-    return "mel", mean_shap(probability, training, test, arrays.features, seed)
+    return mean_shap(probability, training, test, arrays.features, seed)

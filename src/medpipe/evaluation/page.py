@@ -65,10 +65,11 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             " macro recall, accuracy weighted recall."
         )
     else:
+        height, width = section["mask_pixels"]
         notes.append(
-            "Dice, IoU and Tversky (missed pixels weigh "
-            f"{section['tversky_alpha']:g}) of a patient's whole volume, HD95 a mean over slices with both masks; then"
-            " mean or median over patients."
+            f"Masks of {height} x {width} pixels, as the models read the slices. Dice, IoU and Tversky (missed pixels"
+            f" weigh {section['tversky_alpha']:g}) of a patient's whole volume; HD95 a mean over slices with both"
+            " masks, so that a slice which is missed altogether does not count in it; then mean or median over patients."
         )
     if any(model["only"] for model in section["models"]):
         notes.append(

@@ -47,12 +47,12 @@ def classification_report(
 
 
 def segmentation_report(
-    name: str, table: pd.DataFrame, classes: tuple[str, ...], alpha: float, settings: Evaluate, seed: int
+    name: str, table: pd.DataFrame, classes: tuple[str, ...], settings: Evaluate, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(headline, report) of a segmenter. `alpha`: the Tversky index's weight of missed pixels."""
+    """(headline, report) of a segmenter."""
     check(name, table, classes, COUNTS)
-    sets = {part: _masks(rows, alpha, settings, seed) for part, rows in _sets(name, table)}
-    report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": alpha}
+    sets = {part: _masks(rows, settings, seed) for part, rows in _sets(name, table)}
+    report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": settings.tversky_alpha}
     return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
 
 
@@ -61,7 +61,6 @@ def cascade_report(
     table: pd.DataFrame,
     classes: tuple[str, ...],
     training: Mapping[str, int],
-    alpha: float,
     settings: Evaluate,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,7 +77,7 @@ def cascade_report(
             "false_alarms": false_alarms,
             "missed": missed,
         }
-        sets[part] = _masks(rows, alpha, settings, seed) | {"detection": detection}
+        sets[part] = _masks(rows, settings, seed) | {"detection": detection}
     test = sets["test"]["detection"]
     headline = _mask_headline(sets["test"]) | {
         "sensitivity": test["sensitivity"]["value"],
@@ -87,8 +86,9 @@ def cascade_report(
         "false_alarms": test["false_alarms"],
         "accuracy": test["overall"]["accuracy"]["value"],
     }
-    report = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
-    return finite(headline), finite(report | {"tversky_alpha": alpha} | _said(settings, seed) | {"sets": sets})
+    report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
+    report = report | {"tversky_alpha": settings.tversky_alpha} | _said(settings, seed) | {"sets": sets}
+    return finite(headline), finite(report)
 
 
 def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -122,17 +122,15 @@ def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], s
     }
 
 
-def _masks(rows: pd.DataFrame, alpha: float, settings: Evaluate, seed: int) -> dict[str, Any]:
-    e = estimate_masks(rows, alpha, settings, seed)
-    scores = patients(rows, alpha)
+def _masks(rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
+    e = estimate_masks(rows, settings, seed)
+    scores = patients(rows, settings.tversky_alpha)
     return {
         "rows": e.rows,
         "groups": len(e.groups),
         "overall": {metric: e.interval(metric, settings.confidence) for metric in MASKS},
         "patients": {str(patient): values for patient, values in scores.to_dict(orient="index").items()},
-        "subgroups": by_subgroup(
-            rows, lambda some: estimate_masks(some, alpha, settings, seed), MASKS, settings.confidence
-        ),
+        "subgroups": by_subgroup(rows, lambda some: estimate_masks(some, settings, seed), MASKS, settings.confidence),
     }
 
 

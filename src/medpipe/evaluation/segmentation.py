@@ -41,7 +41,7 @@ def hausdorff95(truth: np.ndarray, predicted: np.ndarray) -> float:
 def overlap(counts: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Dice, IoU and Tversky index in [0, 1] for each row of tp, fp, fn (pixels); 1.0 where both masks are empty.
 
-    Tversky weighs missed pixels by `alpha` and false ones by 1 - alpha (arXiv 1706.05721), as the loss does.
+    Tversky weighs missed pixels by `alpha` and false ones by 1 - alpha (arXiv 1706.05721).
     """
     tp, fp, fn = (counts[column].astype(float) for column in ("tp", "fp", "fn"))
     rest = {"dice": (fp + fn) / 2, "iou": fp + fn, "tversky": alpha * fn + (1 - alpha) * fp}
@@ -56,9 +56,9 @@ def patients(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     return scores.assign(hd95=grouped["hd95"].mean(), slices=grouped.size())
 
 
-def estimate_masks(table: pd.DataFrame, alpha: float, settings: Evaluate, seed: int) -> Estimates:
+def estimate_masks(table: pd.DataFrame, settings: Evaluate, seed: int) -> Estimates:
     """Mean over patients of each metric, and the median as `<metric>_median`, with draws over patients."""
-    scores = patients(table, alpha)
+    scores = patients(table, settings.tversky_alpha)
     resamples = Resamples(scores.index.to_numpy(object), settings.resamples, seed)
     values, draws = {}, {}
     for metric in METRICS:

@@ -23,12 +23,14 @@ def head(model: keras.Model) -> keras.Model:
     return keras.Model(model.get_layer(EMBEDDING).output, model.outputs[0], name="head")
 
 
-def unfreeze_layers(model: keras.Model, spec: int | str) -> None:
+def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> None:
     """Lets the head and part of the backbone train; compile the model afterwards.
 
     `spec` is `all`, a number of the backbone's last layers (0: none), or a prefix: all from the first layer whose name
-    starts so. Frozen batch normalisation uses its moving statistics and keeps them. Raises InputError for more layers
-    than there are and for a prefix that no layer has.
+    starts so. Frozen batch normalisation uses its moving statistics and keeps them; with `freeze_norm` all of the
+    backbone's is frozen: else the batches' own statistics, in place of those that it was pretrained with, change at one
+    stroke what the layers after it and the head have learnt to read. Raises InputError for more layers than there are
+    and for a prefix that no layer has.
     """
     layers = _backbone(model)
     if spec == "all":
@@ -45,14 +47,11 @@ def unfreeze_layers(model: keras.Model, spec: int | str) -> None:
                 f"its last one is {layers[-1].name!r}"
             )
         first = found[0]
-    _train_from(model, first)
+    for i, layer in enumerate(model.layers):
+        kept = freeze_norm and i < len(layers) and isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = i >= first and not kept
 
 
 def _backbone(model: keras.Model) -> list[keras.Layer]:
     names = [layer.name for layer in model.layers]
     return model.layers[: names.index(EMBEDDING)]
-
-
-def _train_from(model: keras.Model, first: int) -> None:
-    for i, layer in enumerate(model.layers):
-        layer.trainable = i >= first

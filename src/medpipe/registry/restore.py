@@ -15,6 +15,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
     Runs come in the order of their trainings, with evaluation, plots and model where evaluate has written those of the
     same run (`run` in its report). Yields a line a model and task. Where nothing is missing, nothing changes.
     """
+    published: dict[str, str] = {}  # name: run
     records = [json.loads(path.read_text()) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
     for record in sorted(records, key=lambda record: record["started"]):
         task, name = record["task"], record["name"]
@@ -26,13 +27,15 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         elif json.loads(report.read_text()).get("run") != run.key:
             yield f"{name}: run; its evaluation is of an earlier training"
         else:
+            published[name] = run.key
             publish(run, model=model, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
             yield f"{name}: run, evaluation, model"
     for path in sorted((root / "reports").glob("*/champion.json")):
         champion = json.loads(path.read_text())
-        name, keys = champion["name"], {record["name"]: record["key"] for record in records}
-        if keys.get(name) != champion["run"]:
-            yield f"{champion['registered']}: {path.relative_to(root)} is of a training that models/ does not hold"
+        name = champion["name"]
+        if published.get(name) != champion["run"]:
+            place = path.relative_to(root)
+            yield f"{champion['registered']}: the model that {place} names is not here, or not evaluated; `dvc pull` it"
             continue
         metrics = root / "metrics" / path.parent.name / f"{name}.json"
         register(name, champion["registered"], root / "models" / name, metrics, champion=True)

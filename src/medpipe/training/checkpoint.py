@@ -56,9 +56,6 @@ def save(path: Path, state: State, fingerprint: str) -> None:
 
 def load(path: Path, fingerprint: str) -> State | None:
     """The state saved under this fingerprint; None where there is no file or it is another training's."""
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        # Of a process that was killed while it wrote.
-        left.unlink()
     try:
         with np.load(path) as file:
             head = json.loads(str(file["head"]))

@@ -61,12 +61,13 @@ def fit(
         state.model, state.optimizer = _values(model.variables), _values(optimizer.variables)
         checkpoints.save(checkpoint, state, fingerprint)
 
+    features: list[Samples] = []
     for index in range(state.phase, len(steps.phases)):
         if index > state.phase:
             state.phase, state.epoch, state.over = index, 0, False
             state.goal, state.waited, state.optimizer = math.inf, 0, []
         if not state.over and state.epoch < steps.phases[index].epochs:
-            _run(model, steps, state, train, val, seed, save, on_epoch)
+            _run(model, steps, state, train, val, features, seed, save, on_epoch)
     _assign(model.weights, state.best_weights)
     return pd.DataFrame(state.history)
 
@@ -77,6 +78,7 @@ def _run(
     state: State,
     train: Samples,
     val: Samples,
+    features: list[Samples],
     seed: int,
     save: Callable[[keras.optimizers.Optimizer], None],
     on_epoch: OnEpoch,
@@ -84,7 +86,7 @@ def _run(
     """What is left of the phase that `state` names."""
     phase = steps.phases[state.phase]
     weights = None if steps.class_weights is None else balanced(train.targets[train.rows])
-    trainer, train, val = _trainer(model, phase, steps, train, val)
+    trainer, train, val = _trainer(model, phase, steps, train, val, features)
     trainer.compile(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
         loss=build_loss(steps.loss),
@@ -118,22 +120,24 @@ def _run(
 
 
 def _trainer(
-    model: keras.Model, phase: Phase, steps: Plan, train: Samples, val: Samples
+    model: keras.Model, phase: Phase, steps: Plan, train: Samples, val: Samples, features: list[Samples]
 ) -> tuple[keras.Model, Samples, Samples]:
     """The model to compile for a phase, over the layers of `model`, and what it reads.
 
     `model` itself is never compiled, so that it is saved without an optimizer. A backbone that is frozen as a whole
     runs as in inference, without its stochastic depth: then its features are the same in each epoch, and without
-    augmentation and mixing they are computed once.
+    augmentation and mixing they are computed once, into `features`, for this phase and the next that is frozen.
     """
     if phase.unfreeze is not None:
-        embedding.unfreeze_layers(model, phase.unfreeze)
+        embedding.unfreeze_layers(model, phase.unfreeze, phase.freeze_norm)
     if phase.unfreeze != 0:
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name), train, val
     extractor, head = embedding.extractor(model), embedding.head(model)
     bytes_ = 4 * (len(train.rows) + len(val.rows)) * int(np.prod(extractor.output_shape[1:]))
     if steps.augmentation is None and steps.mixing is None and bytes_ <= _MOST_FEATURES:
-        return head, _features(extractor, train, steps.batch), _features(extractor, val, steps.batch)
+        if not features:
+            features += [_features(extractor, samples, steps.batch) for samples in (train, val)]
+        return head, *features
     inputs = keras.Input(model.input_shape[1:])
     return keras.Model(inputs, head(_Inference(extractor)(inputs)), name=model.name), train, val
 

@@ -1,7 +1,7 @@
 """How a model is trained: its phases, rates and optimizer, taken from a recipe or from a fusion's settings."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -13,7 +13,7 @@ class Phase:
     """A stretch of epochs over which the same layers train.
 
     `unfreeze` is a backbone's: how many of its last layers (0: none), `all`, or from which name on; None for models
-    that have no backbone.
+    that have no backbone. `freeze_norm`: whether the backbone's batch normalisation stays frozen throughout.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Phase:
     decay: params.Decay | None = None
     early_stopping: params.EarlyStopping | None = None
     unfreeze: int | str | None = None
+    freeze_norm: bool = False
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch from 0: constant for `decay.after` epochs, then times exp(-rate) each."""
@@ -50,10 +51,12 @@ def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
             optimizer=params.Optimizer(name="adam", weight_decay=0.0, clip_norm=None, epsilon=1e-7),
             batch=settings.batch,
         )
-    unfreeze = settings.network.unfreeze if isinstance(settings, params.BackboneRecipe) else None
-    phases = [Phase("main", settings.epochs, settings.lr, settings.decay, settings.early_stopping, unfreeze)]
+    main = Phase("main", settings.epochs, settings.lr, settings.decay, settings.early_stopping)
+    if isinstance(settings, params.BackboneRecipe):
+        main = replace(main, unfreeze=settings.network.unfreeze, freeze_norm=settings.network.freeze_norm)
+    phases = [main]
     if settings.warmup is not None:
-        frozen = None if unfreeze is None else 0
+        frozen = None if main.unfreeze is None else 0
         phases.insert(0, Phase("warmup", settings.warmup.epochs, settings.warmup.lr, unfreeze=frozen))
     return Plan(
         phases=tuple(phases),

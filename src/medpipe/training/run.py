@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 import pandas as pd
+from filelock import FileLock
 
 from medpipe import atomic, tracking
 from medpipe.data.arrays import Arrays
@@ -23,16 +25,25 @@ def tracked(
     """The run in MLflow and the file of the checkpoint, the same ones where this training was killed before.
 
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
-    ended well is removed.
+    ended well is removed. One that other code began is passed over, and of two workers that want the same training one
+    waits for the other.
     """
     rows = hashlib.sha256((split / "rows.parquet").read_bytes()).hexdigest()
     tags = {"split": rows[:16]} | {f"data.{part.name}": part.digest[:16] for part in arrays}
-    key = hashlib.sha256(json.dumps([name, settings, tags], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([name, settings, tags, _code()], sort_keys=True).encode()).hexdigest()
     folder = tracking.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tracking.begin(task, name, settings, tags, folder) as run:
-        yield run, folder / "state.npz"
-    shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        folder.mkdir(exist_ok=True)
+        with tracking.begin(task, name, settings, tags, folder) as run:
+            yield run, folder / "state.npz"
+        shutil.rmtree(folder)
+
+
+def _code() -> str:
+    """What the project's modules say that this process has imported."""
+    files = {str(module.__file__) for name, module in sys.modules.items() if name.partition(".")[0] == "medpipe"}
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()
 
 
 def deliver(run: tracking.Run, delivery: Delivery, model: keras.Model, history: pd.DataFrame) -> None:

@@ -1,0 +1,50 @@
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from medpipe import atomic
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new/table.csv"
+    with atomic.file(path) as temporary:
+        temporary.write_text("old")
+    with suppress(KeyError), atomic.file(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "model"
+    with atomic.folder(path) as temporary:
+        (temporary / "old").touch()
+    with suppress(KeyError), atomic.folder(path) as temporary:
+        (temporary / "half").touch()
+        raise KeyError
+    assert [file.name for file in path.iterdir()] == ["old"]
+    with atomic.folder(path) as temporary:
+        (temporary / "new").touch()
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_left_is_gone_with_the_next(tmp_path, kind):
+    write = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from medpipe import atomic\n"
+        f"with atomic.{kind}(Path('target')) as temporary:\n"
+        f"    {'temporary' if kind == 'file' else '(temporary / sys.argv[1])'}.write_text(sys.argv[1])\n"
+        "    if sys.argv[1] == 'half': os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed, whole = (subprocess.run([sys.executable, "-c", write, how], cwd=tmp_path) for how in ("half", "whole"))
+    assert (killed.returncode, whole.returncode) == (-signal.SIGKILL, 0)
+    [target] = tmp_path.iterdir()
+    assert target.name == "target"
+    assert kind == "file" or [file.name for file in target.iterdir()] == ["whole"]
