@@ -1,10 +1,6 @@
-"""What only one backend of Keras can do: determinism, memory growth, gradients. All else uses `keras` alone."""
+"""What only one backend of Keras can do: determinism, memory growth. All else uses `keras` alone."""
 
 import os
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -42,19 +38,3 @@ def start(seed: int, precision: str) -> None:
             raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
-
-
-def gradient(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
-    """The gradient of a scalar-valued `function` of keras operations at `x`: float32, of x's shape."""
-    x = np.asarray(x, "float32")
-    if name() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(jax.numpy.asarray(x)))
-    import tensorflow as tf
-
-    at = tf.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(at)
-        value = function(at)
-    return tape.gradient(value, at).numpy()

@@ -6,11 +6,10 @@ import pandera.pandas as pa
 
 from medpipe.data import features
 from medpipe.data.features import UNKNOWN
-from medpipe.data.vocabulary import VOCABULARY, Vocabulary
+from medpipe.data.vocabulary import EXTERNAL, VOCABULARY, Vocabulary
 from medpipe.errors import InputError
 from medpipe.params import NoClean, SkinClean
 
-EXTERNAL = "isic2018"  # the source of the external test set
 AGE_BANDS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # years, each from its lower end
 _SHOWN = 5  # problems that one message names
 

@@ -1,6 +1,6 @@
 """HAM10000 and the ISIC-2018 test set: dermatoscopic images of seven kinds of pigmented lesion.
 
-Tschandl, Rosendahl, Kittler, doi 10.1038/sdata.2018.161. The test set (1,512 images) is external: `source` isic2018.
+Tschandl, Rosendahl, Kittler, doi 10.1038/sdata.2018.161. The test set (1,512 images) is external.
 """
 
 from pathlib import PurePosixPath
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from medpipe.data.source import Archive, Problem, Rows, attach, distinct, read_table, single_rows, stem
-from medpipe.data.vocabulary import VOCABULARY
+from medpipe.data.vocabulary import EXTERNAL, VOCABULARY
 from medpipe.errors import InputError
 
 CLASSES, _, FEATURES = VOCABULARY["skin"]
@@ -96,7 +96,7 @@ def _test_rows(archive: Archive, truth: str | None) -> tuple[pd.DataFrame, list[
     if truth is None:
         raise InputError(f"{archive.path}: has the test set's images without ISIC2018_Task3_Test_GroundTruth.csv")
     if "dx" in (table := read_table(archive, truth, ())):
-        return single_rows(_metadata(read_table(archive, truth, METADATA), "isic2018"))
+        return single_rows(_metadata(read_table(archive, truth, METADATA), EXTERNAL))
     columns = [name.upper() for name in CLASSES]
     table = read_table(archive, truth, ("image", *columns))
     hot = table[columns].apply(pd.to_numeric, errors="coerce")
@@ -104,7 +104,7 @@ def _test_rows(archive: Archive, truth: str | None) -> tuple[pd.DataFrame, list[
     unknown = dict.fromkeys(("dx_type", "sex", "localization"), "unknown")
     rows = pd.DataFrame(
         {"id": table["image"], "label": hot.fillna(0).idxmax(axis=1).str.lower(), "group": table["image"]}
-        | {"source": "isic2018", "age": ""}
+        | {"source": EXTERNAL, "age": ""}
         | unknown
     )
     problems = _problems(rows[~single], "one-hot row: exactly one 1 among the classes wanted")

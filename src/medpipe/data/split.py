@@ -7,11 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from medpipe.data import duplicates, features
-from medpipe.data.vocabulary import VOCABULARY
+from medpipe.data.vocabulary import EXTERNAL, VOCABULARY
 from medpipe.errors import InputError
 from medpipe.params import Split
 
-EXTERNAL = "isic2018"  # the source of the external test set
 SETS = ("train", "val", "test")
 
 

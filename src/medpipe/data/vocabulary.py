@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+EXTERNAL = "isic2018"  # the source of the skin task's external test set
+
 
 class Vocabulary(NamedTuple):
     classes: tuple[str, ...]

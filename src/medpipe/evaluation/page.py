@@ -69,7 +69,8 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         notes.append(
             f"Masks of {height} x {width} pixels, as the models read the slices. Dice, IoU and Tversky (missed pixels"
             f" weigh {section['tversky_alpha']:g}) of a patient's whole volume; HD95 a mean over slices with both"
-            " masks, so that a slice which is missed altogether does not count in it; then mean or median over patients."
+            " masks, so that a slice which is missed altogether does not count in it; then mean or median over"
+            " patients."
         )
     if any(model["only"] for model in section["models"]):
         notes.append(
@@ -91,7 +92,7 @@ def markdown(comparison: dict[str, Any]) -> str:
         head = ["", "model", "rows", "groups", metric_name(metric), "− best", "p", "− baseline", "p"]
         lines += [f"## {headed(name)}", "", *_table([*head, *map(metric_name, others)], _ranking(section, others))]
         if section["models"][0]["per_class"]:
-            lines += ["### F1 of each class, and its difference from the best", "", *_classes(section)]
+            lines += ["### F1 of each class", "", *_classes(section)]
             lines += ["### Differences of F1, model by model", "", *_pairs(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
     return "\n".join(lines)
@@ -102,13 +103,13 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     for model in section["models"]:
         found = model["metrics"][section["metric"]]
         cells = [str(model["rank"] or f"({', '.join(model['only'])} only)"), model["model"]]
-        cells += [str(model["rows"]), str(model["groups"]), f"{number(found['value'])} {bounds(found)}"]
+        cells += [str(model["rows"]), str(model["groups"]), _bounded(found)]
         for against in (model["vs_best"], model["vs_baseline"]):
             if against is None:
                 cells += ["", ""]
             else:
                 cells += [f"{signed(against['difference'])} {bounds(against)}", number(against["p_holm"])]
-        rows.append([*cells, *(number(model["metrics"][m]["value"]) for m in others)])
+        rows.append([*cells, *(_bounded(model["metrics"][m]) for m in others)])
     if "zero_r" in section:
         zero = section["zero_r"]
         figures = [number(zero.get(m)) for m in (section["metric"], *others)]
@@ -116,17 +117,15 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     return rows
 
 
+def _bounded(interval: dict[str, float | None]) -> str:
+    return f"{number(interval['value'])} {bounds(interval)}"
+
+
 def _classes(section: dict[str, Any]) -> list[str]:
     models = section["models"]
     rows = []
     for name, support in section["support"].items():
-        f1 = [model["per_class"][name]["f1"]["value"] for model in models]
-        best = f1[0]
-        cells = [
-            number(value) + (f" ({signed(value - best)})" if i and value is not None and best is not None else "")
-            for i, value in enumerate(f1)
-        ]
-        rows.append([name, str(support), *cells])
+        rows.append([name, str(support), *(_bounded(model["per_class"][name]["f1"]) for model in models)])
     return _table(["class", "n", *(model["model"] for model in models)], rows)
 
 
@@ -134,9 +133,10 @@ def _pairs(section: dict[str, Any]) -> list[str]:
     rows = []
     for pair in section["pairs"]:
         found = pair["metrics"][section["metric"]]
-        per_class = [signed(values["f1"]["difference"]) for values in pair["per_class"].values()]
-        rows.append([f"{pair['a']} − {pair['b']}", f"{signed(found['difference'])} {bounds(found)}", *per_class])
-    return _table(["models", metric_name(section["metric"]), *section["classes"]], rows)
+        differences = [found, *(values["f1"] for values in pair["per_class"].values())]
+        cells = [f"{signed(d['difference'])} {bounds(d)}" for d in differences]
+        rows.append([f"{pair['a']} − {pair['b']}", cells[0], number(found["p"]), *cells[1:]])
+    return _table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
