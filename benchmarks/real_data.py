@@ -30,7 +30,7 @@ def skin(params: dict[str, Any], data: Path, weights: Path) -> str:
     params["prepare"]["skin-28"]["sizes"] = [128]
     params["models"]["skin-image"] |= {
         "warmup": {"epochs": 10, "lr": 1e-3},
-        "lr": 1e-4,
+        "lr": 2e-5,
         "epochs": 4,
         "early_stopping": None,
     }
