@@ -25,8 +25,8 @@ setup: .venv/.synced  ## make the environment in .venv from requirements.lock
 repro: setup  ## the whole pipeline: run what changed (on phantoms, unless params.yaml names archives)
 	dvc repro
 
-test: setup  ## the whole test suite
-	pytest
+test: setup  ## the whole test suite, in two processes
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff and mypy
 	ruff check .

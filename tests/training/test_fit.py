@@ -126,6 +126,28 @@ def test_cached_features_give_the_same_result(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_the_best_epoch_of_the_warmup_brings_the_backbone_back_that_it_had(tmp_path):
+    backend.start(0, "float32")
+    before = weights(network())
+    settings = phases(lr=5.0, network={"unfreeze": "all", "freeze_norm": False})
+    after, history = run(tmp_path, settings, TRAIN, VAL, network)
+    assert history.loc[history["val_loss"].idxmin(), "phase"] == "warmup"
+    backend.start(0, "float32")
+    warm, _ = run(
+        tmp_path, settings.model_copy(update={"epochs": 1, "lr": 1e-12}), TRAIN, VAL, network, name="warm.npz"
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(before[:6], after[:6], strict=True))
+    np.testing.assert_allclose(after[6], warm[6], atol=1e-6)
+
+
+def test_a_checkpoint_holds_of_a_frozen_backbone_nothing(tmp_path):
+    frozen = recipe("chest-mobilenetv2", batch=8, epochs=1, augmentation=None)
+    run(tmp_path, frozen, TRAIN, VAL, network)
+    with np.load(tmp_path / "state.npz") as file:
+        shapes = [file[key].shape for key in file.files if key.startswith("best_model/")]
+    assert sorted(shape for shape in shapes if shape != (2,)) == [(3,), (4, 3)]  # beside states of random generators
+
+
 @pytest.mark.parametrize(("precision", "last"), [("float32", 1), ("mixed_float16", 3)])
 def test_an_interrupted_training_goes_on_as_if_it_were_none(tmp_path, precision, last):
     settings = phases(precision=precision, decay=params.Decay(after=1, rate=0.5))
@@ -137,7 +159,7 @@ def test_an_interrupted_training_goes_on_as_if_it_were_none(tmp_path, precision,
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, settings, TRAIN, VAL, network, on_epoch=interrupt, name="again.npz")
-    (tmp_path / ".again.123.npz").write_bytes(b"what a kill in the middle of writing leaves")
+    (tmp_path / ".again.tmp.npz").write_bytes(b"what a kill in the middle of writing leaves")
     seen = []
     after, history = run(
         tmp_path, settings, TRAIN, VAL, network, on_epoch=lambda epoch, logs: seen.append(epoch), name="again.npz"

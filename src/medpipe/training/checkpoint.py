@@ -17,7 +17,7 @@ from medpipe import atomic
 from medpipe.training.batches import Samples
 from medpipe.training.plan import Plan
 
-Values = list[npt.NDArray]
+Values = dict[int, npt.NDArray]  # by place among a model's or an optimizer's variables
 
 
 @dataclass
@@ -25,10 +25,12 @@ class State:
     """Where a training stands.
 
     - phase, epoch: the phase under way, and how many of its epochs are done; `over`: it stopped early
-    - best: the lowest val_loss yet; best_weights: the model's weights then
+    - best: the lowest val_loss yet; best_model: the model's variables then
     - goal, waited: the val_loss that early stopping compares with, and epochs since it last fell far enough
     - history: a row an epoch
-    - model, optimizer: all their variables, with the states of random generators and of loss scaling
+    - model, optimizer: their variables, with the states of random generators and of loss scaling
+
+    Of the model only what may have changed: what was frozen all along is as it was built.
     """
 
     phase: int = 0
@@ -38,17 +40,17 @@ class State:
     goal: float = math.inf
     waited: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
-    model: Values = field(default_factory=list)
-    optimizer: Values = field(default_factory=list)
-    best_weights: Values = field(default_factory=list)
+    model: Values = field(default_factory=dict)
+    optimizer: Values = field(default_factory=dict)
+    best_model: Values = field(default_factory=dict)
 
 
-_ARRAYS = ("model", "optimizer", "best_weights")
+_ARRAYS = ("model", "optimizer", "best_model")
 
 
 def save(path: Path, state: State, fingerprint: str) -> None:
     """Replaces the file `path` at once: whenever the process is killed, there is a whole one or none."""
-    arrays = {f"{name}/{i}": value for name in _ARRAYS for i, value in enumerate(getattr(state, name))}
+    arrays = {f"{name}/{i}": value for name in _ARRAYS for i, value in getattr(state, name).items()}
     rest = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
     with atomic.file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, head=np.array(json.dumps({"fingerprint": fingerprint, "state": rest})), **arrays)
@@ -62,10 +64,10 @@ def load(path: Path, fingerprint: str) -> State | None:
             if head["fingerprint"] != fingerprint:
                 return None
             state = State(**head["state"])
-            # In the order in which they were written.
             for key in file.files:
                 if key != "head":
-                    getattr(state, key.partition("/")[0]).append(file[key])
+                    name, _, place = key.partition("/")
+                    getattr(state, name)[int(place)] = file[key]
             return state
     except FileNotFoundError:
         return None

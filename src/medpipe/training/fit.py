@@ -18,7 +18,7 @@ from medpipe.models.losses import build_loss
 from medpipe.models.metrics import dice
 from medpipe.training import checkpoint as checkpoints
 from medpipe.training.batches import Batches, Samples
-from medpipe.training.checkpoint import State
+from medpipe.training.checkpoint import State, Values
 from medpipe.training.plan import Phase, Plan, build_optimizer, plan
 from medpipe.training.selection import balanced
 
@@ -51,6 +51,7 @@ def fit(
     steps = plan(settings)
     fingerprint = checkpoints.fingerprint(model, steps, seed, (train, val))
     state = checkpoints.load(checkpoint, fingerprint)
+    built = _values(model.variables)
     if state is None:
         state = State()
     else:
@@ -58,17 +59,17 @@ def fit(
         _assign(model.variables, state.model)
 
     def save(optimizer: keras.optimizers.Optimizer) -> None:
-        state.model, state.optimizer = _values(model.variables), _values(optimizer.variables)
+        state.model, state.optimizer = _changing(model), _values(optimizer.variables)
         checkpoints.save(checkpoint, state, fingerprint)
 
     features: list[Samples] = []
     for index in range(state.phase, len(steps.phases)):
         if index > state.phase:
             state.phase, state.epoch, state.over = index, 0, False
-            state.goal, state.waited, state.optimizer = math.inf, 0, []
+            state.goal, state.waited, state.optimizer = math.inf, 0, {}
         if not state.over and state.epoch < steps.phases[index].epochs:
             _run(model, steps, state, train, val, features, seed, save, on_epoch)
-    _assign(model.weights, state.best_weights)
+    _assign(model.variables, built | state.best_model)
     return pd.DataFrame(state.history)
 
 
@@ -202,7 +203,7 @@ class _Epochs(keras.callbacks.Callback):
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
         if numbers["val_loss"] < state.best:
-            state.best, state.best_weights = numbers["val_loss"], _values(self.whole.weights)
+            state.best, state.best_model = numbers["val_loss"], _changing(self.whole)
         self._stop_early(numbers["val_loss"])
         if not self.quiet:
             figures = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
@@ -232,10 +233,20 @@ class _Epochs(keras.callbacks.Callback):
         )
 
 
-def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+def _values(variables: list[keras.Variable]) -> Values:
+    return {place: np.array(ops.convert_to_numpy(variable)) for place, variable in enumerate(variables)}
 
 
-def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+def _changing(model: keras.Model) -> Values:
+    """The variables that the phase under way may change: all but the weights of frozen layers."""
+    frozen = {id(weight) for layer in model.layers if not layer.trainable for weight in layer.weights}
+    return {
+        place: np.array(ops.convert_to_numpy(variable))
+        for place, variable in enumerate(model.variables)
+        if id(variable) not in frozen
+    }
+
+
+def _assign(variables: list[keras.Variable], values: Values) -> None:
+    for place, value in values.items():
+        variables[place].assign(value)
