@@ -45,10 +45,10 @@ def skin_by_image(params: dict[str, Any], data: Path, weights: Path) -> str:
 
 
 def skin_phantom(params: dict[str, Any], data: Path, weights: Path) -> str:
-    """The same on 2,400 phantom lesions: what there is to learn in the phantoms, at the full recipes."""
+    """The same on as many phantom lesions as HAM10000 has: what there is to learn in the phantoms."""
     skin(params, data, weights)
     params["archives"]["skin"] = "data/phantom/skin"
-    params["phantom"]["skin"]["lesions"] = 2400
+    params["phantom"]["skin"]["lesions"] = 7470
     return "skin"
 
 
