@@ -18,7 +18,11 @@ def metric_name(metric: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    """Without the sign of what rounds to 0."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
