@@ -81,7 +81,9 @@ def test_the_workbook_names_the_source(ingest, files):
 def test_defects_of_the_workbook(ingest, files):
     name = f"{TOP}/COVID.metadata.xlsx"
     book = workbook(["COVID-1", "COVID-9"], ["http://a", "http://a"])
-    assert ingest(files | {name: book})[1] == [["COVID-9", "", "row without image"]]
+    assert ingest(files | {name: book})[1] == [
+        ["COVID-2", path_of("COVID-2"), "image without row"], ["COVID-9", "", "row without image"],
+    ]  # fmt: skip
     with pytest.raises(InputError, match=r"COVID\.metadata\.xlsx: no readable workbook"):
         ingest(files | {name: book[:200]})
     with pytest.raises(InputError, match=r"lacks the column URL; it has FILE NAME, FORMAT, SIZE, LINK"):

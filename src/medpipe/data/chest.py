@@ -18,8 +18,8 @@ CLASSES = VOCABULARY["chest"].classes
 
 
 def read_rows(archive: Archive) -> Rows:
-    """A row an image, of `<class>/images/<class>-<n>.png` (older releases: no `images/`), with the URL of
-    `<class>.metadata.xlsx` where that is there. Lungs' masks (`masks/`) are passed over.
+    """A row an image, of `<class>/images/<class>-<n>.png` (older releases: no `images/`), with the URL of its row in
+    `<class>.metadata.xlsx` where the archive has that. Lungs' masks (`masks/`) are passed over.
 
     Raises InputError for an archive without images, a folder of an unknown class, and an unreadable workbook.
     """
@@ -42,10 +42,16 @@ def read_rows(archive: Archive) -> Rows:
         Problem(i, path, "duplicate id: in two classes")
         for i, path in zip(table.loc[twice, "id"], table.loc[twice, "path"], strict=True)
     ]
-    urls, names = _urls(archive)
+    urls, names, listed = _urls(archive)
     known = set(table["id"].str.casefold()) | {problem.id.casefold() for problem in problems}
     problems += [Problem(name, "", "row without image") for key, name in names.items() if key not in known]
     table = table[~twice]
+    no_row = table["label"].isin(listed) & ~table["id"].str.casefold().isin(urls.keys())
+    problems += [
+        Problem(i, path, "image without row")
+        for i, path in zip(table.loc[no_row, "id"], table.loc[no_row, "path"], strict=True)
+    ]
+    table = table[~no_row]
     url = table["id"].map(lambda name: urls.get(name.casefold(), ""))
     host = url.map(lambda text: (urlparse(text).hostname or "unknown").removeprefix("www."))
     return Rows(table.assign(group=table["id"], source=host, mask_path="", url=url), problems)
@@ -59,8 +65,9 @@ def _folder(name: str) -> str:
     return folders[-1] if folders else ""
 
 
-def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str]]:
-    """URL and name by the name's lower case (the workbook says NORMAL-1 where the file is Normal-1.png)."""
+def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """URL and name by the name's lower case (the workbook says NORMAL-1 where the file is Normal-1.png), and the
+    classes that have a workbook."""
     urls: dict[str, str] = {}
     names: dict[str, str] = {}
     books = [name for name in archive.names() if name.lower().endswith(".metadata.xlsx")]
@@ -84,4 +91,4 @@ def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str]]:
             if urls.setdefault(name.casefold(), url := str(cells["URL"] or "").strip()) != url:
                 raise InputError(f"{book}: FILE NAME {name!r} stands twice, with two URLs; remove one")
             names[name.casefold()] = name
-    return urls, names
+    return urls, names, [name.removesuffix(".metadata") for name in found]
