@@ -193,7 +193,7 @@ def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) ->
             ax.set_yticks(range(len(labels)), labels)
             ax.set(title=column.replace("_", " "), ylim=(len(labels) - 0.4, -0.6), xlim=(-0.02, 1.02))
             ax.grid(axis="y", visible=False)
-        panels[-1].set_xlabel(f"{_said(metric)}; grey: too few groups to trust the interval; band: the whole test set")
+        panels[-1].set_xlabel(f"{_said(metric)}; grey: few groups; band: whole test set")
 
 
 def _said(metric: str) -> str:
