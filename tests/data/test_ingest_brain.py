@@ -183,3 +183,19 @@ def test_the_real_archive(real, real_settings):
         assert manifest["label"].value_counts().to_dict() == {"healthy": 415, "tumour": 223}
         assert manifest["group"].nunique() == 16
         assert set(manifest["width"]) == set(manifest["height"]) == {256}
+
+
+def test_of_blank_copies_one_stays_for_split_ties_no_patients_by_them(ingest, files, encode):
+    first, second = SLICES[0], SLICES[5]
+    blank = encode(Image.new("RGB", (24, 18)), "TIFF")
+    manifest, quarantine = ingest(files | dict.fromkeys(map(path_of, (first, second)), blank))
+    assert quarantine == [[second, path_of(second), f"duplicated: the same bytes as {first}"]]
+    assert first in set(manifest["id"])
+
+
+def test_a_corrected_mask_changes_the_manifest(ingest, files):
+    before, _ = ingest(files)
+    after, _ = ingest(files | {mask_of(THIRD): files[mask_of(THIRD)] + b"\0"})
+    changed = before["mask_sha256"] != after["mask_sha256"]
+    assert before.loc[changed, "id"].tolist() == [THIRD]
+    assert before.drop(columns="mask_sha256").equals(after.drop(columns="mask_sha256"))

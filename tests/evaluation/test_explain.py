@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from medpipe.errors import InputError
+from medpipe.evaluation.evaluate import _explained
 from medpipe.evaluation.explain import mean_shap, readable
+from medpipe.models.delivery import Delivery
 
 FEATURES = ["age", "sex_male", "localization_lower extremity", "localization_back"]
 
@@ -37,3 +40,14 @@ def test_linear_model(found):
 def test_features_are_shown_by_name():
     assert readable("localization_lower extremity") == "localization: lower extremity"
     assert readable("age") == "age"
+
+
+@pytest.mark.parametrize(("merge", "found"), [({}, "mel"), ({"malignant": ["mel", "bcc"]}, "malignant")])
+def test_the_class_is_followed_into_the_one_that_it_was_merged_into(merge, found):
+    delivered = Delivery(
+        name="m", task="skin", kind="classifier", classes=("nv", found), inputs=(), variants=(), features=(), stats={},
+        threshold=None, settings={"merge": merge},
+    )  # fmt: skip
+    assert _explained(delivered, "mel") == found
+    with pytest.raises(InputError, match=r"evaluate\.explain: 'df' is no class of m: nv, "):
+        _explained(delivered, "df")

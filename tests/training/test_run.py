@@ -1,0 +1,50 @@
+"""Two workers that want one training, and a checkpoint that other code began."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+from medpipe import tracking
+from medpipe.training.run import _code
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from medpipe.training.run import tracked
+
+def wait(name):
+    while not Path(name).exists():
+        time.sleep(0.01)
+
+if sys.argv[1] == "second":
+    wait("inside")
+    Path("asking").touch()
+with tracked("skin-b4", "skin", {"lr": 0.1}, Path("split"), []) as (run, checkpoint):
+    if sys.argv[1] == "first":
+        Path("inside").touch()
+        wait("asking")
+    checkpoint.touch()
+    run.log_epoch(1, {"loss": 0.5})
+"""
+
+
+def test_two_workers_do_one_training_one_after_the_other(root):
+    (root / "split").mkdir()
+    (root / "split/rows.parquet").write_bytes(b"rows")
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root) for name in ("first", "second")]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    client = tracking.connect()
+    runs = client.search_runs([client.get_experiment_by_name("skin").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    assert not [path for path in (root / ".tmp/checkpoints").iterdir() if path.is_dir()]
+
+
+def test_a_change_of_code_is_another_training(tmp_path, monkeypatch):
+    module = ModuleType("medpipe.of_this_test")
+    module.__file__ = str(tmp_path / "module.py")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    seen = []
+    for text in ("one", "two", "one"):
+        (tmp_path / "module.py").write_text(text)
+        seen.append(_code())
+    assert seen[0] == seen[2] != seen[1]
