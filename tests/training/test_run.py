@@ -1,5 +1,6 @@
 """Two workers that want one training, and a checkpoint that other code began."""
 
+import os
 import subprocess
 import sys
 from types import ModuleType
@@ -8,21 +9,18 @@ from medpipe import tracking
 from medpipe.training.run import _code
 
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
 from medpipe.training.run import tracked
 
-def wait(name):
-    while not Path(name).exists():
-        time.sleep(0.01)
-
+# Opening a named pipe waits for the other side.
 if sys.argv[1] == "second":
-    wait("inside")
-    Path("asking").touch()
+    Path("inside").read_text()
+    Path("asking").write_text("")
 with tracked("skin-b4", "skin", {"lr": 0.1}, Path("split"), []) as (run, checkpoint):
     if sys.argv[1] == "first":
-        Path("inside").touch()
-        wait("asking")
+        Path("inside").write_text("")
+        Path("asking").read_text()
     checkpoint.touch()
     run.log_epoch(1, {"loss": 0.5})
 """
@@ -31,6 +29,8 @@ with tracked("skin-b4", "skin", {"lr": 0.1}, Path("split"), []) as (run, checkpo
 def test_two_workers_do_one_training_one_after_the_other(root):
     (root / "split").mkdir()
     (root / "split/rows.parquet").write_bytes(b"rows")
+    for pipe in ("inside", "asking"):
+        os.mkfifo(root / pipe)
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root) for name in ("first", "second")]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
     client = tracking.connect()
