@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PORT ?= 5000
+JOBS ?= 2
 
 .PHONY: help setup repro test lint ui clean lock
 
@@ -22,7 +23,8 @@ help:  ## this list
 
 setup: .venv/.synced  ## make the environment in .venv from requirements.lock
 
-repro: setup  ## the whole pipeline: run what changed (on phantoms, unless params.yaml names archives)
+repro: setup  ## the whole pipeline: run what changed, JOBS (2) tasks at a time (phantoms, unless params.yaml names archives)
+	printf 'register@%s\n' skin brain chest | xargs --max-procs $(JOBS) --replace=TASK dvc --wait-for-lock repro TASK
 	dvc repro
 
 test: setup  ## the whole test suite, in two processes
