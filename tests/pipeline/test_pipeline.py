@@ -68,7 +68,7 @@ def test_test_rows_share_no_group_with_the_others(project):
     [
         ("src/medpipe/registry/restore.py", set()),
         ("src/medpipe/serving/predictor.py", set()),
-        ("src/medpipe/params.py", set()),
+        ("src/medpipe/params/__init__.py", set()),
         ("src/medpipe/models/resnet.py", {"train@brain-classifier"}),
         ("src/medpipe/data/chest.py", {"ingest@chest"}),
     ],

@@ -24,7 +24,12 @@ PACKAGE = Path(medpipe.__file__).parent
 CODE = (  # serving.predictor and what it imports
     "__init__.py",
     "errors.py",
-    "params.py",
+    "params/__init__.py",
+    "params/base.py",
+    "params/data.py",
+    "params/evaluation.py",
+    "params/fusion.py",
+    "params/training.py",
     "data/__init__.py",
     "data/features.py",
     "data/images.py",

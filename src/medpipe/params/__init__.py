@@ -1,0 +1,150 @@
+"""`params.yaml`, read once and whole, into frozen models that reject an unknown or missing key by its full name.
+
+Nothing here holds a value or changes one: what passes is what the file says. That is why the stages in `dvc.yaml` do
+not depend on this module; what it lets through reaches them as DVC parameters.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from medpipe.errors import InputError
+from medpipe.params.base import Frozen, Positive, Rate, Share, Task
+from medpipe.params.data import (
+    BrainPhantom,
+    ChestPhantom,
+    Clean,
+    ImagesVariant,
+    Ingest,
+    NoClean,
+    Phantom,
+    SkinClean,
+    SkinPhantom,
+    Split,
+    TableVariant,
+    Variant,
+)
+from medpipe.params.evaluation import Compare, Evaluate
+from medpipe.params.fusion import Cascade, DenseFusion, Fusion, StackedFusion
+from medpipe.params.training import (
+    Augmentation,
+    Backbone,
+    BackboneRecipe,
+    Convnet,
+    ConvnetRecipe,
+    CrossEntropy,
+    Decay,
+    EarlyStopping,
+    Focal,
+    FocalTversky,
+    Knobs,
+    Loss,
+    Mixing,
+    Mlp,
+    MlpRecipe,
+    Optimizer,
+    Recipe,
+    Resnet,
+    ResnetRecipe,
+    Resunet,
+    ResunetRecipe,
+    Scale,
+    Warmup,
+)
+
+
+class Params(Frozen):
+    seed: int
+    archives: dict[Task, str]
+    phantom: Phantom
+    ingest: Ingest
+    clean: Clean
+    split: dict[Task, Split]
+    prepare: dict[str, Variant]
+    scale: str
+    scales: dict[str, Scale | None]
+    train: Knobs
+    models: dict[str, Recipe]
+    fusions: dict[str, Fusion]
+    evaluate: Evaluate
+    compare: dict[Task, Compare]
+    registry: dict[Task, str]
+
+    @model_validator(mode="after")
+    def references(self) -> "Params":
+        """Every name that one section takes from another must be there."""
+        if self.scale not in self.scales:
+            raise ValueError(f"scale: {self.scale!r} is none of scales: {', '.join(self.scales)}")
+        for section, recipes in (("models", self.models), ("fusions", self.fusions)):
+            for name, recipe in recipes.items():
+                for key in recipe.inputs:
+                    variant = self.prepare.get(key)
+                    if variant is None or variant.task != recipe.task:
+                        known = [k for k, v in self.prepare.items() if v.task == recipe.task]
+                        raise ValueError(f"{section}.{name}.inputs: {key!r} is none of prepare's: {', '.join(known)}")
+        for name, fusion in self.fusions.items():
+            for member, key in zip(fusion.members, fusion.inputs, strict=True):
+                if member not in self.models or self.models[member].task != fusion.task:
+                    raise ValueError(f"fusions.{name}.members: {member!r} is no {fusion.task} model in models")
+                reads = self.models[member].inputs[0]
+                if reads != key:
+                    raise ValueError(f"fusions.{name}.inputs: {key!r} is not what models.{member} reads: {reads!r}")
+        for task, settings in self.compare.items():
+            for name in settings.models:
+                model = self.models.get(name) or self.fusions.get(name)
+                if model is None or model.task != task:
+                    raise ValueError(f"compare.{task}.models: {name!r} is no {task} model in models or fusions")
+        if shared := set(self.models) & set(self.fusions):
+            raise ValueError(f"models and fusions both have {', '.join(sorted(shared))}: a name must be unique")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's floats: PyYAML reads `2e-05`, which DVC writes, as a string (YAML 1.1 wants a dot and a sign)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"),
+    list("-+0123456789."),
+)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file's mapping, unvalidated. Raises InputError where there is none or it is no YAML mapping."""
+    try:
+        values = yaml.load(path.read_text(), Loader=_Loader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run the stages from the repository's root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: must be a mapping of sections, is {type(values).__name__}")
+    return values
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """All parameters, validated. Raises InputError with the full name of every key that is wrong."""
+    try:
+        return Params.model_validate(read(path))
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {_describe(problem)}" for problem in error.errors())) from None
+
+
+def _describe(problem: Any) -> str:
+    """`models.skin-b4.lr: ...`; the tag that pydantic adds for the member of a union is left out."""
+    tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
+    tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
+    parts = [str(part) for part in problem["loc"]]
+    # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
+    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - 1)]
+    key = ".".join(kept)
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key; remove it or correct its name"
+        case "missing":
+            return f"{key}: missing; every key must have a value"
+    return f"{key}: {problem['msg']}" if key else problem["msg"].removeprefix("Value error, ")
