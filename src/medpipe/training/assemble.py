@@ -1,0 +1,81 @@
+"""A recipe brought together with its data: what a training needs before its first step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy.typing as npt
+import pandas as pd
+
+from medpipe.data.arrays import Arrays, load_task, merged_classes, targets
+from medpipe.data.vocabulary import VOCABULARY
+from medpipe.errors import InputError
+from medpipe.models.build import build
+from medpipe.models.delivery import Delivery
+from medpipe.params import Recipe
+from medpipe.training.batches import Samples
+from medpipe.training.selection import Rows, class_targets, select
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe and the rows of its task.
+
+    - rows: the split's table, row by row beside `arrays`; labels (n,): places in `classes`
+    - truth: what the model is to say, as `Samples` wants it; stats: of the training rows, as split fitted them
+    - train, val: row numbers
+    """
+
+    settings: Recipe
+    rows: pd.DataFrame
+    arrays: Arrays
+    classes: tuple[str, ...]
+    labels: Rows
+    truth: npt.NDArray
+    stats: dict[str, Any]
+    train: Rows
+    val: Rows
+
+    @property
+    def segments(self) -> bool:
+        return self.truth.ndim == 3
+
+    def build(self) -> keras.Model:
+        """The recipe's model, with initial weights by the seed that Keras is set to."""
+        return build(self.settings, self.arrays.inputs.shape[1:], len(self.classes), self.stats)
+
+    def samples(self, rows: Rows) -> Samples:
+        return Samples(self.arrays.inputs, self.truth, rows)
+
+    def delivery(self, name: str, described: dict[str, Any]) -> Delivery:
+        """What the trained model is delivered with; `described` says how it was trained."""
+        return Delivery(
+            name=name,
+            task=self.settings.task,
+            kind="segmenter" if self.segments else "classifier",
+            classes=self.classes,
+            inputs=self.settings.inputs,
+            variants=(self.arrays.variant,),
+            features=(tuple(self.arrays.features),),
+            stats=self.stats,
+            threshold=None,
+            settings=described,
+        )
+
+
+def assemble(settings: Recipe, split: Path, prepared: Path, seed: int, most: int | None) -> Training:
+    """`split` is the task's split folder, `prepared` the folder of prepared variants, `most` the most training rows.
+
+    Raises InputError for settings that do not fit the data.
+    """
+    rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
+    stats = json.loads((split / "stats.json").read_text())
+    names = VOCABULARY[settings.task].classes
+    classes, labels = merged_classes(names, settings.merge), targets(rows, names, settings.merge)
+    train, val = select(rows, classes, labels, settings, seed, most)
+    truth = arrays.masks if settings.architecture == "resunet" else class_targets(labels, classes, settings)
+    if truth is None:
+        raise InputError(f"inputs: a segmenter, but {arrays.name} has no masks; take those of a task with masks")
+    return Training(settings, rows, arrays, classes, labels, truth, stats, train, val)
