@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from medpipe import backend, recipe
-from medpipe.params import load
+from medpipe.errors import settings_of
+from medpipe.params import Recipe, load
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.training.run import deliver, tracked
@@ -15,14 +16,22 @@ def main(name: str) -> None:
     settings, seed = recipe.resolve(params, name), recipe.seed(params)
     backend.start(seed, settings.precision)
     split = Path("data/split") / settings.task
-    training = assemble(settings, split, Path("data/prepared"), seed, recipe.training_rows(params))
+    with settings_of(f"models.{name}"):
+        train(name, settings, split, seed, recipe.training_rows(params))
+
+
+def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None) -> None:
+    training = assemble(settings, split, Path("data/prepared"), seed, most)
     model = training.build()
     described = settings.model_dump(mode="json") | {
         "seed": seed, "rows": len(training.train), "backend": backend.name(), "variant": training.arrays.variant
     }  # fmt: skip
     with tracked(name, settings.task, described, split, [training.arrays]) as (run, checkpoint):
         train, val = training.samples(training.train), training.samples(training.val)
-        history = fit(model, train, val, settings, seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch)
+        history = fit(
+            model, train, val, settings,
+            seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch, classes=training.classes,
+        )  # fmt: skip
         deliver(run, training.delivery(name, described), model, history)
 
 

@@ -48,7 +48,7 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
         (lambda v: v.update(evalaute={}), "evalaute: unknown key"),
         (
             lambda v: v["split"]["skin"].update(test=0.5),
-            "split.skin: Value error, train, val and test must add up to 1",
+            "split.skin: train, val and test must add up to 1",
         ),
         (lambda v: v.update(scale="huge"), "scale: 'huge' is none of scales:"),
         (

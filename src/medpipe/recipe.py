@@ -1,6 +1,6 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
-from medpipe.params import ImagesVariant, Params, Recipe, Variant
+from medpipe.params import ImagesVariant, Params, Recipe, Sampling, Variant, validated
 
 
 def resolve(params: Params, name: str) -> Recipe:
@@ -16,6 +16,9 @@ def resolve(params: Params, name: str) -> Recipe:
         changes |= {"batch": min(recipe.batch, scale.batch), "precision": scale.precision}
         if recipe.architecture != "mlp":
             changes["epochs"] = min(recipe.epochs, scale.epochs)
+        if recipe.sampling is not None:
+            share = 1 if recipe.architecture == "mlp" else min(1, scale.epochs / recipe.epochs)
+            changes["sampling"] = _scaled(recipe.sampling, share, scale.draws)
         if not scale.augmentation:
             changes |= {"augmentation": None, "mixing": None}
         if recipe.warmup is not None:
@@ -31,7 +34,17 @@ def resolve(params: Params, name: str) -> Recipe:
     for key in ("lr", "epochs", "batch"):
         if getattr(knobs, key) is not None:
             changes[key] = getattr(knobs, key)
-    return type(recipe).model_validate(recipe.model_dump() | changes | {"network": network})
+    values = recipe.model_dump() | changes | {"network": network}
+    return validated(type(recipe), values, f"scale {params.scale} and `train`", f"models.{name}")
+
+
+def _scaled(sampling: Sampling, epochs: float, draws: float) -> dict[str, object]:
+    """The schedule over a share of its epochs, with a share of its draws. Of stretches that fall together the last."""
+    stretches = {
+        1 + round((epoch - 1) * epochs): max(1, round(count * draws)) if isinstance(count, int) else count
+        for epoch, count in sampling.schedule
+    }
+    return {"kind": sampling.kind, "schedule": tuple(stretches.items())}
 
 
 def resolve_variant(params: Params, key: str) -> Variant:

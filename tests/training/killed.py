@@ -1,8 +1,8 @@
 """Run by test_resume.py: `killed.py FOLDER CHECKPOINT [read|epoch N]`.
 
-Trains with warm-up, dropout, augmentation, mixing and class weights, and saves the final weights and history under
-the checkpoint's name. It kills itself at the Nth reading of a batch, in the middle of an epoch, or at the end of epoch
-N before that is saved.
+Trains with warm-up, dropout, augmentation, mixing, class weights and a schedule of draws, and saves the final weights
+and history under the checkpoint's name. It kills itself at the Nth reading of a batch, in the middle of an epoch, or at
+the end of epoch N before that is saved.
 """
 
 import os
@@ -55,12 +55,14 @@ settings = recipe(
     decay=params.Decay(after=1, rate=0.5),
     augmentation=USUAL,
     class_weights="balanced",
+    sampling=params.Sampling(kind="balanced", schedule=((1, 24), (3, None))),
     network={"unfreeze": "all"},
 )
 model = network()
 history = fit(
-    model, part(whole, 0, 40), part(whole, 40, 48), settings, seed=3, checkpoint=folder / f"{name}.npz", on_epoch=at_end
-)
+    model, part(whole, 0, 40), part(whole, 40, 48), settings,
+    seed=3, checkpoint=folder / f"{name}.npz", on_epoch=at_end, classes=("a", "b", "c"),
+)  # fmt: skip
 history.to_json(folder / f"{name}.json", double_precision=15)
 weights = [ops.convert_to_numpy(variable) for variable in model.variables]
 np.savez(folder / f"{name}-weights.npz", *weights)

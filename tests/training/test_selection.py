@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from small_training import recipe
 
-from medpipe.errors import InputError
-from medpipe.training.selection import balanced, class_targets, select, thin, undersample
+from medpipe.errors import SettingError
+from medpipe.training.selection import class_targets, class_weights, select, thin, undersample
 
 CLASSES = ("healthy", "tumour")
 LABELS = np.array([0] * 60 + [1] * 20 + [0] * 15 + [1] * 5)
@@ -40,9 +40,7 @@ def test_thinning_keeps_the_shares(most, counts):
 
 
 def test_what_cannot_be_selected_is_named():
-    with pytest.raises(InputError, match="only: 'cyst' is none of healthy, tumour"):
-        select(TABLE, CLASSES, LABELS, recipe("brain-resunet", only="cyst"), 0, None)
-    with pytest.raises(InputError, match="set 'val' has no row of class tumour"):
+    with pytest.raises(SettingError, match="set 'val' has no row of tumour"):
         select(TABLE[:80], CLASSES, LABELS[:80], recipe("brain-resunet"), 0, None)
 
 
@@ -52,13 +50,13 @@ def test_targets():
     one_hot = class_targets(labels, ("a", "b", "c"), recipe("skin-b4"))
     assert one_hot.dtype == np.float32
     assert one_hot.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
-    with pytest.raises(InputError, match="two classes, not 3"):
+    with pytest.raises(SettingError, match="two classes, not 3"):
         class_targets(labels, ("a", "b", "c"), BRAIN)
 
 
 def test_balanced_weights_have_mean_1_over_the_classes():
     labels = np.array([0] * 6 + [1] * 3 + [2])
-    weights = balanced(np.eye(3, dtype=np.float32)[labels])
+    weights = class_weights(np.eye(3, dtype=np.float32)[labels], "abc", "balanced")
     by_class = [weights[labels == c][0] for c in range(3)]
     # 1/6 : 1/3 : 1 over their mean.
     np.testing.assert_allclose(by_class, [1 / 3, 2 / 3, 2], rtol=1e-6)
@@ -66,10 +64,26 @@ def test_balanced_weights_have_mean_1_over_the_classes():
 
 
 def test_balanced_weights_of_a_binary_target():
-    weights = balanced(np.array([[0], [0], [0], [1]], np.float32))
+    weights = class_weights(np.array([[0], [0], [0], [1]], np.float32), CLASSES, "balanced")
     np.testing.assert_allclose(weights, [0.5, 0.5, 0.5, 1.5])
 
 
+def test_weights_by_name_come_in_the_order_of_the_classes():
+    targets = np.eye(3, dtype=np.float32)[[2, 0, 1]]
+    given = {"b": 2.0, "c": 3.0, "a": 1.0}
+    np.testing.assert_array_equal(class_weights(targets, ("a", "b", "c"), given), [3, 1, 2])
+
+
 def test_a_class_without_rows_has_no_weight():
-    with pytest.raises(InputError, match="class number 1"):
-        balanced(np.eye(3, dtype=np.float32)[[0, 2]])
+    with pytest.raises(SettingError, match="class_weights: no training row of class b"):
+        class_weights(np.eye(3, dtype=np.float32)[[0, 2]], "abc", "balanced")
+    with pytest.raises(SettingError, match="class_weights: for classes alone"):
+        class_weights(np.zeros((2, 4, 4), np.float32), CLASSES, "balanced")
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_class_absent_from_a_set_is_named(name):
+    table = TABLE.copy()
+    table.loc[(TABLE["set"] == name) & (LABELS == 1), "set"] = "test"
+    with pytest.raises(SettingError, match=f"set '{name}' has no row of tumour"):
+        select(table, CLASSES, LABELS, BRAIN, 0, None)

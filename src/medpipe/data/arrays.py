@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import InputError
 
 
@@ -52,22 +53,6 @@ def load_task(split_folder: Path, prepared_folders: Sequence[Path]) -> tuple[pd.
                 f"run `dvc repro` for both"
             )
     return rows, prepared
-
-
-def merged_classes(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The classes in their order without those that `merge` ({new: [old, ...]}) takes in, then the new ones.
-
-    Raises InputError where `merge` names an unknown class, takes one twice, or makes one that is there already.
-    """
-    taken = [old for olds in merge.values() for old in olds]
-    kept = [name for name in classes if name not in taken]
-    for name in taken:
-        if name not in classes or taken.count(name) > 1:
-            raise InputError(f"merge: {name!r} must be named once and be one of {', '.join(classes)}")
-    for name in merge:
-        if name in kept:
-            raise InputError(f"merge: {name!r} is a class already; name the new class otherwise or merge it too")
-    return (*kept, *merge)
 
 
 def targets(rows: pd.DataFrame, classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> npt.NDArray[np.int64]:

@@ -1,6 +1,9 @@
 """The names that a task's data may have: what every stage knows of a task, whatever archive it came from."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from medpipe.errors import InputError
 
 EXTERNAL = "isic2018"  # the source of the skin task's external test set
 
@@ -29,3 +32,19 @@ VOCABULARY: dict[str, Vocabulary] = {
         classes=("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"), subgroups=("source",), features={}
     ),
 }  # fmt: skip
+
+
+def merged_classes(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The classes in their order without those that `merge` ({new: [old, ...]}) takes in, then the new ones.
+
+    Raises InputError where `merge` names an unknown class, takes one twice, or makes one that is there already.
+    """
+    taken = [old for olds in merge.values() for old in olds]
+    kept = [name for name in classes if name not in taken]
+    for name in taken:
+        if name not in classes or taken.count(name) > 1:
+            raise InputError(f"merge: {name!r} must be named once and be one of {', '.join(classes)}")
+    for name in merge:
+        if name in kept:
+            raise InputError(f"merge: {name!r} is a class already; name the new class otherwise or merge it too")
+    return (*kept, *merge)

@@ -61,7 +61,9 @@ def plot_all(
 def plot_curves(path: Path, title: str, history: pd.DataFrame) -> None:
     """Loss above, each other metric below; training dashed, validation whole; phases parted by a line."""
     metrics = [
-        c for c in history.columns if c not in NOT_METRICS and not c.startswith("val_") and history[c].notna().any()
+        c
+        for c in history.columns
+        if c not in NOT_METRICS and not c.startswith(("val_", "draws_")) and history[c].notna().any()
     ]
     metrics.sort(key=lambda name: name != "loss")
     epochs = np.arange(1, len(history) + 1)

@@ -5,7 +5,7 @@ Every classifier has that layer: what stands before it makes features, what come
 
 import keras
 
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 
 EMBEDDING = "embedding"
 # Of the batch normalisation in our own networks. Keras' 0.99 lags hundreds of steps behind: on small data val_loss
@@ -29,7 +29,7 @@ def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> N
     `spec` is `all`, a number of the backbone's last layers (0: none), or a prefix: all from the first layer whose name
     starts so. Frozen batch normalisation uses its moving statistics and keeps them; with `freeze_norm` all of the
     backbone's is frozen: else the batches' own statistics, in place of those that it was pretrained with, change at one
-    stroke what the layers after it and the head have learnt to read. Raises InputError for more layers than there are
+    stroke what the layers after it and the head have learnt to read. Raises SettingError for more layers than there are
     and for a prefix that no layer has.
     """
     layers = _backbone(model)
@@ -37,12 +37,12 @@ def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> N
         first = 0
     elif isinstance(spec, int):
         if spec > len(layers):
-            raise InputError(f"network.unfreeze: {spec} layers, but the backbone has {len(layers)}; or say all")
+            raise SettingError(f"network.unfreeze: {spec} layers, but the backbone has {len(layers)}; or say all")
         first = len(layers) - spec
     else:
         found = [i for i, layer in enumerate(layers) if layer.name.startswith(spec)]
         if not found:
-            raise InputError(
+            raise SettingError(
                 f"network.unfreeze: none of the backbone's {len(layers)} layers has a name that starts with {spec!r}; "
                 f"its last one is {layers[-1].name!r}"
             )

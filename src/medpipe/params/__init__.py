@@ -5,8 +5,9 @@ not depend on this module; what it lets through reaches them as DVC parameters.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError, model_validator
@@ -51,9 +52,12 @@ from medpipe.params.training import (
     ResnetRecipe,
     Resunet,
     ResunetRecipe,
+    Sampling,
     Scale,
     Warmup,
 )
+
+Settings = TypeVar("Settings", bound=Frozen)
 
 
 class Params(Frozen):
@@ -128,17 +132,22 @@ def read(path: Path) -> dict[str, Any]:
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """All parameters, validated. Raises InputError with the full name of every key that is wrong."""
+    return validated(Params, read(path), str(path))
+
+
+def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix: str = "") -> Settings:
+    """`values` as settings. Raises InputError that names `path` and each key that is wrong, in full behind `prefix`."""
     try:
-        return Params.model_validate(read(path))
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_describe(problem)}" for problem in error.errors())) from None
+        raise InputError("\n".join(f"{path}: {_describe(problem, prefix)}" for problem in error.errors())) from None
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, prefix: str) -> str:
     """`models.skin-b4.lr: ...`; the tag that pydantic adds for the member of a union is left out."""
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
     tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
-    parts = [str(part) for part in problem["loc"]]
+    parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
     # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
     kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - 1)]
     key = ".".join(kept)
@@ -147,4 +156,5 @@ def _describe(problem: Any) -> str:
             return f"{key}: unknown key; remove it or correct its name"
         case "missing":
             return f"{key}: missing; every key must have a value"
-    return f"{key}: {problem['msg']}" if key else problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

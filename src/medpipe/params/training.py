@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.params.base import Frozen, Positive, Rate, Share, Task
 
 
@@ -11,6 +12,7 @@ class Scale(Frozen):
     image_size: Positive
     epochs: Positive
     rows: Positive
+    draws: Annotated[float, Field(gt=0, le=1)]
     unfreeze: Annotated[int, Field(ge=0)]
     pretrained: bool
     augmentation: bool
@@ -35,6 +37,7 @@ class Backbone(Frozen):
     backbone: str
     options: dict[str, float]
     weights: str | None
+    normalise: Literal["backbone", "data"]
     unfreeze: Annotated[int, Field(ge=0)] | str
     freeze_norm: bool
     pooling: Literal["average", "flatten"]
@@ -92,6 +95,26 @@ class Mixing(Frozen):
     cutmix: Rate | None
 
 
+class Sampling(Frozen):
+    """From which epoch on (of the last phase, from 1) how many rows are drawn an epoch.
+
+    `balanced`: so many in all, as many of each class as of another; `rows`: as many as there are training rows. `fill`:
+    every class repeated up to so many, those that have more as they are. null: every training row once.
+    """
+
+    kind: Literal["balanced", "fill"]
+    schedule: Annotated[tuple[tuple[Positive, Positive | Literal["rows"] | None], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def ordered(self) -> "Sampling":
+        epochs = [epoch for epoch, _ in self.schedule]
+        if epochs[0] != 1 or epochs != sorted(set(epochs)):
+            raise ValueError(f"schedule must begin with epoch 1 and its epochs must rise, are {epochs}")
+        if self.kind == "fill" and any(draws == "rows" for _, draws in self.schedule):
+            raise ValueError("schedule of kind fill: a number of rows of each class, or null; `rows` is for balanced")
+        return self
+
+
 class Optimizer(Frozen):
     name: Literal["sgd", "adam", "adamw"]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -122,7 +145,9 @@ class _Recipe(Frozen):
     loss: Loss
     only: str | None
     undersample: Annotated[float, Field(ge=1)] | None
-    class_weights: Literal["balanced"] | None
+    class_weights: Literal["balanced"] | dict[str, Rate] | None
+    sampling: Sampling | None
+    folds: Annotated[int, Field(ge=2)] | None
     augmentation: Augmentation | None
     mixing: Mixing | None
     optimizer: Optimizer
@@ -133,6 +158,24 @@ class _Recipe(Frozen):
     early_stopping: EarlyStopping | None
     batch: Positive
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the model tells apart, in the order of its outputs."""
+        return merged_classes(VOCABULARY[self.task].classes, self.merge)
+
+    @model_validator(mode="after")
+    def consistent(self) -> "_Recipe":
+        if isinstance(self.class_weights, dict) and set(self.class_weights) != set(self.classes):
+            given, wanted = ", ".join(self.class_weights), ", ".join(self.classes)
+            raise ValueError(f"class_weights must name each class once: {wanted}; they name {given}")
+        if self.only is not None and self.only not in self.classes:
+            raise ValueError(f"only must be one of {', '.join(self.classes)}, is {self.only!r}")
+        if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
+            raise ValueError(f"sampling.schedule begins a stretch at epoch {last}, epochs are {self.epochs}")
+        if self.mixing is not None and self.batch < 2:
+            raise ValueError(f"batch must be at least 2 where mixing is on, is {self.batch}")
+        return self
 
 
 class MlpRecipe(_Recipe):

@@ -33,6 +33,7 @@ CODE = (  # serving.predictor and what it imports
     "data/__init__.py",
     "data/features.py",
     "data/images.py",
+    "data/vocabulary.py",
     "models/__init__.py",
     "models/cascade.py",
     "models/delivery.py",

@@ -9,8 +9,8 @@ import keras
 import numpy.typing as npt
 import pandas as pd
 
-from medpipe.data.arrays import Arrays, load_task, merged_classes, targets
-from medpipe.data.vocabulary import VOCABULARY
+from medpipe.data.arrays import Arrays, load_task, targets
+from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import InputError
 from medpipe.models.build import build
 from medpipe.models.delivery import Delivery

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 from medpipe.params import Augmentation, Mixing
 from medpipe.training.augment import augment, pipeline
 from medpipe.training.mixing import mix
@@ -38,7 +39,8 @@ class Batches(keras.utils.PyDataset):
     """(inputs, targets) or (inputs, targets, weights) of each batch; the last one is short where rows are left over.
 
     Inputs keep their type: uint8 images are cast by the model, so that a quarter of the bytes travel. Masks become
-    (b, h, w, 1) float32. Every row comes once an epoch, in an order by (seed, epoch); augmentation and mixing follow
+    (b, h, w, 1) float32. Every row comes once an epoch, or as often as `sampler` says (from the epoch to places
+    among `samples.rows`), in an order by (seed, epoch); augmentation and mixing follow
     (seed, epoch, batch) and nothing else, neither how many workers there are nor which one is first. Set `epoch` before
     each one.
 
@@ -55,15 +57,16 @@ class Batches(keras.utils.PyDataset):
         weights: npt.NDArray[np.float32] | None = None,
         augmentation: Augmentation | None = None,
         mixing: Mixing | None = None,
+        sampler: Callable[[int], npt.NDArray[np.int64]] | None = None,
         processes: int | None = None,
     ) -> None:
         images = samples.inputs.ndim == 4
         if (augmentation or mixing) and not images:
-            raise InputError("augmentation, mixing: for images alone; set them to null")
+            raise SettingError("augmentation, mixing: for images alone; set them to null")
         if mixing and samples.targets.ndim > 2:
-            raise InputError("mixing: for classes alone, not for masks; set it to null")
+            raise SettingError("mixing: for classes alone, not for masks; set it to null")
         self._samples, self._batch, self._weights = samples, batch, weights
-        self._seed, self._shuffle = seed, shuffle
+        self._seed, self._shuffle, self._sampler = seed, shuffle, sampler
         self._augmentation, self._mixing = augmentation, mixing
         self._masked = samples.targets.ndim == 3
         # One thread: Keras' own queue for more hands on batches that an earlier epoch has left in it.
@@ -95,13 +98,13 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        places = np.arange(len(self._samples.rows))
+        places = np.arange(len(self._samples.rows)) if self._sampler is None else self._sampler(epoch)
         if self._shuffle:
             places = np.random.default_rng([self._seed, epoch, 0, _ORDER]).permutation(places)
         self._epoch, self._places, self._ahead = epoch, places, {}
 
     def __len__(self) -> int:
-        return -(-len(self._samples.rows) // self._batch)
+        return -(-len(self._places) // self._batch)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self._threads is None:

@@ -3,12 +3,13 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from keras import ops
 
@@ -20,7 +21,8 @@ from medpipe.training import checkpoint as checkpoints
 from medpipe.training.batches import Batches, Samples
 from medpipe.training.checkpoint import State, Values
 from medpipe.training.plan import Phase, Plan, build_optimizer, plan
-from medpipe.training.selection import balanced
+from medpipe.training.sampling import Sampler
+from medpipe.training.selection import class_numbers, class_weights
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -37,18 +39,29 @@ def fit(
     seed: int,
     checkpoint: Path,
     on_epoch: OnEpoch,
+    classes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Trains `model` in place and leaves it, uncompiled, with the weights of the epoch of lowest val_loss.
 
-    Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation.
+    Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation; under
+    a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had. `classes` name the targets'
+    columns; a plan without class weights and sampling does not read them.
     `on_epoch` gets each row's epoch and numbers once it is over; twice where a kill comes before it is saved.
 
     The state is saved to the file `checkpoint` after each epoch. Called again with the same arguments, it goes on from
     there and ends as it would have; a file of other settings, data or initial weights is passed over. The caller
     removes it. Raises RuntimeError that names model, phase, epoch and batch where the loss is no finite number, and
-    InputError for settings that do not fit the data.
+    SettingError for settings that do not fit the model or the data, before anything is trained.
     """
     steps = plan(settings)
+    targets, weights, sampler = train.targets[train.rows], None, None
+    if steps.class_weights is not None:
+        weights = class_weights(targets, classes, steps.class_weights)
+    if steps.sampling is not None:
+        sampler = Sampler(steps.sampling, class_numbers(targets, "sampling"), tuple(classes), seed)
+    for phase in steps.phases:
+        if phase.unfreeze is not None:
+            embedding.unfreeze_layers(model, phase.unfreeze, phase.freeze_norm)
     fingerprint = checkpoints.fingerprint(model, steps, seed, (train, val))
     state = checkpoints.load(checkpoint, fingerprint)
     built = _values(model.variables)
@@ -68,7 +81,7 @@ def fit(
             state.phase, state.epoch, state.over = index, 0, False
             state.goal, state.waited, state.optimizer = math.inf, 0, {}
         if not state.over and state.epoch < steps.phases[index].epochs:
-            _run(model, steps, state, train, val, features, seed, save, on_epoch)
+            _run(model, steps, state, train, val, features, weights, sampler, seed, save, on_epoch)
     _assign(model.variables, built | state.best_model)
     return pd.DataFrame(state.history)
 
@@ -80,13 +93,16 @@ def _run(
     train: Samples,
     val: Samples,
     features: list[Samples],
+    weights: npt.NDArray[np.float32] | None,
+    sampler: Sampler | None,
     seed: int,
     save: Callable[[keras.optimizers.Optimizer], None],
     on_epoch: OnEpoch,
 ) -> None:
     """What is left of the phase that `state` names."""
     phase = steps.phases[state.phase]
-    weights = None if steps.class_weights is None else balanced(train.targets[train.rows])
+    if state.phase < len(steps.phases) - 1:
+        sampler = None
     trainer, train, val = _trainer(model, phase, steps, train, val, features)
     trainer.compile(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
@@ -104,20 +120,30 @@ def _run(
         weights=weights,
         augmentation=steps.augmentation,
         mixing=steps.mixing,
+        # Through all phases Batches counts on; the schedule begins with the phase.
+        sampler=None if sampler is None else _from(sampler, len(state.history) - state.epoch),
     )
     validation = Batches(val, steps.batch)
     terminal = sys.stdout.isatty()
+    watch = _Epochs(model, phase, state, batches, sampler, save, on_epoch, quiet=terminal)
     with closing(batches), closing(validation):
-        trainer.fit(
-            batches,
-            validation_data=validation,
-            epochs=phase.epochs,
-            initial_epoch=state.epoch,
-            # Keras would draw an order of batches of its own, which no checkpoint holds.
-            shuffle=False,
-            callbacks=[_Epochs(model, phase, state, batches, save, on_epoch, quiet=terminal)],
-            verbose=1 if terminal else 0,
-        )
+        while state.epoch < phase.epochs and not state.over:
+            batches.epoch = len(state.history)
+            trainer.fit(
+                batches,
+                validation_data=validation,
+                # Keras reads the number of batches once: one call for each stretch of epochs of one length.
+                epochs=phase.epochs if sampler is None else sampler.until(state.epoch, phase.epochs),
+                initial_epoch=state.epoch,
+                # Keras would draw an order of batches of its own, which no checkpoint holds.
+                shuffle=False,
+                callbacks=[watch],
+                verbose=1 if terminal else 0,
+            )
+
+
+def _from(sampler: Sampler, start: int) -> Callable[[int], npt.NDArray[np.int64]]:
+    return lambda epoch: sampler(max(0, epoch - start))  # new Batches stand at epoch 0
 
 
 def _trainer(
@@ -172,13 +198,14 @@ class _Epochs(keras.callbacks.Callback):
         phase: Phase,
         state: State,
         batches: Batches,
+        sampler: Sampler | None,
         save: Callable[[keras.optimizers.Optimizer], None],
         on_epoch: OnEpoch,
         quiet: bool,
     ) -> None:
         super().__init__()
         self.whole, self.phase, self.state, self.batches = whole, phase, state, batches
-        self.save, self.on_epoch, self.quiet = save, on_epoch, quiet
+        self.sampler, self.save, self.on_epoch, self.quiet = sampler, save, on_epoch, quiet
         self.bad: list[int] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -200,13 +227,16 @@ class _Epochs(keras.callbacks.Callback):
             self._stop("validation", "val_loss")
         state = self.state
         numbers = {"lr": self.phase.rate(epoch)} | {name: float(value) for name, value in logs.items()}
+        if self.sampler is not None:
+            numbers |= {f"draws_{name}": float(count) for name, count in self.sampler.drawn(epoch).items()}
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
         if numbers["val_loss"] < state.best:
             state.best, state.best_model = numbers["val_loss"], _changing(self.whole)
         self._stop_early(numbers["val_loss"])
         if not self.quiet:
-            figures = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            shown = {name: value for name, value in numbers.items() if not name.startswith("draws_")}
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
             seconds = time.perf_counter() - self.started
             print(f"{self.phase.name} {epoch + 1}/{self.phase.epochs}  {figures}  {seconds:.1f} s", flush=True)
         self.on_epoch(len(state.history), numbers)

@@ -37,7 +37,8 @@ class Plan:
     loss: params.Loss
     optimizer: params.Optimizer
     batch: int
-    class_weights: str | None = None
+    class_weights: str | dict[str, float] | None = None
+    sampling: params.Sampling | None = None
     augmentation: params.Augmentation | None = None
     mixing: params.Mixing | None = None
 
@@ -64,6 +65,7 @@ def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
         optimizer=settings.optimizer,
         batch=settings.batch,
         class_weights=settings.class_weights,
+        sampling=settings.sampling,
         augmentation=settings.augmentation,
         mixing=settings.mixing,
     )

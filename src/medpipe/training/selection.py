@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 from medpipe.params import Recipe
 
 Rows = npt.NDArray[np.int64]
@@ -18,16 +18,18 @@ def select(
     """The row numbers that train and those that validate, ascending.
 
     `labels` (n,) are places in `classes`, a row of `table` each. `only` holds for both sets; `undersample` and `most`,
-    the most rows to train on, for training alone. Raises InputError for an unknown class and for a set without a row.
+    the most rows to train on, for training alone. Raises SettingError for a set without a row of a class.
     """
-    if recipe.only is not None and recipe.only not in classes:
-        raise InputError(f"only: {recipe.only!r} is none of {', '.join(classes)}")
     kept = np.ones(len(labels), bool) if recipe.only is None else labels == classes.index(recipe.only)
     sets = {name: np.flatnonzero(kept & (table["set"] == name).to_numpy()) for name in ("train", "val")}
     for name, rows in sets.items():
-        if not len(rows):
-            what = "" if recipe.only is None else f" of class {recipe.only}"
-            raise InputError(f"the split's set {name!r} has no row{what}; change `split` or `only`")
+        wanted = classes if recipe.only is None else [recipe.only]
+        absent = [label for label in wanted if not (labels[rows] == classes.index(label)).any()]
+        if absent:
+            raise SettingError(
+                f"merge: the split's set {name!r} has no row of {', '.join(absent)}; merge it into another class, "
+                "change the split, or add images of it"
+            )
     train = sets["train"]
     if recipe.undersample is not None:
         train = undersample(train, labels, recipe.undersample, seed)
@@ -59,24 +61,39 @@ def _ranks(rows: Rows, labels: Rows, seed: int) -> tuple[Rows, Rows]:
 
 
 def class_targets(labels: Rows, classes: Sequence[str], recipe: Recipe) -> npt.NDArray[np.float32]:
-    """(n, classes) one-hot; (n, 1) in {0, 1} for binary cross-entropy, which raises InputError but for two classes."""
+    """(n, classes) one-hot; (n, 1) in {0, 1} for binary cross-entropy, a SettingError but for two classes."""
     if recipe.loss.name != "binary_crossentropy":
         return np.eye(len(classes), dtype=np.float32)[labels]
     if len(classes) != 2:
-        raise InputError(f"loss.name: binary_crossentropy is for two classes, not {len(classes)}; take crossentropy")
+        raise SettingError(f"loss.name: binary_crossentropy is for two classes, not {len(classes)}; take crossentropy")
     return labels[:, None].astype(np.float32)
 
 
-def balanced(targets: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(n,) the weight of each row's class: inverse to its count, divided by the mean over the classes.
+def class_numbers(targets: npt.NDArray[np.float32], setting: str) -> Rows:
+    """(n,) the class number of each row of `targets`, (n, classes) or (n, 1) as `class_targets` makes them.
 
-    `targets` (n, classes) or (n, 1) as `class_targets` makes them. Raises InputError for a class without a row.
+    Raises SettingError, of the key `setting` that needs classes, for masks.
     """
     if targets.ndim != 2:
-        raise InputError("class_weights: for classes alone, not for masks; set it to null")
-    labels = (targets[:, 0] > 0.5).astype(int) if targets.shape[1] == 1 else targets.argmax(1)
-    count = np.bincount(labels, minlength=max(2, targets.shape[1]))
+        raise SettingError(f"{setting}: for classes alone, not for masks; set it to null")
+    return (targets[:, 0] > 0.5).astype(np.int64) if targets.shape[1] == 1 else targets.argmax(1)
+
+
+def class_weights(
+    targets: npt.NDArray[np.float32], classes: Sequence[str], setting: str | dict[str, float]
+) -> npt.NDArray[np.float32]:
+    """(n,) the weight of each row's class: as `setting` gives it, or `balanced`.
+
+    Balanced weights are inverse to the classes' rows and divided by their mean over the classes. Raises SettingError
+    for a class without a row.
+    """
+    labels = class_numbers(targets, "class_weights")
+    if isinstance(setting, dict):
+        return np.array([setting[name] for name in classes], np.float32)[labels]
+    count = np.bincount(labels, minlength=len(classes))
     if not count.all():
-        raise InputError(f"class_weights: no training row of class number {count.argmin()}; give it rows or null")
+        raise SettingError(
+            f"class_weights: no training row of class {classes[int(count.argmin())]}; merge it, or say null"
+        )
     weights = 1 / count
     return (weights / weights.mean())[labels].astype(np.float32)
