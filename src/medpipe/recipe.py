@@ -27,7 +27,8 @@ def resolve(params: Params, name: str) -> Recipe:
             if not scale.pretrained:
                 network["weights"] = None
             layers = network["unfreeze"]
-            network["unfreeze"] = min(layers, scale.unfreeze) if isinstance(layers, int) else scale.unfreeze
+            if scale.unfreeze is not None:
+                network["unfreeze"] = min(layers, scale.unfreeze) if isinstance(layers, int) else scale.unfreeze
     knobs = params.train
     if knobs.dropout is not None and "dropout" in network:
         network["dropout"] = knobs.dropout

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medpipe.data.arrays import Arrays, load_task, merged_classes, targets
+from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
+from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import InputError
 
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
@@ -106,3 +107,12 @@ def test_an_unknown_label_is_named_with_its_row():
     rows = pd.DataFrame({"id": ["p", "q"], "label": ["COVID", "other"]})
     with pytest.raises(InputError, match="q: label 'other' is none of COVID, Lung_Opacity"):
         targets(rows, CHEST, OTHER)
+
+
+def test_channel_statistics_are_those_of_the_rows_alone():
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+    images[3] = 255
+    found = channel_statistics(images, np.array([0, 1, 4]))
+    chosen = images[[0, 1, 4]].astype(float)
+    np.testing.assert_allclose(found["mean"], chosen.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(found["std"], chosen.std(axis=(0, 1, 2)))

@@ -14,7 +14,7 @@ SHAPE = (96, 96, 3)
 SETTINGS = MOBILENET.model_copy(update={"weights": "imagenet"})
 
 try:
-    backbone.build(SETTINGS, SHAPE, 3)
+    backbone.build(SETTINGS, SHAPE, 3, {})
 except InputError as error:
     print(str(error).replace("\n", " "))
 
@@ -22,6 +22,6 @@ except InputError as error:
 cached = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=SHAPE, alpha=0.35)
 name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
 cached.save(Path(os.environ["KERAS_HOME"], "models", name))
-loaded = backbone.build(SETTINGS, SHAPE, 3)
+loaded = backbone.build(SETTINGS, SHAPE, 3, {})
 np.testing.assert_array_equal(loaded.get_layer("Conv1").get_weights()[0], cached.get_layer("Conv1").get_weights()[0])
 print("cached weights loaded")

@@ -63,13 +63,13 @@ def test_preprocessing_is_the_closed_form_and_saves(name, expected, tmp_path):
 def test_heads():
     small = (32, 32, 3)
     # System C: dropout before the softmax.
-    model = backbone.build(network(dropout=0.3), small, 7)
+    model = backbone.build(network(dropout=0.3), small, 7, {})
     assert kinds(model) == ["GlobalAveragePooling2D", "Dropout", 7]
     # System A
-    model = backbone.build(network(head=(6, 5)), small, 7)
+    model = backbone.build(network(head=(6, 5)), small, 7, {})
     assert kinds(model) == ["GlobalAveragePooling2D", 6, 5, 7]
     # System E
-    model = backbone.build(network(head=(6, 5), batch_norm=True, dropout=0.4, pooling="flatten"), small, 3)
+    model = backbone.build(network(head=(6, 5), batch_norm=True, dropout=0.4, pooling="flatten"), small, 3, {})
     normalised = ["BatchNormalization", 6, "Dropout", "BatchNormalization", 5, "Dropout", 3]
     assert kinds(model) == ["Flatten", *normalised]
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
@@ -77,16 +77,16 @@ def test_heads():
 
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="'EfficientNetB9' is none of .*EfficientNetB0"):
-        backbone.build(network(backbone="EfficientNetB9"), (32, 32, 3), 3)
+        backbone.build(network(backbone="EfficientNetB9"), (32, 32, 3), 3, {})
     with pytest.raises(InputError, match="MobileNetV2: .*'width'"):
-        backbone.build(network(options={"width": 2.0}), (32, 32, 3), 3)
+        backbone.build(network(options={"width": 2.0}), (32, 32, 3), 3, {})
     with pytest.raises(InputError, match=r"Xception: .*at least 71x71"):
-        backbone.build(network(backbone="Xception", options={}), (64, 64, 3), 3)
+        backbone.build(network(backbone="Xception", options={}), (64, 64, 3), 3, {})
 
 
 def test_a_custom_layer_of_keras_loads_again(tmp_path):
     """ConvNeXt's LayerScale is the only custom layer among the backbones."""
-    model = backbone.build(network(backbone="ConvNeXtTiny", options={}), (32, 32, 3), 3)
+    model = backbone.build(network(backbone="ConvNeXtTiny", options={}), (32, 32, 3), 3, {})
     model.save(tmp_path / "model.keras")
     images = np.full((1, 32, 32, 3), 90, "float32")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -95,7 +95,7 @@ def test_a_custom_layer_of_keras_loads_again(tmp_path):
 
 def test_a_fine_tuned_efficientnet_is_the_same_after_saving(tmp_path):
     """It was not always: github.com/keras-team/keras/issues/20147."""
-    model = backbone.build(network(backbone="EfficientNetB0", options={}), (32, 32, 3), 3)
+    model = backbone.build(network(backbone="EfficientNetB0", options={}), (32, 32, 3), 3, {})
     unfreeze_layers(model, 40, freeze_norm=False)
     model.compile(optimizer=keras.optimizers.Adam(1e-2), loss="categorical_crossentropy", run_eagerly=True)
     images = pixels(4, 32)
@@ -117,11 +117,29 @@ def test_efficientnet_sees_the_same_from_a_path_as_from_keras(tmp_path):
     published.save_weights(tmp_path / "b0.weights.h5")
 
     weights = str(tmp_path / "b0.weights.h5")
-    model = backbone.build(network(backbone="EfficientNetB0", options={}, weights=weights), (32, 32, 3), 3)
+    model = backbone.build(network(backbone="EfficientNetB0", options={}, weights=weights), (32, 32, 3), 3, {})
     seen = keras.Model(model.inputs[0], model.get_layer("stem_conv_pad").input)
     images = pixels(1, 32)
     expected = (images / 255 - IMAGENET[0]) / IMAGENET[1]
     np.testing.assert_allclose(np.asarray(seen(images)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "expected"),
+    [
+        # As published for EfficientNet-B0: pixels standardised by the data's own figures.
+        ("EfficientNetB0", "stem_conv_pad", lambda z: z),
+        ("MobileNet", "conv1", lambda z: (z * IMAGENET[1] + IMAGENET[0]) * 2 - 1),
+    ],
+)
+def test_the_datas_own_normalisation(name, layer, expected):
+    channels = {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]}
+    settings = network(backbone=name, options={}, normalise="data")
+    model = backbone.build(settings, (32, 32, 3), 3, {"channels": channels})
+    seen = keras.Model(model.inputs[0], model.get_layer(layer).input)
+    images = pixels(2, 32)
+    standardised = (images - np.array(channels["mean"])) / np.array(channels["std"])
+    np.testing.assert_allclose(np.asarray(seen(images)), expected(standardised), atol=1e-3)
 
 
 @pytest.mark.skipif(not REAL, reason="MEDPIPE_REAL_WEIGHTS names no folder")
@@ -135,7 +153,7 @@ def test_efficientnet_sees_the_same_from_a_path_as_from_keras(tmp_path):
 def test_real_weights(name, alpha, file):
     path = Path(REAL, file)
     settings = network(backbone=name, options={"alpha": alpha}, weights=str(path))
-    model = backbone.build(settings, (96, 96, 3), 3)
+    model = backbone.build(settings, (96, 96, 3), 3, {})
     create, _ = backbone.BACKBONES[name]
     keras_own = create(include_top=False, weights=None, input_shape=(96, 96, 3), alpha=alpha, pooling="avg")
     keras_own.load_weights(path)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -64,3 +65,13 @@ def targets(rows: pd.DataFrame, classes: Sequence[str], merge: Mapping[str, Sequ
         row = unknown.iloc[0]
         raise InputError(f"{row['id']}: label {row['label']!r} is none of {', '.join(classes)}")
     return np.array([place[label] for label in rows["label"]], np.int64)
+
+
+def channel_statistics(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> dict[str, list[float]]:
+    """`mean` and `std` of each channel over all pixels of the rows of `images`, (n, h, w, 3) in [0, 255]."""
+    total, squares = np.zeros(3), np.zeros(3)
+    for row in rows:
+        mean, std = (values.ravel() for values in cv2.meanStdDev(np.asarray(images[row])))
+        total, squares = total + mean, squares + std**2 + mean**2
+    mean = total / len(rows)
+    return {"mean": mean.tolist(), "std": np.sqrt(squares / len(rows) - mean**2).tolist()}

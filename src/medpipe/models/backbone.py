@@ -59,15 +59,20 @@ BACKBONES: dict[str, tuple[Callable[..., keras.Model], Callable[[Any], Any]]] = 
     "Xception": (apps.Xception, apps.xception.preprocess_input),
 }
 
+# Of its images' channels, red, green and blue, in [0, 255]: what torchvision and Keras normalise by.
+IMAGENET_MEAN, IMAGENET_STD = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
 
-def build(network: Backbone, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+
+def build(network: Backbone, input_shape: tuple[int, ...], classes: int, stats: dict[str, Any]) -> keras.Model:
     """(b, h, w, 3) float32 in [0, 255] -> (b, classes) probabilities.
 
     One flat model: backbone, pooling (`embedding`), head. Every layer trains: `embedding.unfreeze_layers` chooses.
+    `stats["channels"]` is read under `normalise: data`: mean and std of each channel, of pixels in [0, 255].
     Raises InputError for an unknown backbone or option, an image too small for it, and weights that cannot be had.
     """
     inputs = keras.Input(input_shape, name="image")
-    x = _backbone(network, inputs).output
+    pixels = _as_imagenet(stats["channels"])(inputs) if network.normalise == "data" else inputs
+    x = _backbone(network, pixels, inputs).output
     pool = layers.GlobalAveragePooling2D if network.pooling == "average" else layers.Flatten
     x = pool(name=EMBEDDING)(x)
     for units in network.head:
@@ -82,7 +87,18 @@ def build(network: Backbone, input_shape: tuple[int, ...], classes: int) -> kera
     return keras.Model(inputs, x, name="backbone")
 
 
-def _backbone(network: Backbone, inputs: keras.KerasTensor) -> keras.Model:
+def _as_imagenet(channels: dict[str, list[float]]) -> keras.Layer:
+    """Gives each channel, of this mean and deviation, those of ImageNet's images.
+
+    The backbone's own preprocessing then does what standardising by the data's own figures does to those that were
+    pretrained on standardised pixels, and the like for the others.
+    """
+    scale = IMAGENET_STD / np.array(channels["std"])
+    offset = IMAGENET_MEAN - scale * np.array(channels["mean"])
+    return layers.Rescaling(scale.tolist(), offset.tolist(), name="as_imagenet")
+
+
+def _backbone(network: Backbone, pixels: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.Model:
     if network.backbone not in BACKBONES:
         raise InputError(f"network.backbone: {network.backbone!r} is none of {', '.join(BACKBONES)}")
     create, preprocess = BACKBONES[network.backbone]
@@ -91,7 +107,7 @@ def _backbone(network: Backbone, inputs: keras.KerasTensor) -> keras.Model:
         model = create(
             include_top=False,
             weights="imagenet" if pretrained else None,
-            input_tensor=preprocess(inputs),
+            input_tensor=preprocess(pixels),
             input_shape=inputs.shape[1:],
             **network.options,
         )
@@ -111,20 +127,20 @@ def _backbone(network: Backbone, inputs: keras.KerasTensor) -> keras.Model:
         raise
     if network.weights is not None and not pretrained:
         weights.load(model, Path(network.weights))
+    if not pretrained:
         _correct_normalization(model)
     return model
 
 
 def _correct_normalization(model: keras.Model) -> None:
-    """EfficientNetB0 to B7: their files hold ImageNet's deviation where Keras' layer takes a variance.
+    """EfficientNetB0 to B7 standardise pixels by ImageNet's figures, in a layer whose weights only a file sets.
 
-    Keras makes up for that with one more scaling, but only under weights="imagenet": from a path, the same file would
-    see pixels of half the contrast that it was trained with.
+    Without a file it does nothing, and their files hold the deviation where the layer takes a variance: Keras makes up
+    for that with one more scaling, but only under weights="imagenet". From a path, the same file would see pixels of
+    half the contrast that it was trained with.
     """
-    deviation = np.array([0.229, 0.224, 0.225], "float32")
     for layer in model.layers:
         if isinstance(layer, layers.Normalization) and layer.weights:
-            mean, variance, count = layer.get_weights()
-            if np.allclose(variance.ravel(), deviation, atol=1e-3):
-                layer.set_weights([mean, variance**2, count])
-                layer.finalize_state()
+            _, _, count = layer.get_weights()
+            layer.set_weights([IMAGENET_MEAN / 255, (IMAGENET_STD / 255) ** 2, count])
+            layer.finalize_state()

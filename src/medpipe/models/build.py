@@ -11,7 +11,7 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int, stats: dic
     """The recipe's functional model, not compiled, under the dtype policy in force.
 
     `input_shape` is (h, w, 3), read as float32 in [0, 255], or (features,). `stats` says how to impute and scale
-    features and is not read for images. Returns probabilities in float32: (b, classes); of `resnet` (b, 1); of
+    features, and of images under `normalise: data` the mean and deviation of each channel (`channels`). Returns probabilities in float32: (b, classes); of `resnet` (b, 1); of
     `resunet` (b, h, w, 1). Built of Keras' own layers, so that a saved one loads without this package. Raises
     InputError for settings that do not fit each other.
     """
@@ -24,7 +24,7 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int, stats: dic
         case BackboneRecipe():
             from medpipe.models import backbone
 
-            return backbone.build(recipe.network, input_shape, classes)
+            return backbone.build(recipe.network, input_shape, classes, stats)
         case ConvnetRecipe():
             from medpipe.models import convnet
 

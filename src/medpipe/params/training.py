@@ -11,9 +11,9 @@ from medpipe.params.base import Frozen, Positive, Rate, Share, Task
 class Scale(Frozen):
     image_size: Positive
     epochs: Positive
-    rows: Positive
+    rows: Positive | None
     draws: Annotated[float, Field(gt=0, le=1)]
-    unfreeze: Annotated[int, Field(ge=0)]
+    unfreeze: Annotated[int, Field(ge=0)] | None
     pretrained: bool
     augmentation: bool
     batch: Positive

@@ -9,12 +9,12 @@ import keras
 import numpy.typing as npt
 import pandas as pd
 
-from medpipe.data.arrays import Arrays, load_task, targets
+from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 from medpipe.models.build import build
 from medpipe.models.delivery import Delivery
-from medpipe.params import Recipe
+from medpipe.params import BackboneRecipe, Recipe
 from medpipe.training.batches import Samples
 from medpipe.training.selection import Rows, class_targets, select
 
@@ -24,7 +24,8 @@ class Training:
     """A recipe and the rows of its task.
 
     - rows: the split's table, row by row beside `arrays`; labels (n,): places in `classes`
-    - truth: what the model is to say, as `Samples` wants it; stats: of the training rows, as split fitted them
+    - truth: what the model is to say, as `Samples` wants it
+    - stats: of the training rows, as split fitted them, and under `normalise: data` of their channels
     - train, val: row numbers
     """
 
@@ -68,7 +69,7 @@ class Training:
 def assemble(settings: Recipe, split: Path, prepared: Path, seed: int, most: int | None) -> Training:
     """`split` is the task's split folder, `prepared` the folder of prepared variants, `most` the most training rows.
 
-    Raises InputError for settings that do not fit the data.
+    Raises SettingError for settings that do not fit the data.
     """
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
     stats = json.loads((split / "stats.json").read_text())
@@ -77,5 +78,7 @@ def assemble(settings: Recipe, split: Path, prepared: Path, seed: int, most: int
     train, val = select(rows, classes, labels, settings, seed, most)
     truth = arrays.masks if settings.architecture == "resunet" else class_targets(labels, classes, settings)
     if truth is None:
-        raise InputError(f"inputs: a segmenter, but {arrays.name} has no masks; take those of a task with masks")
+        raise SettingError(f"inputs: a segmenter, but {arrays.name} has no masks; take those of a task with masks")
+    if isinstance(settings, BackboneRecipe) and settings.network.normalise == "data":
+        stats |= {"channels": channel_statistics(arrays.inputs, train)}
     return Training(settings, rows, arrays, classes, labels, truth, stats, train, val)
