@@ -23,7 +23,8 @@ def main(name: str) -> None:
     delivered, model = delivery.read(folder)
     task = delivered.task
     rows, arrays = load_task(Path("data/split") / task, [Path("data/prepared") / key for key in delivered.inputs])
-    found = evaluate(delivered, model, rows, arrays, VOCABULARY[task], params.evaluate, params.seed)
+    out_of_fold = delivery.OutOfFold.read(folder)
+    found = evaluate(delivered, model, rows, arrays, VOCABULARY[task], params.evaluate, params.seed, out_of_fold)
     history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
     run = tracking.reopen(folder)
 

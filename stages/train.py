@@ -8,6 +8,7 @@ from medpipe.errors import settings_of
 from medpipe.params import Recipe, load
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
+from medpipe.training.folds import cross_validate
 from medpipe.training.run import deliver, tracked
 
 
@@ -22,17 +23,22 @@ def main(name: str) -> None:
 
 def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None) -> None:
     training = assemble(settings, split, Path("data/prepared"), seed, most)
-    model = training.build()
     described = settings.model_dump(mode="json") | {
         "seed": seed, "rows": len(training.train), "backend": backend.name(), "variant": training.arrays.variant
     }  # fmt: skip
     with tracked(name, settings.task, described, split, [training.arrays]) as (run, checkpoint):
-        train, val = training.samples(training.train), training.samples(training.val)
+        delivery = training.delivery(name, described)
+        if settings.folds is not None:
+            deliver(run, delivery, *cross_validate(
+                training, settings.folds, seed=seed, most=most, checkpoint=checkpoint, on_epoch=run.log_epoch
+            ))  # fmt: skip
+            return
+        model = training.build()
         history = fit(
-            model, train, val, settings,
+            model, training.samples(training.train), training.samples(training.val), settings,
             seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch, classes=training.classes,
         )  # fmt: skip
-        deliver(run, training.delivery(name, described), model, history)
+        deliver(run, delivery, model, history)
 
 
 if __name__ == "__main__":

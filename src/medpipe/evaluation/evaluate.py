@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
@@ -17,7 +18,7 @@ from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import of_classes, of_masks
 from medpipe.models import cascade
-from medpipe.models.delivery import Delivery
+from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Evaluate
 
@@ -42,27 +43,35 @@ def evaluate(
     names: Vocabulary,
     settings: Evaluate,
     seed: int,
+    out_of_fold: OutOfFold | None = None,
 ) -> Evaluation:
     """Predict the rows of validation, test and external set, and measure.
+
+    Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
+    that was not trained on it.
 
     `rows` and `arrays` are the split's, row by row; `names` the task's vocabulary. The external set has no
     metadata, so that a model which reads them has no external rows.
     """
     classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
     labels = np.array(classes)[targets(rows, names.classes, merge)]
+    trained = rows["set"] == "train"
+    if out_of_fold is not None:
+        rows = rows.assign(set=rows["set"].where(~np.isin(np.arange(len(rows)), out_of_fold.rows), "val"))
+        trained = rows["set"] == "val"
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
-    outputs = predict(model, [part.inputs for part in arrays], chosen)
+    outputs = _outputs(model, arrays, chosen, out_of_fold)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *names.subgroups]]
-    training = dict(Counter(labels[rows["set"] == "train"].tolist()))
+    training = dict(Counter(labels[trained].tolist()))
 
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
         found = Evaluation(table, *classification_report(delivered.name, table, classes, training, settings, seed))
         if len(arrays) == 1 and tables:
             explained = _explained(delivered, settings.explain)
-            found.shap = explained, _shap(delivered, model, rows, arrays[0], explained, seed)
+            found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)
         return found
 
     assert arrays[0].masks is not None
@@ -87,6 +96,19 @@ def evaluate(
     return found
 
 
+def _outputs(
+    model: keras.Model, arrays: list[Arrays], chosen: npt.NDArray[np.int64], out_of_fold: OutOfFold | None
+) -> dict[str, npt.NDArray]:
+    inputs = [part.inputs for part in arrays]
+    if out_of_fold is None:
+        return predict(model, inputs, chosen)
+    known = np.isin(chosen, out_of_fold.rows)
+    said = predict(model, inputs, chosen[~known])["output"]
+    output = np.empty((len(chosen), *said.shape[1:]), np.float32)
+    output[known], output[~known] = out_of_fold.output, said
+    return {"output": output}
+
+
 def _explained(delivered: Delivery, name: str) -> str:
     """The model's class that `name` is, or was merged into."""
     merged = {old: new for new, olds in delivered.settings["merge"].items() for old in olds}
@@ -96,10 +118,16 @@ def _explained(delivered: Delivery, name: str) -> str:
 
 
 def _shap(
-    delivered: Delivery, model: keras.Model, rows: pd.DataFrame, arrays: Arrays, explained: str, seed: int
+    delivered: Delivery,
+    model: keras.Model,
+    rows: pd.DataFrame,
+    trained: pd.Series,
+    arrays: Arrays,
+    explained: str,
+    seed: int,
 ) -> pd.Series:
     column = delivered.classes.index(explained)
-    training, test = (np.asarray(arrays.inputs[rows["set"] == part]) for part in ("train", "test"))
+    training, test = (np.asarray(arrays.inputs[some]) for some in (trained, rows["set"] == "test"))
 
     def probability(table: np.ndarray) -> np.ndarray:
         return predict(model, [table], np.arange(len(table)), batch=1024)["output"][:, column]

@@ -59,31 +59,40 @@ def plot_all(
 
 
 def plot_curves(path: Path, title: str, history: pd.DataFrame) -> None:
-    """Loss above, each other metric below; training dashed, validation whole; phases parted by a line."""
-    metrics = [
-        c
-        for c in history.columns
-        if c not in NOT_METRICS and not c.startswith(("val_", "draws_")) and history[c].notna().any()
-    ]
+    """Loss above, each other metric below; training dashed, validation whole; phases parted by a line.
+
+    Of a cross-validated model each panel has the curves of all folds (columns `fold-1/loss` and so on).
+    """
+    shown = [c for c in history.columns if c not in NOT_METRICS and history[c].notna().any()]
+    folds = list(dict.fromkeys(c[: c.rfind("/") + 1] for c in shown))
+    names = list(dict.fromkeys(c[c.rfind("/") + 1 :] for c in shown))
+    metrics = [name for name in names if name not in NOT_METRICS and not name.startswith(("val_", "draws_"))]
     metrics.sort(key=lambda name: name != "loss")
     epochs = np.arange(1, len(history) + 1)
     with figure(path, title, 8, 1.2 + 2.2 * len(metrics)) as drawn:
         axes = np.atleast_1d(drawn.subplots(len(metrics), 1, sharex=True))
         for metric, ax in zip(metrics, axes, strict=True):
-            marker = "o" if len(epochs) < 30 else None
-            style = {"marker": marker, "markersize": 3.5, "linewidth": 1.6}
-            ax.plot(epochs, history[metric], "--", color=COLOURS[4], label="training", **style)
-            if f"val_{metric}" in history:
-                val = history[f"val_{metric}"]
-                ax.plot(epochs, val, "-", color=COLOURS[0], label="validation", **style)
-                if metric == "loss" and val.notna().any():
-                    best = int(np.nanargmin(val))
-                    ax.plot(epochs[best], val.iloc[best], "o", ms=9, mfc="none", mec=INK, label="lowest", zorder=4)
+            for fold in folds:
+                _plot_curve(ax, epochs, history, fold, metric, labelled=fold == folds[0])
             ax.set_ylabel(metric.replace("_", " "))
             _mark_phases(ax, history, named=ax is axes[0])
         axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes[-1].set_xlabel("epoch")
         axes[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
+def _plot_curve(ax: Axes, epochs: np.ndarray, history: pd.DataFrame, fold: str, metric: str, labelled: bool) -> None:
+    marker = "o" if len(epochs) < 30 else None
+    style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6}
+    said = {name: name if labelled else None for name in ("training", "validation", "lowest")}
+    ax.plot(epochs, history[f"{fold}{metric}"], "--", color=COLOURS[4], label=said["training"], **style)
+    if f"{fold}val_{metric}" not in history:
+        return
+    val = history[f"{fold}val_{metric}"]
+    ax.plot(epochs, val, "-", color=COLOURS[0], label=said["validation"], **style)
+    if metric == "loss" and val.notna().any():
+        best = int(np.nanargmin(val))
+        ax.plot(epochs[best], val.iloc[best], "o", ms=9, mfc="none", mec=INK, label=said["lowest"], zorder=4)
 
 
 def _mark_phases(ax: Axes, history: pd.DataFrame, named: bool) -> None:

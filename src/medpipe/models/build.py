@@ -11,9 +11,9 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int, stats: dic
     """The recipe's functional model, not compiled, under the dtype policy in force.
 
     `input_shape` is (h, w, 3), read as float32 in [0, 255], or (features,). `stats` says how to impute and scale
-    features, and of images under `normalise: data` the mean and deviation of each channel (`channels`). Returns probabilities in float32: (b, classes); of `resnet` (b, 1); of
-    `resunet` (b, h, w, 1). Built of Keras' own layers, so that a saved one loads without this package. Raises
-    InputError for settings that do not fit each other.
+    features, and under `normalise: data` has the mean and deviation of an image's channels. Returns probabilities in
+    float32: (b, classes); of `resnet` (b, 1); of `resunet` (b, h, w, 1). Built of Keras' own layers, so that a saved
+    one loads without this package. Raises InputError for settings that do not fit each other.
     """
     # Imported where they are used: a stage then depends on its own architecture alone.
     match recipe:

@@ -6,10 +6,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from medpipe.errors import InputError
 
 Kind = Literal["classifier", "segmenter", "cascade"]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What the models of a cross-validation said of the rows that they were not trained on.
+
+    - rows (m,): row numbers of the split, ascending
+    - output (m, ...): probabilities, or a segmenter's masks in {0, 1}
+    """
+
+    rows: npt.NDArray[np.int64]
+    output: npt.NDArray
+
+    def write(self, folder: Path) -> None:
+        np.savez_compressed(folder / "out_of_fold.npz", rows=self.rows, output=self.output)
+
+    @classmethod
+    def read(cls, folder: Path) -> "OutOfFold | None":
+        """None where the folder is of a model that was not cross-validated."""
+        path = folder / "out_of_fold.npz"
+        if not path.exists():
+            return None
+        with np.load(path) as file:
+            return cls(file["rows"], file["output"])
 
 
 @dataclass(frozen=True)

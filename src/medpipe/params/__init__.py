@@ -93,6 +93,11 @@ class Params(Frozen):
             for member, key in zip(fusion.members, fusion.inputs, strict=True):
                 if member not in self.models or self.models[member].task != fusion.task:
                     raise ValueError(f"fusions.{name}.members: {member!r} is no {fusion.task} model in models")
+                if self.models[member].folds is not None:
+                    raise ValueError(
+                        f"fusions.{name}.members: models.{member}.folds must be null: the rows that a fusion is "
+                        "fitted on have trained the models of the folds"
+                    )
                 reads = self.models[member].inputs[0]
                 if reads != key:
                     raise ValueError(f"fusions.{name}.inputs: {key!r} is not what models.{member} reads: {reads!r}")

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from medpipe import atomic, tracking
 from medpipe.data.arrays import Arrays
-from medpipe.models.delivery import Delivery
+from medpipe.models.delivery import Delivery, OutOfFold
 
 
 @contextmanager
@@ -46,10 +46,18 @@ def _code() -> str:
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()
 
 
-def deliver(run: tracking.Run, delivery: Delivery, model: keras.Model, history: pd.DataFrame) -> None:
-    """Write models/<name>/ whole: model.keras, recipe.json, history.csv where there are epochs, run.json."""
+def deliver(
+    run: tracking.Run,
+    delivery: Delivery,
+    model: keras.Model,
+    history: pd.DataFrame,
+    out_of_fold: OutOfFold | None = None,
+) -> None:
+    """Write models/<name>/ whole: model.keras, recipe.json, run.json; history.csv where there are epochs."""
     with atomic.folder(Path("models") / delivery.name) as folder:
         delivery.write(folder, model)
         if len(history):
             history.to_csv(folder / "history.csv", index=False)
+        if out_of_fold is not None:
+            out_of_fold.write(folder)
         run.write(folder)

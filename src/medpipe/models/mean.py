@@ -1,0 +1,27 @@
+"""The weighted mean of trained models as one model."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+
+def mean(members: Sequence[keras.Model], reads: Sequence[str], weights: Sequence[float]) -> keras.Model:
+    """One model -> sum of weight times member's output, in float32; the weights add up to 1.
+
+    `reads` names what each input of the members, in their order, reads: inputs of one name become one, in the order in
+    which the names come first. The members are shared, not copied. Built of Keras' own layers.
+    """
+    shapes = [tensor.shape[1:] for member in members for tensor in member.inputs]
+    inputs: dict[str, keras.KerasTensor] = {}
+    for name, shape in zip(reads, shapes, strict=True):
+        inputs.setdefault(name, keras.Input(shape, name=name))
+    names = iter(reads)
+    parts = []
+    for i, (member, weight) in enumerate(zip(members, weights, strict=True)):
+        # A name of its own: members are often alike.
+        renamed = keras.Model(member.inputs, member.outputs[0], name=f"member_{i + 1}")
+        x = renamed([inputs[next(names)] for _ in member.inputs])
+        parts.append(layers.Rescaling(float(weight), dtype="float32", name=f"weight_{i + 1}")(x))
+    total = layers.Add(dtype="float32", name="mean")(parts) if len(parts) > 1 else parts[0]
+    return keras.Model([*inputs.values()], total, name="mean")

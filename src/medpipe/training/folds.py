@@ -1,0 +1,88 @@
+"""K-fold cross-validation by lesion or patient: out-of-fold predictions, and the mean of the folds' models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from medpipe import backend
+from medpipe.errors import SettingError
+from medpipe.models.delivery import OutOfFold
+from medpipe.models.mean import mean
+from medpipe.models.predict import predict
+from medpipe.training.assemble import Training
+from medpipe.training.fit import OnEpoch, fit
+from medpipe.training.selection import Rows, select
+
+
+def deal_folds(table: pd.DataFrame, labels: Rows, classes: tuple[str, ...], folds: int, seed: int) -> Rows:
+    """(n,) the fold, from 0, of each training and validation row of the split's `table`; -1 of all others.
+
+    The rows of a group stay together, and each fold has its share of each class. Raises SettingError where a class has
+    fewer groups than there are folds, or a fold came out without a class.
+    """
+    used = np.flatnonzero(table["set"].isin(("train", "val")))
+    groups = table["group"].to_numpy()
+    for label in np.unique(labels[used]):
+        count = len(set(groups[used[labels[used] == label]]))
+        if count < folds:
+            raise SettingError(
+                f"folds: must be at most {count}, the groups (lesions, patients) of class {classes[label]}, is {folds}"
+            )
+    fold = np.full(len(table), -1)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for i, (_, part) in enumerate(splitter.split(used, labels[used], groups[used])):
+        fold[used[part]] = i
+        if absent := set(labels[used]) - set(labels[used[part]]):
+            names = ", ".join(classes[label] for label in sorted(absent))
+            raise SettingError(f"folds: fold {i + 1} of {folds} has no row of {names}; take fewer folds")
+    return fold
+
+
+def cross_validate(
+    training: Training,
+    folds: int,
+    *,
+    seed: int,
+    most: int | None,
+    checkpoint: Path,
+    on_epoch: OnEpoch,
+) -> tuple[keras.Model, pd.DataFrame, OutOfFold]:
+    """Trains a model for each fold on the others' rows, its epoch chosen on the fold.
+
+    Returns the mean of the models, their histories side by side (columns `fold-1/loss` and so on), and what each said
+    of its fold. Killed and called again it goes on in the fold under way. `most`: the most training rows, of each fold.
+    """
+    settings = training.settings
+    fold = deal_folds(training.rows, training.labels, training.classes, folds, seed)
+    members, histories, rows, outputs = [], [], [], []
+
+    def under(name: str) -> OnEpoch:
+        return lambda epoch, logs: on_epoch(epoch, {f"{name}/{key}": value for key, value in logs.items()})
+
+    for i in range(folds):
+        name = f"fold-{i + 1}"
+        print(f"{name} of {folds}", flush=True)
+        table = training.rows.assign(set=np.select([fold == i, fold >= 0], ["val", "train"], "none"))
+        train, val = select(table, training.classes, training.labels, settings, seed, most)
+        part = replace(training, train=train, val=val)
+        # Each fold begins as in a process of its own, so that it is the same after a kill.
+        backend.start(seed, settings.precision)
+        model = part.build()
+        history = fit(
+            model, part.samples(train), part.samples(val), settings,
+            seed=seed, checkpoint=checkpoint.with_name(f"{name}.npz"), classes=training.classes,
+            on_epoch=under(name),
+        )  # fmt: skip
+        said = predict(model, [training.arrays.inputs], val)["output"]
+        members.append(model)
+        histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
+        rows.append(val)
+        outputs.append((said >= 0.5).astype(np.uint8) if training.segments else said)
+    order = np.argsort(np.concatenate(rows))
+    found = OutOfFold(np.concatenate(rows)[order], np.concatenate(outputs)[order])
+    model = mean(members, list(settings.inputs) * folds, [1 / folds] * folds)
+    return model, pd.concat(histories, axis=1).reset_index(), found
