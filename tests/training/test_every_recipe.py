@@ -1,0 +1,79 @@
+"""Every recipe of params.yaml is built and takes a step by the code that trains it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from small_training import ignore
+
+from medpipe import backend, params
+from medpipe.models.build import build
+from medpipe.models.embedding import EMBEDDING
+from medpipe.recipe import resolve
+from medpipe.training.batches import Samples
+from medpipe.training.fit import fit
+from medpipe.training.selection import class_targets
+
+SIDE = 32
+SHIPPED = params.load()
+# A step an epoch, from a random start; layers, losses, sampling, augmentation, mixing and rates as published.
+STEP = params.Scale(
+    image_size=SIDE, epochs=1, rows=None, draws=0.0004, unfreeze=None, pretrained=False, augmentation=True, batch=16,
+    precision="float32",
+)  # fmt: skip
+TABLE = {"columns": ["age", "male"], "fill": [50.0, 0.0], "mean": [48.0, 0.5], "std": [16.0, 0.5]}
+CHANNELS = {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]}
+
+
+@pytest.fixture
+def _eager():
+    """Building a gradient's graph takes up to two minutes, one step without it a few seconds."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def step(recipe, folder):
+    """The model's layers, by name the weights before and after, and the history, of an epoch on two rows a class."""
+    rng, classes = np.random.default_rng(0), recipe.classes
+    labels = np.repeat(np.arange(len(classes)), 2)
+    table = recipe.architecture == "mlp"
+    shape = (2,) if table else (SIDE, SIDE, 3)
+    inputs = rng.integers(0, 256, (len(labels), *shape)).astype(np.float32 if table else np.uint8)
+    masks = recipe.architecture == "resunet"
+    truth = (inputs[..., 0] > 200).astype(np.uint8) if masks else class_targets(labels, classes, recipe)
+    samples = Samples(inputs, truth, np.arange(len(labels)))
+    backend.start(1, recipe.precision)
+    model = build(recipe, shape, len(classes), TABLE | {"channels": CHANNELS})
+    before = {layer.name: [ops.convert_to_numpy(weight) for weight in layer.weights] for layer in model.layers}
+    history = fit(
+        model, samples, samples, recipe,
+        seed=1, checkpoint=folder / "state.npz", on_epoch=ignore, classes=classes,
+    )  # fmt: skip
+    return model, before, history
+
+
+def check(recipe, model, before, history):
+    assert np.isfinite(history["loss"]).all()
+    assert len(history) == recipe.epochs + (recipe.warmup is not None)
+    names = [layer.name for layer in model.layers]
+    changed = {
+        layer.name
+        for layer in model.layers
+        if any(not np.array_equal(old, new) for old, new in zip(before[layer.name], layer.get_weights(), strict=True))
+    }
+    assert names[-1] in changed or recipe.architecture == "resunet"
+    assert changed
+    if recipe.architecture == "backbone" and isinstance(recipe.network.unfreeze, int):
+        frozen = names[: names.index(EMBEDDING) - recipe.network.unfreeze]
+        assert not changed & set(frozen)
+    if recipe.sampling is not None:
+        assert history.filter(like="draws_").iloc[-1].notna().all()
+
+
+@pytest.mark.usefixtures("_eager")
+@pytest.mark.parametrize("name", SHIPPED.models)
+def test_a_model_takes_a_step(name, tmp_path):
+    settings = SHIPPED.model_copy(update={"scale": "step", "scales": SHIPPED.scales | {"step": STEP}})
+    recipe = resolve(settings, name)
+    check(recipe, *step(recipe, tmp_path))
