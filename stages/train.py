@@ -17,9 +17,7 @@ def main(name: str) -> None:
     split = Path("data/split") / settings.task
     training = assemble(settings, split, Path("data/prepared"), seed, recipe.training_rows(params))
     model = training.build()
-    described = settings.model_dump(mode="json") | {
-        "seed": seed, "rows": len(training.train), "backend": backend.name(), "variant": training.arrays.variant
-    }  # fmt: skip
+    described = training.described(seed)
     with tracked(name, settings.task, described, split, [training.arrays]) as (run, checkpoint):
         train, val = training.samples(training.train), training.samples(training.val)
         history = fit(model, train, val, settings, seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch)

@@ -37,7 +37,7 @@ def saved(request, tmp_path_factory):
 def test_a_file_gives_its_weights(saved):
     model, path = saved
     other = network()
-    weights.load(other, path)
+    weights.load(other, str(path))
     for loaded, stored in zip(other.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(loaded, stored)
 
@@ -45,18 +45,18 @@ def test_a_file_gives_its_weights(saved):
 def test_another_width_names_the_first_layer_and_both_shapes(saved):
     message = r"saved.* does not fit Net: layer 'first' .*\(3, 3, 3, 6\).* the file has .*\(3, 3, 3, 4\)"
     with pytest.raises(InputError, match=message):
-        weights.load(network(filters=6), saved[1])
+        weights.load(network(filters=6), str(saved[1]))
 
 
 def test_a_deeper_network_names_the_layer_that_is_not_there(saved):
     with pytest.raises(InputError, match="layer 'third' .* the file has none"):
-        weights.load(network(extra=True), saved[1])
+        weights.load(network(extra=True), str(saved[1]))
 
 
 def test_a_legacy_file_with_a_classifier_is_refused(tmp_path):
     network(top=True).save(tmp_path / "top.h5")
     with pytest.raises(InputError, match="has more layers than Net; save it without classifier"):
-        weights.load(network(), tmp_path / "top.h5")
+        weights.load(network(), str(tmp_path / "top.h5"))
 
 
 def test_a_name_that_hides_the_format_is_refused(saved, tmp_path):
@@ -65,12 +65,12 @@ def test_a_name_that_hides_the_format_is_refused(saved, tmp_path):
     other, right = ("x.h5", r"name it \.weights\.h5") if new else ("x.weights.h5", r"name it \.h5")
     shutil.copy(path, tmp_path / other)
     with pytest.raises(InputError, match=right):
-        weights.load(network(), tmp_path / other)
+        weights.load(network(), str(tmp_path / other))
 
 
 def test_no_file_and_no_hdf5_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.h5 not found"):
-        weights.load(network(), tmp_path / "none.h5")
+        weights.load(network(), str(tmp_path / "none.h5"))
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(InputError, match="is no HDF5 file"):
-        weights.load(network(), tmp_path / "text.weights.h5")
+        weights.load(network(), str(tmp_path / "text.weights.h5"))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -104,13 +103,13 @@ def _backbone(network: Backbone, inputs: keras.KerasTensor) -> keras.Model:
                 f"network.weights: imagenet's weights of {network.backbone} are not in Keras' cache and could not be "
                 f"downloaded. Build this model once on a machine with network access and copy {file} from its "
                 "~/.keras/models into KERAS_HOME/models here (KERAS_HOME is ~/.keras where it is not set); or set "
-                "network.weights to the path of a .weights.h5"
+                "network.weights to the path of a .weights.h5 or to another run's model"
             ) from error
         if isinstance(error, (TypeError, ValueError)):
             raise InputError(f"network.backbone: {network.backbone}: {error}") from error
         raise
     if network.weights is not None and not pretrained:
-        weights.load(model, Path(network.weights))
+        weights.load(model, network.weights)
         _correct_normalization(model)
     return model
 

@@ -9,12 +9,14 @@ import keras
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe import backend
 from medpipe.data.arrays import Arrays, load_task, merged_classes, targets
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
+from medpipe.models import weights
 from medpipe.models.build import build
 from medpipe.models.delivery import Delivery
-from medpipe.params import Recipe
+from medpipe.params import BackboneRecipe, Recipe
 from medpipe.training.batches import Samples
 from medpipe.training.selection import Rows, class_targets, select
 
@@ -48,6 +50,18 @@ class Training:
 
     def samples(self, rows: Rows) -> Samples:
         return Samples(self.arrays.inputs, self.truth, rows)
+
+    def described(self, seed: int) -> dict[str, Any]:
+        """All that the training follows from, code and rows aside: the run's parameters, and what is delivered."""
+        about: dict[str, Any] = {
+            "seed": seed,
+            "rows": len(self.train),
+            "backend": backend.name(),
+            "variant": self.arrays.variant,
+        }
+        if isinstance(self.settings, BackboneRecipe) and (source := weights.lineage(self.settings.network.weights)):
+            about["weights"] = source
+        return self.settings.model_dump(mode="json") | about
 
     def delivery(self, name: str, described: dict[str, Any]) -> Delivery:
         """What the trained model is delivered with; `described` says how it was trained."""
