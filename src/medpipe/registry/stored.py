@@ -34,6 +34,7 @@ def find(name: str) -> Stored:
 
     client = tracking.connect()
     scheme, _, path = name.partition(":/")
+    model: str | None
     version = None
     try:
         if scheme == "runs":
@@ -42,17 +43,17 @@ def find(name: str) -> Stored:
             registered, sign, which = path.partition("@") if "@" in path else path.partition("/")
             get = client.get_model_version_by_alias if sign == "@" else client.get_model_version
             found = get(registered, which)
-            version, model = str(found.version), found.model_id
+            version = str(found.version)
+            # As registry.models registers it; `model_id` is not filled in.
+            model = str(found.source).removeprefix("models:/")
+        if model is None:
+            raise InputError(f"network.weights: {name}: no model is logged with it; run its evaluation")
+        logged = client.get_logged_model(model)
     except MlflowException as error:
         raise InputError(
             f"network.weights: {name}: {client.tracking_uri} has none ({error.message}); give runs:/<run id>, "
             "models:/<name>@<alias> or models:/<name>/<version> of what `make ui` shows"
         ) from None
-    if model is None:
-        raise InputError(
-            f"network.weights: {name}: no model is logged with it; run its evaluation, or give another one"
-        )
-    logged = client.get_logged_model(model)
     return Stored(model, str(logged.source_run_id), version, _file(client, name, logged))
 
 
