@@ -23,9 +23,9 @@ def main(name: str) -> None:
 
 def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None) -> None:
     training = assemble(settings, split, Path("data/prepared"), seed, most)
-    described = settings.model_dump(mode="json") | {
-        "seed": seed, "rows": len(training.train), "backend": backend.name(), "variant": training.arrays.variant
-    }  # fmt: skip
+    # First, so that what cannot be built opens no run.
+    model = training.build()
+    described = training.described(seed)
     with tracked(name, settings.task, described, split, [training.arrays]) as (run, checkpoint):
         delivery = training.delivery(name, described)
         if settings.folds is not None:
@@ -33,7 +33,6 @@ def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None)
                 training, settings.folds, seed=seed, most=most, checkpoint=checkpoint, on_epoch=run.log_epoch
             ))  # fmt: skip
             return
-        model = training.build()
         history = fit(
             model, training.samples(training.train), training.samples(training.val), settings,
             seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch, classes=training.classes,

@@ -38,17 +38,40 @@ def test_each_backbone_has_its_own_preprocessing(name):
     assert create.__module__ == preprocess.__module__
 
 
+def untouched(x):
+    return x
+
+
+def signed(x):
+    return x / 127.5 - 1
+
+
+def standardised(x):
+    return (x / 255 - IMAGENET[0]) / IMAGENET[1]
+
+
+def caffe(x):
+    return x[..., ::-1] - [103.939, 116.779, 123.68]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("EfficientNetB0", lambda x: x),
-        ("EfficientNetV2M", lambda x: x),
-        ("MobileNetV3Small", lambda x: x),
-        ("MobileNetV2", lambda x: x / 127.5 - 1),
-        ("Xception", lambda x: x / 127.5 - 1),
-        ("ResNet50V2", lambda x: x / 127.5 - 1),
-        ("DenseNet169", lambda x: (x / 255 - IMAGENET[0]) / IMAGENET[1]),
-        ("ResNet50", lambda x: x[..., ::-1] - [103.939, 116.779, 123.68]),
+        ("ConvNeXtTiny", untouched),
+        ("EfficientNetB0", untouched),
+        ("EfficientNetV2M", untouched),
+        ("MobileNetV3Small", untouched),
+        ("InceptionResNetV2", signed),
+        ("InceptionV3", signed),
+        ("MobileNet", signed),
+        ("MobileNetV2", signed),
+        ("NASNetMobile", signed),
+        ("ResNet50V2", signed),
+        ("Xception", signed),
+        ("DenseNet169", standardised),
+        ("ResNet50", caffe),
+        ("VGG16", caffe),
+        ("VGG19", caffe),
     ],
 )
 def test_preprocessing_is_the_closed_form_and_saves(name, expected, tmp_path):
@@ -109,14 +132,21 @@ def test_a_fine_tuned_efficientnet_is_the_same_after_saving(tmp_path):
     np.testing.assert_allclose(np.asarray(again(images)), tuned, atol=1e-6)
 
 
-def test_efficientnet_sees_the_same_from_a_path_as_from_keras(tmp_path):
-    """Keras' files hold ImageNet's deviation as the variance, and make up for it only under weights="imagenet"."""
+@pytest.mark.parametrize("file", ["b0.weights.h5", "b0.keras"])
+def test_efficientnet_sees_the_same_from_a_path_as_from_keras(file, tmp_path):
+    """Keras' files hold ImageNet's deviation as the variance, and make up for it only under weights="imagenet"; so do
+    our models that were trained from there.
+    """
     published = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
     normalization = next(layer for layer in published.layers if isinstance(layer, layers.Normalization))
     normalization.set_weights([*IMAGENET, np.array(0)])
-    published.save_weights(tmp_path / "b0.weights.h5")
+    if file == "b0.keras":
+        ours = layers.GlobalAveragePooling2D(name="embedding")(published.output)
+        keras.Model(published.input, ours).save(tmp_path / file)
+    else:
+        published.save_weights(tmp_path / file)
 
-    weights = str(tmp_path / "b0.weights.h5")
+    weights = str(tmp_path / file)
     model = backbone.build(network(backbone="EfficientNetB0", options={}, weights=weights), (32, 32, 3), 3, {})
     seen = keras.Model(model.inputs[0], model.get_layer("stem_conv_pad").input)
     images = pixels(1, 32)

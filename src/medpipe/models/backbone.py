@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ import numpy as np
 from keras import applications as apps
 from keras import layers
 
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 from medpipe.models import weights
 from medpipe.models.embedding import EMBEDDING, MOMENTUM
 from medpipe.params import Backbone
@@ -68,7 +67,7 @@ def build(network: Backbone, input_shape: tuple[int, ...], classes: int, stats: 
 
     One flat model: backbone, pooling (`embedding`), head. Every layer trains: `embedding.unfreeze_layers` chooses.
     `stats["channels"]` is read under `normalise: data`: mean and std of each channel, of pixels in [0, 255].
-    Raises InputError for an unknown backbone or option, an image too small for it, and weights that cannot be had.
+    Raises SettingError for an unknown backbone or option, an image too small for it, and weights that cannot be had.
     """
     inputs = keras.Input(input_shape, name="image")
     pixels = _as_imagenet(stats["channels"])(inputs) if network.normalise == "data" else inputs
@@ -100,7 +99,7 @@ def _as_imagenet(channels: dict[str, list[float]]) -> keras.Layer:
 
 def _backbone(network: Backbone, pixels: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.Model:
     if network.backbone not in BACKBONES:
-        raise InputError(f"network.backbone: {network.backbone!r} is none of {', '.join(BACKBONES)}")
+        raise SettingError(f"network.backbone: {network.backbone!r} is none of {', '.join(BACKBONES)}")
     create, preprocess = BACKBONES[network.backbone]
     pretrained = network.weights == "imagenet"
     try:
@@ -116,17 +115,17 @@ def _backbone(network: Backbone, pixels: keras.KerasTensor, inputs: keras.KerasT
         failed = re.search(r"URL fetch failure on \S*/(\S+):", str(error))
         if failed or isinstance(error, OSError):
             file = failed[1] if failed else "the file that Keras names"
-            raise InputError(
+            raise SettingError(
                 f"network.weights: imagenet's weights of {network.backbone} are not in Keras' cache and could not be "
                 f"downloaded. Build this model once on a machine with network access and copy {file} from its "
                 "~/.keras/models into KERAS_HOME/models here (KERAS_HOME is ~/.keras where it is not set); or set "
-                "network.weights to the path of a .weights.h5"
+                "network.weights to the path of a .weights.h5 or to another run's model"
             ) from error
         if isinstance(error, (TypeError, ValueError)):
-            raise InputError(f"network.backbone: {network.backbone}: {error}") from error
+            raise SettingError(f"network.backbone: {network.backbone}: {error}") from error
         raise
     if network.weights is not None and not pretrained:
-        weights.load(model, Path(network.weights))
+        weights.load(model, network.weights)
     if not pretrained:
         _correct_normalization(model)
     return model

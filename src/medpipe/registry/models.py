@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medpipe.errors import InputError
+from medpipe.registry.stored import newest_model
 from medpipe.serving import package
 from medpipe.tracking import Run
 
@@ -12,7 +13,7 @@ from medpipe.tracking import Run
 def log_model(run: Run, model: Path, max_pixels: int) -> str:
     """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id."""
     digest = package.digest(model, max_pixels)
-    if (found := logged_model(run, digest)) is not None:
+    if (found := newest_model(run.client, run.run_id, digest)) is not None:
         return found
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -30,17 +31,6 @@ def log_model(run: Run, model: Path, max_pixels: int) -> str:
     return logged.model_id
 
 
-def logged_model(run: Run, digest: str | None = None) -> str | None:
-    """The id of the newest model that is logged whole with `run`, and has that `digest` if one is given; or None."""
-    query = f"source_run_id = '{run.run_id}'"
-    if digest is not None:
-        query += f" AND tags.`medpipe.digest` = '{digest}'"
-    experiment = run.client.get_run(run.run_id).info.experiment_id
-    newest = [{"field_name": "creation_timestamp", "ascending": False}]
-    models = run.client.search_logged_models([experiment], query, order_by=newest)
-    return next((model.model_id for model in models if model.status == "READY"), None)
-
-
 def promote(run: Run, registered: str, tags: Mapping[str, str], alias: str | None) -> None:
     """Make the run's newest model a version of the model `registered`, unless it is one; tag it; move `alias` to it.
 
@@ -48,7 +38,7 @@ def promote(run: Run, registered: str, tags: Mapping[str, str], alias: str | Non
     """
     import mlflow
 
-    client, model_id = run.client, logged_model(run)
+    client, model_id = run.client, newest_model(run.client, run.run_id)
     if model_id is None:
         raise InputError(f"{run.record['name']}: no model is logged with its run; run its evaluation")
     if not client.search_registered_models(f"name = '{registered}'"):

@@ -9,9 +9,11 @@ import keras
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe import backend
 from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import SettingError
+from medpipe.models import weights
 from medpipe.models.build import build
 from medpipe.models.delivery import Delivery
 from medpipe.params import BackboneRecipe, Recipe
@@ -49,6 +51,18 @@ class Training:
 
     def samples(self, rows: Rows) -> Samples:
         return Samples(self.arrays.inputs, self.truth, rows)
+
+    def described(self, seed: int) -> dict[str, Any]:
+        """All that the training follows from, code and rows aside: the run's parameters, and what is delivered."""
+        about: dict[str, Any] = {
+            "seed": seed,
+            "rows": len(self.train),
+            "backend": backend.name(),
+            "variant": self.arrays.variant,
+        }
+        if isinstance(self.settings, BackboneRecipe) and (source := weights.lineage(self.settings.network.weights)):
+            about["weights"] = source
+        return self.settings.model_dump(mode="json") | about
 
     def delivery(self, name: str, described: dict[str, Any]) -> Delivery:
         """What the trained model is delivered with; `described` says how it was trained."""

@@ -1,0 +1,86 @@
+"""Which model of the MLflow store a name means. Nothing here writes: trainings read other runs' models by it."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medpipe import atomic, tracking
+from medpipe.errors import SettingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A logged model: its id, its run's, its version where it was asked for as a registered one, its Keras file."""
+
+    model: str
+    run: str
+    version: str | None
+    file: Path
+
+
+@functools.cache
+def find(name: str) -> Stored:
+    """The model that `runs:/<run id>`, `models:/<name>@<alias>` or `models:/<name>/<version>` means.
+
+    Asked once a process, since an alias moves: what a run says of its weights is what it was begun with. Raises
+    SettingError where the store has no such run, version or alias, and where there is no Keras model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.connect()
+    scheme, _, path = name.partition(":/")
+    model: str | None
+    version = None
+    try:
+        if scheme == "runs":
+            model = newest_model(client, path)
+        else:
+            registered, sign, which = path.partition("@") if "@" in path else path.partition("/")
+            get = client.get_model_version_by_alias if sign == "@" else client.get_model_version
+            found = get(registered, which)
+            version = str(found.version)
+            # As registry.models registers it; `model_id` is not filled in.
+            model = str(found.source).removeprefix("models:/")
+        if model is None:
+            raise SettingError(f"network.weights: {name}: no model is logged with it; run its evaluation")
+        logged = client.get_logged_model(model)
+    except MlflowException as error:
+        raise SettingError(
+            f"network.weights: {name}: {client.tracking_uri} has none ({error.message}); give runs:/<run id>, "
+            "models:/<name>@<alias> or models:/<name>/<version> of what `make ui` shows"
+        ) from None
+    return Stored(model, str(logged.source_run_id), version, _file(client, name, logged))
+
+
+def newest_model(client: "MlflowClient", run_id: str, digest: str | None = None) -> str | None:
+    """The id of the newest model that is logged whole with a run, and has that `digest` if one is given; or None."""
+    query = f"source_run_id = '{run_id}'"
+    if digest is not None:
+        query += f" AND tags.`medpipe.digest` = '{digest}'"
+    experiment = client.get_run(run_id).info.experiment_id
+    newest = [{"field_name": "creation_timestamp", "ascending": False}]
+    models = client.search_logged_models([experiment], query, order_by=newest)
+    return next((model.model_id for model in models if model.status == "READY"), None)
+
+
+def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
+    """The logged model's `model.keras`: in its place, or for a store elsewhere downloaded once into the repository."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    place = f"{model.artifact_location}/data/{model.name}/model.keras"
+    try:
+        if place.startswith("file:"):
+            return Path(download_artifacts(place, tracking_uri=client.tracking_uri))
+        kept = tracking.root() / ".tmp" / "weights" / model.model_id
+        if not kept.exists():
+            with atomic.folder(kept) as folder:
+                download_artifacts(place, dst_path=str(folder), tracking_uri=client.tracking_uri)
+        return kept / "model.keras"
+    except (MlflowException, OSError) as error:
+        raise SettingError(f"network.weights: {name}: {place} cannot be had: {error}") from None
