@@ -53,7 +53,7 @@ def test_a_backbone_from_another_run(train, root):
         assert [[w.shape for w in layer] for layer in head] == [[(1280, 4), (4,)], [(4, 5), (5,)]]
         assert weights.lineage(name) == about | ({} if name.startswith("runs") else {"version": "1"})
     with pytest.raises(InputError, match=rf"network.weights: runs:/{run.run_id} does not fit .*: where this has layer"):
-        backbone.build(SMALL.model_copy(update={"weights": f"runs:/{run.run_id}", "options": {}}), SHAPE, 5)
+        backbone.build(SMALL.model_copy(update={"weights": f"runs:/{run.run_id}", "options": {}}), SHAPE, 5, {})
 
 
 def test_an_alias_is_asked_once_a_process(train, root):
