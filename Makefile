@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PORT ?= 5000
 JOBS ?= 2
 
-.PHONY: help setup repro test lint ui clean lock
+.PHONY: help setup repro study test lint ui clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ setup: .venv/.synced  ## make the environment in .venv from requirements.lock
 repro: setup  ## the whole pipeline: run what changed, JOBS (2) tasks at a time (phantoms, unless params.yaml names archives)
 	printf 'register@%s\n' skin brain chest | xargs --max-procs $(JOBS) --replace=TASK dvc --wait-for-lock repro TASK
 	dvc repro
+
+study: JOBS = 1
+study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on
+	python stages/study.py $(NAME) --jobs $(JOBS)
 
 test: setup  ## the whole test suite, in two processes
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -94,7 +94,7 @@ def markdown(comparison: dict[str, Any]) -> str:
         metric = section["metric"]
         others = other_metrics(section)
         head = ["", "model", "rows", "groups", metric_name(metric), "− best", "p", "− baseline", "p"]
-        lines += [f"## {headed(name)}", "", *_table([*head, *map(metric_name, others)], _ranking(section, others))]
+        lines += [f"## {headed(name)}", "", *table([*head, *map(metric_name, others)], _ranking(section, others))]
         if section["models"][0]["per_class"]:
             lines += ["### F1 of each class", "", *_classes(section)]
             lines += ["### Differences of F1, model by model", "", *_pairs(section)]
@@ -107,13 +107,13 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     for model in section["models"]:
         found = model["metrics"][section["metric"]]
         cells = [str(model["rank"] or f"({', '.join(model['only'])} only)"), model["model"]]
-        cells += [str(model["rows"]), str(model["groups"]), _bounded(found)]
+        cells += [str(model["rows"]), str(model["groups"]), bounded(found)]
         for against in (model["vs_best"], model["vs_baseline"]):
             if against is None:
                 cells += ["", ""]
             else:
                 cells += [f"{signed(against['difference'])} {bounds(against)}", number(against["p_holm"])]
-        rows.append([*cells, *(_bounded(model["metrics"][m]) for m in others)])
+        rows.append([*cells, *(bounded(model["metrics"][m]) for m in others)])
     if "zero_r" in section:
         zero = section["zero_r"]
         figures = [number(zero.get(m)) for m in (section["metric"], *others)]
@@ -121,7 +121,8 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     return rows
 
 
-def _bounded(interval: dict[str, float | None]) -> str:
+def bounded(interval: dict[str, float | None]) -> str:
+    """The value and its interval."""
     return f"{number(interval['value'])} {bounds(interval)}"
 
 
@@ -129,8 +130,8 @@ def _classes(section: dict[str, Any]) -> list[str]:
     models = section["models"]
     rows = []
     for name, support in section["support"].items():
-        rows.append([name, str(support), *(_bounded(model["per_class"][name]["f1"]) for model in models)])
-    return _table(["class", "n", *(model["model"] for model in models)], rows)
+        rows.append([name, str(support), *(bounded(model["per_class"][name]["f1"]) for model in models)])
+    return table(["class", "n", *(model["model"] for model in models)], rows)
 
 
 def _pairs(section: dict[str, Any]) -> list[str]:
@@ -140,10 +141,11 @@ def _pairs(section: dict[str, Any]) -> list[str]:
         differences = [found, *(values["f1"] for values in pair["per_class"].values())]
         cells = [f"{signed(d['difference'])} {bounds(d)}" for d in differences]
         rows.append([f"{pair['a']} − {pair['b']}", cells[0], number(found["p"]), *cells[1:]])
-    return _table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
+    return table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table, and an empty one."""
     cells = [[cell.replace("|", "\\|").strip() for cell in row] for row in (head, ["---"] * len(head), *rows)]
     return [*(f"| {' | '.join(row)} |" for row in cells), ""]
 

@@ -30,6 +30,7 @@ from medpipe.params.data import (
 )
 from medpipe.params.evaluation import Compare, Evaluate
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, StackedFusion
+from medpipe.params.studies import Row, Study
 from medpipe.params.training import (
     Augmentation,
     Backbone,
@@ -125,19 +126,30 @@ _Loader.add_implicit_resolver(
 def read(path: Path) -> dict[str, Any]:
     """The file's mapping, unvalidated. Raises InputError where there is none or it is no YAML mapping."""
     try:
-        values = yaml.load(path.read_text(), Loader=_Loader)
+        return parse(path.read_text(), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run the stages from the repository's root") from None
+
+
+def parse(text: str, source: str) -> dict[str, Any]:
+    """The mapping that the YAML `text` holds. Raises InputError, naming `source`, where it is none."""
+    try:
+        values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{source}: {error}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: must be a mapping of sections, is {type(values).__name__}")
+        raise InputError(f"{source}: must be a mapping of sections, is {type(values).__name__}")
     return values
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """All parameters, validated. Raises InputError with the full name of every key that is wrong."""
     return validated(Params, read(path), str(path))
+
+
+def load_studies(path: Path = Path("studies.yaml")) -> dict[str, Study]:
+    """The studies by name. Their rows are checked against params.yaml by `medpipe.studies.plan`."""
+    return {name: validated(Study, values, str(path), name) for name, values in read(path).items()}
 
 
 def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix: str = "") -> Settings:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from medpipe.params.base import Frozen, Positive, Share
 
+Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+
 
 class Evaluate(Frozen):
     resamples: Positive
@@ -16,5 +18,5 @@ class Evaluate(Frozen):
 
 class Compare(Frozen):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
-    metric: Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+    metric: Metric
     merge: dict[str, tuple[str, ...]]

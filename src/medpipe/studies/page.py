@@ -1,0 +1,68 @@
+"""A study's table as Markdown."""
+
+from typing import Any
+
+from medpipe.evaluation.page import bounded, bounds, metric_name, number, signed, table
+
+
+def markdown(study: dict[str, Any]) -> str:
+    """The table, what is not finished, and how to read it."""
+    metric = study["metric"]
+    ranked = [row for row in study["rows"] if row["rank"] is not None]
+    others = [m for m in (ranked[0]["metrics"] if ranked else ()) if m != metric]
+    own = any(row["own_classes"] for row in ranked)
+    head = ["", "row", "published", metric_name(metric), *([f"{metric_name(metric)}, own classes"] if own else [])]
+    head += ["seeds", "sd of seeds", f"− {study['baseline']}", "p", "p (Holm)", *map(metric_name, others), "training"]
+    lines = [f"# {study['task']}: study {study['study']}", ""]
+    if study["split_by"] == "image":
+        lines += ["> **Split by image: the test set shares groups with training. The figures are inflated.**", ""]
+    lines += table(head, [_cells(row, metric, others, own) for row in study["rows"]])
+    for row in study["rows"]:
+        lines += [f"- **{row['row']}**, seed {seed}: {why}." for seed, why in row["unfinished"].items()]
+    return "\n".join([*lines, *(f"- {note}" for note in _reading(study)), ""])
+
+
+def _cells(row: dict[str, Any], metric: str, others: list[str], own: bool) -> list[str]:
+    cells = [str(row["rank"] or ""), row["row"], _published(row["published"])]
+    if row["rank"] is None:
+        return [*cells, "not finished", *[""] * (7 + len(others) + own - 1)]
+    found, against = row["metrics"][metric], row["vs_baseline"]
+    cells.append(bounded(found))
+    if own:
+        over = row["own_classes"]
+        cells.append(f"{number(over['value'])} ({over['classes']})" if over else "")
+    cells += [", ".join(map(str, row["seeds"])), "" if found["sd"] is None else number(found["sd"])]
+    if against is None:
+        cells += ["", "", ""]
+    else:
+        difference = f"{signed(against['difference'])} {bounds(against)}"
+        cells += [difference, number(against["p"]), number(against["p_holm"])]
+    return [*cells, *(bounded(row["metrics"][m]) for m in others), f"{row['seconds']:.0f} s"]
+
+
+def _published(figures: dict[str, float]) -> str:
+    """`macro F1 0.340, accuracy 0.630`."""
+    return ", ".join(f"{name.replace('_', ' ').replace('f1', 'F1')} {number(value)}" for name, value in figures.items())
+
+
+def _reading(study: dict[str, Any]) -> list[str]:
+    """What must be known to read the figures."""
+    sizes = " or ".join(f"{size['rows']} ({size['groups']} groups)" for size in study["data"]["test"]) or "none yet"
+    hashes = "; ".join(f"{tag} {', '.join(values)}" for tag, values in study["data"]["hashes"].items())
+    notes = [
+        f"Scale `{study['scale']}`, split by {study['split_by']}, test rows: {sizes}."
+        + (f" Hashes of the data: {hashes}." if hashes else ""),
+        "Published: the original's own figures on its own split and at its own scale, no result of this project.",
+        f"Intervals: {study['confidence']:.0%}, percentiles of {study['resamples']} resamples of whole groups (lesions"
+        " or patients) of the test rows. A row of several seeds is their mean; the interval is that of the mean and"
+        " leaves out what other seeds would change, for which stands the sample standard deviation.",
+        f"Differences from {study['baseline']}: paired, in the same resamples; p two-sided, then corrected by Holm's"
+        f" method for the {study['tests']} rows tested.",
+        "Training: wall-clock time a seed, from its first start to its end, pauses after an interruption included.",
+    ]
+    if any(row.get("own_classes") for row in study["rows"]):
+        notes.append(
+            f"All figures are over {', '.join(study['classes'])}, into which a model's further classes are merged;"
+            " `own classes` is the value over those that the model knows, in brackets how many."
+        )
+    return notes

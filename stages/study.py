@@ -1,0 +1,50 @@
+"""Run a study of studies.yaml and print its table: `python stages/study.py imbalance --jobs 1`. No stage of DVC's."""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from medpipe import atomic
+from medpipe.errors import InputError
+from medpipe.params import load, load_studies, read
+from medpipe.studies.page import markdown
+from medpipe.studies.plan import plan
+from medpipe.studies.results import Result, load_result
+from medpipe.studies.run import run
+from medpipe.studies.table import summarise
+
+
+def main(name: str, jobs: int) -> bool:
+    """Whether every experiment is there in the end."""
+    root, studies = Path.cwd(), load_studies()
+    if name not in studies:
+        raise InputError(f"studies.yaml: has no {name!r}; it has {', '.join(studies)}")
+    study, params = studies[name], load()
+    experiments = plan(name, study, read(Path("params.yaml")))
+    outcomes = run(root, experiments, jobs)
+
+    results: dict[str, dict[int, Result]] = defaultdict(dict)
+    unfinished: dict[str, dict[int, str]] = defaultdict(dict)
+    for experiment in experiments:
+        outcome = outcomes[experiment.name]
+        if outcome.commit is None:
+            unfinished[experiment.row][experiment.seed] = outcome.state
+        else:
+            results[experiment.row][experiment.seed] = load_result(root, experiment, outcome.commit)
+    summary = summarise(name, study, params, results, unfinished)
+    text = markdown(summary)
+    for end, content in (("json", json.dumps(summary, indent=1, allow_nan=False) + "\n"), ("md", text)):
+        with atomic.file(Path("reports") / study.task / "studies" / f"{name}.{end}") as path:
+            path.write_text(content, encoding="utf-8")
+    print(text)
+    return not unfinished
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--jobs", type=int, required=True)
+    arguments = parser.parse_args()
+    sys.exit(not main(arguments.name, arguments.jobs))
