@@ -115,13 +115,15 @@ def run(name: str, work: Path, data: Path, weights: Path) -> None:
     params["scale"] = "full"
     task = EXPERIMENTS[name](params, data, weights)
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    environment = os.environ | {
-        "PYTHONPATH": str(clone / "src"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
     start = time.perf_counter()
-    subprocess.run(["dvc", "repro", f"register@{task}"], cwd=clone, env=environment, check=True)
+    subprocess.run(["dvc", "repro", f"register@{task}"], cwd=clone, env=environment(clone), check=True)
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """In which the clone's code runs by this interpreter's libraries."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
 
 
 def table(work: Path) -> str:
