@@ -1,9 +1,9 @@
 """The studies `imbalance` and `chest` on real archives, in clones of this repository: the tables of docs/.
 
-    python benchmarks/real_studies.py --data DIR --weights DIR --work DIR {imbalance,chest} [--repeat ROW,... --seeds N,...]
+    python benchmarks/real_studies.py --data DIR --weights DIR --work DIR [--repeat ROW,...] [--seeds N,...] STUDY
 
-`--data`, `--weights`: as for real_data.py. A clone under `--work` has the changes that stand below; called again it goes
-on where it stopped, and with `--repeat` trains those rows with further seeds. Sized for two cores without a GPU.
+`--data`, `--weights`: as for real_data.py. A clone under `--work` has the changes that stand below; called again it
+goes on where it stopped, and with `--repeat` trains those rows with further seeds. For two cores without a GPU.
 """
 
 import argparse

@@ -28,6 +28,9 @@ SHIPPED = Path("params.yaml")
         {"merge": {"other": ["a b", "c"]}},
         {"augmentation": None, "warmup": None},
         {"merge": {}},
+        {"sampling": {"kind": "balanced", "schedule": [[1, 35000], [9, None]]}},
+        {"class_weights": {"mel": 2.0, "nv": 1.0}},
+        {"lr": {"low": 1.0}},
         {"class_weights": [{"epoch": 1, "draws": 35000}, {"epoch": 9, "draws": None}]},
     ],
 )

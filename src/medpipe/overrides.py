@@ -33,8 +33,9 @@ def arguments(settings: Mapping[str, Any], changes: Mapping[str, Any], prefix: s
     found = []
     for key, value in changes.items():
         where = f"{prefix}.{key}"
-        if isinstance(value, Mapping) or isinstance(_find(settings, key), Mapping):
-            # A mapping over another one would be merged with it.
+        old = _find(settings, key)
+        if isinstance(old, Mapping) or (isinstance(value, Mapping) and old is not None):
+            # A mapping over another one would be merged with it; a null cannot be deleted, and need not be.
             found += [f"~{where}", f"+{where}={_say(value)}"]
         else:
             found.append(f"{where}={_say(value)}")
