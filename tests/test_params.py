@@ -50,6 +50,38 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             lambda v: v["split"]["skin"].update(test=0.5),
             "split.skin: train, val and test must add up to 1",
         ),
+        (
+            lambda v: v["models"]["skin-b0"].update(class_weights={"mel": 1, "naevus": 2}),
+            "models.skin-b0.class_weights: must name each class once: akiec, bcc, bkl, df, mel, nv, vasc; they name",
+        ),
+        (
+            lambda v: v["models"]["skin-b0"].update(sampling={"kind": "balanced", "schedule": [[1, 500], [11, None]]}),
+            "models.skin-b0.sampling.schedule: its epochs must be at most epochs, 10; one is 11",
+        ),
+        (
+            lambda v: v["models"]["skin-b0"].update(sampling={"kind": "balanced", "schedule": [[2, 500]]}),
+            "models.skin-b0.sampling.schedule: must begin with epoch 1",
+        ),
+        (
+            lambda v: v["models"]["skin-b4"].update(batch=1),
+            "models.skin-b4.batch: must be at least 2 where mixing is on, is 1",
+        ),
+        (
+            lambda v: v["models"]["brain-resunet"].update(only="cyst"),
+            "models.brain-resunet.only: must be one of healthy",
+        ),
+        (
+            lambda v: v["models"]["chest-densenet169"].update(merge={"other": ["Lung_Opacity", "Pneumonia"]}),
+            "models.chest-densenet169.merge: 'Pneumonia' must be named once",
+        ),
+        (
+            lambda v: v["models"]["skin-b0"].update(folds=1),
+            "models.skin-b0.folds: Input should be greater than or equal to 2",
+        ),
+        (
+            lambda v: v["models"]["skin-image"].update(folds=3),
+            "members: models.skin-image.folds must be null",
+        ),
         (lambda v: v.update(scale="huge"), "scale: 'huge' is none of scales:"),
         (
             lambda v: v["models"]["skin-b4"].update(inputs=["chest-256"]),

@@ -1,6 +1,9 @@
 """Recipe, then scale, then knobs: later ones win, and `full` changes nothing."""
 
-from medpipe.params import Knobs, load
+import pytest
+
+from medpipe.errors import InputError
+from medpipe.params import Knobs, Sampling, load
 from medpipe.recipe import resolve, resolve_variant, training_rows
 
 
@@ -40,3 +43,22 @@ def test_knobs_win_over_the_scale_and_hold_for_every_model():
         assert (recipe.lr, recipe.epochs, recipe.batch) == (2e-5, 7, 3)
     assert resolve(params, "skin-b4").network.dropout == 0.25
     assert resolve(params, "skin-b4").warmup.lr == params.models["skin-b4"].warmup.lr
+
+
+def test_a_schedule_is_cut_alike_in_epochs_and_draws():
+    params = at("study")
+    published = ((1, 35000), (3, 25000), (5, 15000), (7, 12000), (9, None))
+    changed = params.models["skin-b0"].model_copy(update={"sampling": Sampling(kind="balanced", schedule=published)})
+    half = params.scales["study"].model_copy(update={"epochs": 5, "draws": 0.5})
+    params = params.model_copy(update={"models": {"skin-b0": changed}, "scales": {"study": half}})
+    recipe = resolve(params, "skin-b0")
+    assert recipe.epochs == 5
+    assert recipe.sampling.schedule == ((1, 17500), (2, 12500), (3, 7500), (4, 6000), (5, None))
+    # Of stretches that fall together the last one is left.
+    fewer = params.model_copy(update={"scales": {"study": half.model_copy(update={"epochs": 2})}})
+    assert resolve(fewer, "skin-b0").sampling.schedule == ((1, 12500), (2, None))
+
+
+def test_a_knob_that_does_not_fit_is_refused_by_the_recipes_key():
+    with pytest.raises(InputError, match="models.skin-b4.batch: must be at least 2 where mixing is on, is 1"):
+        resolve(at("full", batch=1), "skin-b4")

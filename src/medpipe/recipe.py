@@ -17,8 +17,8 @@ def resolve(params: Params, name: str) -> Recipe:
         if recipe.architecture != "mlp":
             changes["epochs"] = min(recipe.epochs, scale.epochs)
         if recipe.sampling is not None:
-            share = 1 if recipe.architecture == "mlp" else min(1, scale.epochs / recipe.epochs)
-            changes["sampling"] = _scaled(recipe.sampling, share, scale.draws)
+            epochs = recipe.epochs if recipe.architecture == "mlp" else min(recipe.epochs, scale.epochs)
+            changes["sampling"] = _scaled(recipe.sampling, recipe.epochs, epochs, scale.draws)
         if not scale.augmentation:
             changes |= {"augmentation": None, "mixing": None}
         if recipe.warmup is not None:
@@ -39,10 +39,12 @@ def resolve(params: Params, name: str) -> Recipe:
     return validated(type(recipe), values, f"scale {params.scale} and `train`", f"models.{name}")
 
 
-def _scaled(sampling: Sampling, epochs: float, draws: float) -> dict[str, object]:
-    """The schedule over a share of its epochs, with a share of its draws. Of stretches that fall together the last."""
+def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:
+    """The schedule over `fewer` than its `epochs`, and a share of its draws. Of stretches that fall together the last."""
     stretches = {
-        1 + round((epoch - 1) * epochs): max(1, round(count * draws)) if isinstance(count, int) else count
+        min(fewer, 1 + round((epoch - 1) * fewer / epochs)): max(1, round(count * draws))
+        if isinstance(count, int)
+        else count
         for epoch, count in sampling.schedule
     }
     return {"kind": sampling.kind, "schedule": tuple(stretches.items())}

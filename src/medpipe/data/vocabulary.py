@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from medpipe.errors import InputError
+from medpipe.errors import SettingError
 
 EXTERNAL = "isic2018"  # the source of the skin task's external test set
 
@@ -37,14 +37,14 @@ VOCABULARY: dict[str, Vocabulary] = {
 def merged_classes(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The classes in their order without those that `merge` ({new: [old, ...]}) takes in, then the new ones.
 
-    Raises InputError where `merge` names an unknown class, takes one twice, or makes one that is there already.
+    Raises SettingError where `merge` names an unknown class, takes one twice, or makes one that is there already.
     """
     taken = [old for olds in merge.values() for old in olds]
     kept = [name for name in classes if name not in taken]
     for name in taken:
         if name not in classes or taken.count(name) > 1:
-            raise InputError(f"merge: {name!r} must be named once and be one of {', '.join(classes)}")
+            raise SettingError(f"merge: {name!r} must be named once and be one of {', '.join(classes)}")
     for name in merge:
         if name in kept:
-            raise InputError(f"merge: {name!r} is a class already; name the new class otherwise or merge it too")
+            raise SettingError(f"merge: {name!r} is a class already; name the new class otherwise or merge it too")
     return (*kept, *merge)

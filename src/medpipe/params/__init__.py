@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError, model_validator
 
-from medpipe.errors import InputError
+from medpipe.errors import InputError, SettingError
 from medpipe.params.base import Frozen, Positive, Rate, Share, Task
 from medpipe.params.data import (
     BrainPhantom,
@@ -165,8 +165,11 @@ def _describe(problem: Any, prefix: str) -> str:
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
     tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
     parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
+    inside = isinstance(
+        problem.get("ctx", {}).get("error"), SettingError
+    )  # its message begins with the rest of the key
     # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
-    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - 1)]
+    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - (not inside))]
     key = ".".join(kept)
     match problem["type"]:
         case "extra_forbidden":
@@ -174,4 +177,6 @@ def _describe(problem: Any, prefix: str) -> str:
         case "missing":
             return f"{key}: missing; every key must have a value"
     message = problem["msg"].removeprefix("Value error, ")
+    if inside:
+        return f"{key}.{message}"
     return f"{key}: {message}" if key else message

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
+from medpipe.errors import SettingError
 from medpipe.params.base import Frozen, Positive, Rate, Share, Task
 
 
@@ -109,9 +110,11 @@ class Sampling(Frozen):
     def ordered(self) -> "Sampling":
         epochs = [epoch for epoch, _ in self.schedule]
         if epochs[0] != 1 or epochs != sorted(set(epochs)):
-            raise ValueError(f"schedule must begin with epoch 1 and its epochs must rise, are {epochs}")
+            raise SettingError(f"schedule: must begin with epoch 1 and its epochs must rise, are {epochs}")
         if self.kind == "fill" and any(draws == "rows" for _, draws in self.schedule):
-            raise ValueError("schedule of kind fill: a number of rows of each class, or null; `rows` is for balanced")
+            raise SettingError(
+                "schedule: of kind fill, must be a number of rows of each class or null; `rows` is for balanced"
+            )
         return self
 
 
@@ -166,15 +169,16 @@ class _Recipe(Frozen):
 
     @model_validator(mode="after")
     def consistent(self) -> "_Recipe":
-        if isinstance(self.class_weights, dict) and set(self.class_weights) != set(self.classes):
-            given, wanted = ", ".join(self.class_weights), ", ".join(self.classes)
-            raise ValueError(f"class_weights must name each class once: {wanted}; they name {given}")
-        if self.only is not None and self.only not in self.classes:
-            raise ValueError(f"only must be one of {', '.join(self.classes)}, is {self.only!r}")
+        classes = self.classes
+        if isinstance(self.class_weights, dict) and set(self.class_weights) != set(classes):
+            given, wanted = ", ".join(self.class_weights), ", ".join(classes)
+            raise SettingError(f"class_weights: must name each class once: {wanted}; they name {given}")
+        if self.only is not None and self.only not in classes:
+            raise SettingError(f"only: must be one of {', '.join(classes)}, is {self.only!r}")
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
-            raise ValueError(f"sampling.schedule begins a stretch at epoch {last}, epochs are {self.epochs}")
+            raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
         if self.mixing is not None and self.batch < 2:
-            raise ValueError(f"batch must be at least 2 where mixing is on, is {self.batch}")
+            raise SettingError(f"batch: must be at least 2 where mixing is on, is {self.batch}")
         return self
 
 
