@@ -126,6 +126,14 @@ def test_cached_features_give_the_same_result(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_a_loss_on_cached_features_that_is_no_number_names_the_batches_taken_at_once(tmp_path):
+    broken = IMAGES.targets.copy()
+    broken[9] = np.nan
+    train = Samples(IMAGES.inputs, broken, TRAIN.rows)
+    with pytest.raises(RuntimeError, match=r"small: loss .* phase warmup, epoch 1 of 2, batches 1 to 4;"):
+        run(tmp_path, phases(), train, VAL, network)
+
+
 def test_the_best_epoch_of_the_warmup_brings_the_backbone_back_that_it_had(tmp_path):
     backend.start(0, "float32")
     before = weights(network())

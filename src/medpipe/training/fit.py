@@ -28,6 +28,8 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 # Features of a frozen backbone are kept in memory up to so many bytes; beyond, they are computed anew each epoch.
 _MOST_FEATURES = 2**30
+# Steps on them that Keras takes at once: one alone takes less time than the way to the next.
+_STEPS = 8
 
 
 def fit(
@@ -108,6 +110,7 @@ def _run(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
         loss=build_loss(steps.loss),
         metrics=[dice if train.targets.ndim == 3 else "accuracy"],
+        steps_per_execution=_STEPS if any(train is part for part in features) else 1,
     )
     trainer.optimizer.build(trainer.trainable_variables)
     if state.optimizer:
@@ -244,7 +247,10 @@ class _Epochs(keras.callbacks.Callback):
 
     def _check(self) -> None:
         if self.bad:
-            self._stop(f"batch {min(self.bad) + 1}", "loss")
+            # Keras counts the last batches taken at once as if there were as many as elsewhere.
+            steps, last = self.model.steps_per_execution, min(*self.bad, len(self.batches) - 1) + 1
+            first = (last - 1) // steps * steps + 1
+            self._stop(f"batch {last}" if steps == 1 else f"batches {first} to {last}", "loss")
 
     def _stop_early(self, val_loss: float) -> None:
         rule, state = self.phase.early_stopping, self.state
