@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -47,4 +48,5 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--jobs", type=int, required=True)
     arguments = parser.parse_args()
+    logging.disable(logging.WARNING)  # DVC's, of the killed tasks that are cleared away here
     sys.exit(not main(arguments.name, arguments.jobs))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -51,12 +52,14 @@ class Queue:
 
     def _run(self, *command: str) -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # workers look for `dvc` there
-        found = subprocess.run(
-            [sys.executable, "-m", "dvc", *command], cwd=self.root, env=os.environ | {"PATH": path}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        if found.returncode:
-            raise InputError(f"dvc {' '.join(command)}: {found.stdout.strip()}")
+        with TemporaryFile("w+") as output:  # a pipe would stay open as long as the workers live
+            found = subprocess.run(
+                [sys.executable, "-m", "dvc", *command], cwd=self.root, env=os.environ | {"PATH": path},
+                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+            output.seek(0)
+            if found.returncode:
+                raise InputError(f"dvc {' '.join(command)}: {output.read().strip()}")
 
     # -------------------------------------------------------------------------------------------- what is there
     def waiting(self, names: Collection[str]) -> set[str]:
