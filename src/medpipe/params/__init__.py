@@ -57,6 +57,7 @@ from medpipe.params.training import (
     Scale,
     Warmup,
 )
+from medpipe.params.tuning import Choices, Dimension, Floats, Integers, Tuning
 
 Settings = TypeVar("Settings", bound=Frozen)
 
@@ -166,7 +167,7 @@ def _describe(problem: Any, prefix: str) -> str:
     tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
     parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
     # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
-    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - 1)]
+    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - 1) and not p.startswith("<")]
     key = ".".join(kept)
     match problem["type"]:
         case "extra_forbidden":
