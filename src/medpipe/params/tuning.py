@@ -58,7 +58,7 @@ class Integers(_Range):
 
 def _kind(values: Any) -> str:
     """The tag of a dimension, in brackets as no key is, so that a message can leave it out."""
-    keys = values if isinstance(values, dict) else ()
+    keys = values if isinstance(values, dict) else getattr(values, "__dict__", ())
     return "<choices>" if "choices" in keys else "<integers>" if "step" in keys else "<floats>"
 
 

@@ -88,7 +88,7 @@ class Trainer:
 
     def _stop(self) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._link.close()
             self._process.stdin.close()
             self._process.wait()
+            self._link.close()
         self._process = None

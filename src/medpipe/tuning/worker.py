@@ -91,7 +91,7 @@ def _say(error: Exception) -> str:
 
 def _end_with_parent() -> None:
     """Our standard input is a pipe that the study's process holds open: it ends when that does, even by SIGKILL."""
-    sys.stdin.buffer.read()
+    os.read(0, 1)
     os._exit(1)
 
 
