@@ -25,8 +25,8 @@ class TrialError(Exception):
 class Trainer:
     """Trains `models.<name>` of `values`, what params.yaml says, with one trial's changes after another.
 
-    `facts`: `tags` (hashes of split and data), `code` (of the modules that train), `backend`, `weights`. Raises InputError where
-    even the recipe as it stands cannot be trained on the data.
+    `facts`: `tags` (hashes of split and data), `code` (of the modules that train), `backend`, `weights`. Raises
+    InputError where even the recipe as it stands cannot be trained on the data.
     """
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:

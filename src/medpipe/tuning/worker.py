@@ -36,9 +36,8 @@ def work(link: Connection) -> None:
         training = _assemble(values, name, {})
         training.build()  # so that all modules that a training runs are imported, and their code counted
         tags = read_from(Path("data/split") / training.settings.task, [training.arrays])
-        facts = {"tags": tags, "code": code(), "backend": backend.name()}
-        facts["weights"] = training.described(0).get("weights")  # which file they came from
-        link.send(("ready", facts))
+        source = training.described(0).get("weights")
+        link.send(("ready", {"tags": tags, "code": code(), "backend": backend.name(), "weights": source}))
         del training
     except Exception as error:
         link.send(("failed", _say(error)))
