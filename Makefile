@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PORT ?= 5000
 JOBS ?= 2
 
-.PHONY: help setup repro study test lint ui clean lock
+.PHONY: help setup repro study tune test lint ui clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ study: JOBS = 1
 study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on
 	python stages/study.py $(NAME) --jobs $(JOBS)
 
+tune: setup  ## search the hyperparameters of MODEL, as tuning.yaml says, and make an experiment of the best
+	python stages/tune.py $(MODEL)
+
 test: setup  ## the whole test suite, in two processes
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -46,7 +49,7 @@ ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	  --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## delete what the pipeline wrote here, and keep DVC's cache
-	rm -rf data models predictions plots metrics reports mlflow.db mlartifacts .tmp
+	rm -rf data models predictions plots metrics reports mlflow.db mlartifacts optuna.db .tmp
 
 lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -85,11 +85,18 @@ def _experiment(client: "MlflowClient", task: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ begin, reopen
-def begin(task: str, name: str, settings: Mapping[str, Any], tags: Mapping[str, str], folder: Path) -> "Run":
+def begin(
+    task: str,
+    name: str,
+    settings: Mapping[str, Any],
+    tags: Mapping[str, str],
+    folder: Path,
+    parent: "Run | None" = None,
+) -> "Run":
     """Open the run of a training, or go on with it where its record lies in `folder`, that of its checkpoint.
 
     `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot (hashes
-    of data and split) and are stored as `medpipe.<tag>`.
+    of data and split) and are stored as `medpipe.<tag>`. The UI shows it below `parent`.
     """
     client = connect()
     if (folder / RECORD).exists():
@@ -100,6 +107,8 @@ def begin(task: str, name: str, settings: Mapping[str, Any], tags: Mapping[str, 
     key, params = uuid.uuid4().hex, flatten(settings)
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
     own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {"medpipe.run": key, "medpipe.settings": digest}
+    if parent is not None:
+        own["mlflow.parentRunId"] = parent.run_id
     record = {
         "key": key,
         "task": task,
@@ -189,7 +198,7 @@ class Run:
         if kind is None:
             self.finish()
         elif issubclass(kind, (KeyboardInterrupt, SystemExit)):
-            self.client.set_terminated(self.run_id, "KILLED")
+            self.kill()
         else:
             self.fail(f"{kind.__name__}: {error}")
 
@@ -211,6 +220,10 @@ class Run:
         self._epochs |= {(metric.key, epoch) for metric in metrics}
         _log(self.client, self.run_id, metrics)
 
+    def log_figure(self, name: str, value: float, step: int) -> None:
+        """Log one value of a metric that is no epoch's."""
+        self.client.log_metric(self.run_id, name, float(value), step=step)
+
     def log_metrics(self, values: Mapping[str, float], model_id: str) -> None:
         """Log metrics of the finished model, for the run and its logged model `model_id`, which gets each once."""
         from mlflow.entities import Metric
@@ -225,8 +238,14 @@ class Run:
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log(self.run_id, str(path), to)
 
+    def tag(self, name: str, value: str) -> None:
+        self.client.set_tag(self.run_id, f"medpipe.{name}", value)
+
     def finish(self) -> None:
         self.client.set_terminated(self.run_id, "FINISHED")
+
+    def kill(self) -> None:
+        self.client.set_terminated(self.run_id, "KILLED")
 
     def fail(self, message: str) -> None:
         self.client.set_tag(self.run_id, "medpipe.error", message)

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_project import FUSIONS, MODELS, Project, stages_in
 
 TASKS = ("skin", "brain", "chest")
@@ -143,6 +146,27 @@ def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
     assert {run.info.status for run in new} == {"FINISHED"}
     assert set(rates) <= {row["Experiment"] for row in experiments(project)}
     restore_workspace(project)
+
+
+def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
+    space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
+    search = {"trials": 3, "metric": "val_loss", "sampler": {"startup": 2}, "pruner": {"startup": 1, "warmup": 1}}
+    (project.root / "tuning.yaml").write_text(yaml.safe_dump({"skin-tabular": search | {"space": space}}))
+    output = project.run("python", "stages/tune.py", "skin-tabular")
+    best = json.loads((project.root / "reports/skin/tuning/skin-tabular/best.json").read_text())
+    [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", output)
+    assert float(value) == float(again) == best["val_loss"]
+
+    [row] = [row for row in experiments(project) if row["Experiment"] == name]
+    assert float(row["models.skin-tabular.lr"]) == best["settings"]["lr"]
+    [parent] = [run for run in all_runs(project) if run.info.run_name == "tune skin-tabular"]
+    assert parent.data.tags["medpipe.experiment"] == name
+    experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    assert len(project.client.search_runs([experiment], below)) == 3
+    files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
+    assert {"trials.csv", "best.json", "history.png"} <= files
+    restore_workspace(project)
+    shutil.rmtree(project.root / "reports/skin/tuning")
 
 
 @pytest.mark.parametrize(("task", "registered"), [("skin", "skin-classifier"), ("brain", "brain-cascade")])

@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 
 from medpipe import tracking
-from medpipe.training.run import _code
+from medpipe.training.run import code
 
 WORKER = """
 import sys
@@ -46,5 +46,5 @@ def test_a_change_of_code_is_another_training(tmp_path, monkeypatch):
     seen = []
     for text in ("one", "two", "one"):
         (tmp_path / "module.py").write_text(text)
-        seen.append(_code())
+        seen.append(code())
     assert seen[0] == seen[2] != seen[1]

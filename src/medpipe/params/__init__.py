@@ -57,6 +57,7 @@ from medpipe.params.training import (
     Scale,
     Warmup,
 )
+from medpipe.params.tuning import Choices, Dimension, Floats, Integers, Tuning
 
 Settings = TypeVar("Settings", bound=Frozen)
 
@@ -165,11 +166,11 @@ def _describe(problem: Any, prefix: str) -> str:
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
     tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
     parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
-    inside = isinstance(
-        problem.get("ctx", {}).get("error"), SettingError
-    )  # its message begins with the rest of the key
+    # Such a message begins with the rest of the key.
+    inside = isinstance(problem.get("ctx", {}).get("error"), SettingError)
     # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
     kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - (not inside))]
+    kept = [part for part in kept if not part.startswith("<")]
     key = ".".join(kept)
     match problem["type"]:
         case "extra_forbidden":

@@ -28,9 +28,8 @@ def tracked(
     ended well is removed. One that other code began is passed over, and of two workers that want the same training one
     waits for the other.
     """
-    rows = hashlib.sha256((split / "rows.parquet").read_bytes()).hexdigest()
-    tags = {"split": rows[:16]} | {f"data.{part.name}": part.digest[:16] for part in arrays}
-    key = hashlib.sha256(json.dumps([name, settings, tags, _code()], sort_keys=True).encode()).hexdigest()
+    tags = read_from(split, arrays)
+    key = hashlib.sha256(json.dumps([name, settings, tags, code()], sort_keys=True).encode()).hexdigest()
     folder = tracking.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -40,7 +39,13 @@ def tracked(
         shutil.rmtree(folder)
 
 
-def _code() -> str:
+def read_from(split: Path, arrays: Sequence[Arrays]) -> dict[str, str]:
+    """Hashes of the split and of the prepared data, as tags of a run."""
+    rows = hashlib.sha256((split / "rows.parquet").read_bytes()).hexdigest()
+    return {"split": rows[:16]} | {f"data.{part.name}": part.digest[:16] for part in arrays}
+
+
+def code() -> str:
     """What the project's modules say that this process has imported."""
     files = {str(module.__file__) for name, module in sys.modules.items() if name.partition(".")[0] == "medpipe"}
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()

@@ -1,0 +1,92 @@
+"""The space that `tuning.yaml` declares for a model: what of it is refused, and what Optuna makes of it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from medpipe import overrides, recipe
+from medpipe.errors import InputError
+from medpipe.params import Choices, Dimension, Floats, Integers, Params, Tuning, read, validated
+
+# Another value of these is another task: no trial could be compared with another.
+_FIXED = ("task", "architecture", "inputs", "merge", "only", "folds")
+
+
+def load(path: Path, name: str, values: Mapping[str, Any]) -> Tuning:
+    """The search for `models.<name>` of `values`, what params.yaml says.
+
+    Raises InputError with the full key for whatever would make a trial fail or two trials no match for each other.
+    """
+    sections = read(path)
+    for where, known in ((str(path), sections), ("params.yaml: models", values["models"])):
+        if name not in known:
+            raise InputError(f"{where}: no {name!r}; there are {', '.join(known)}")
+    tuning = validated(Tuning, sections[name], str(path), name)
+    params = validated(Params, values, "params.yaml")
+    segments = params.models[name].architecture == "resunet"
+    if tuning.metric != "val_loss" and (tuning.metric == "val_dice") is not segments:
+        right = "val_dice" if segments else "val_accuracy"
+        raise InputError(f"{path}: {name}.metric: {name} has no {tuning.metric}; take val_loss or {right}")
+    if params.models[name].folds is not None:
+        raise InputError(f"params.yaml: models.{name}.folds: a model is tuned on the split; set it to null meanwhile")
+    for key, dimension in tuning.space.items():
+        try:
+            _check(key, dimension, tuning.metric, name, values)
+        except InputError as error:
+            raise InputError(f"{path}: {name}.space.{key}: {error}") from None
+    return tuning
+
+
+def _check(key: str, dimension: Dimension, metric: str, name: str, values: Mapping[str, Any]) -> None:
+    section = key.partition(".")[0]
+    if section in _FIXED:
+        raise InputError(f"{section} must be the same in all trials; make a recipe of its own for another")
+    if section == "loss" and metric == "val_loss":
+        raise InputError("values of different losses say nothing about each other; choose another metric")
+    recipes = []
+    for value in dimension.ends:
+        overrides.replace(values["models"][name], {key: value})  # its error names the key as the recipe has it
+        params = validated(Params, changed(values, name, {key: value}), f"with {value!r}")
+        found = recipe.resolve(params, name)
+        if found in recipes:
+            raise InputError(
+                f"{value!r} comes to the same as another value at scale {params.scale} and under `train`; search "
+                "something else or change the scale"
+            )
+        recipes.append(found)
+
+
+def changed(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` of params.yaml with `changes` of `models.<name>`, by dotted key."""
+    return {**values, "models": {**values["models"], name: overrides.replace(values["models"][name], changes)}}
+
+
+def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
+    """The space as Optuna has it. Choices are JSON: it takes no lists."""
+    return {key: _distribution(dimension) for key, dimension in space.items()}
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    match dimension:
+        case Choices():
+            return CategoricalDistribution([json.dumps(choice) for choice in dimension.choices])
+        case Integers():
+            low, high = dimension.ends
+            return IntDistribution(low, high, step=dimension.step)
+        case Floats():
+            return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def decode(space: Mapping[str, Dimension], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's parameters as changes of the recipe."""
+    return {key: json.loads(drawn[key]) if isinstance(space[key], Choices) else drawn[key] for key in space}
+
+
+def kept(history: pd.DataFrame) -> dict[str, float]:
+    """Of a training's history the epoch whose weights it keeps, that of the lowest val_loss, and its numbers."""
+    row = history.drop(columns="phase").iloc[int(history["val_loss"].argmin())]
+    return {str(key): float(value) for key, value in row.items()}

@@ -1,0 +1,44 @@
+"""Search a model's hyperparameters, as tuning.yaml says: `python stages/tune.py chest-convnet`. No stage of DVC's;
+`make tune MODEL=chest-convnet` runs it.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from medpipe import atomic, recipe
+from medpipe.params import Params, read, validated
+from medpipe.tuning import report, space, winner
+from medpipe.tuning.process import Trainer
+from medpipe.tuning.study import opened
+
+
+def main(name: str) -> None:
+    values = read(Path("params.yaml"))
+    tuning = space.load(Path("tuning.yaml"), name, values)
+    params = validated(Params, values, "params.yaml")
+    settings = params.models[name]
+    stages = [f"split@{settings.task}", *(f"prepare@{key}" for key in settings.inputs)]
+    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
+    with (
+        Trainer(values, name) as trainer,
+        opened(name, tuning, values, recipe.seed(params), trainer.facts) as search,
+    ):
+        search.go_on(trainer)
+        best, folder = search.best(), Path("reports") / settings.task / "tuning" / name
+        with atomic.folder(folder) as path:
+            report.write(path, search)
+        search.run.log_artifacts(folder)
+        search.run.tag("best", str(best.number))
+        for key, value in search.changes(best).items():
+            search.run.tag(f"best.{key}", str(value))
+        experiment, value = winner.experiment(search, values)
+        search.run.tag("experiment", experiment)
+        print(f"trial {best.number}: {tuning.metric} {best.value}; experiment {experiment}: {value}")
+        if value != best.value:
+            raise RuntimeError("the experiment differs from the trial, so neither can be trusted to come out again")
+        print(f"to take its settings and model: dvc exp apply {experiment}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
