@@ -30,6 +30,7 @@ CODE = (  # serving.predictor and what it imports
     "params/data.py",
     "params/evaluation.py",
     "params/fusion.py",
+    "params/studies.py",
     "params/training.py",
     "data/__init__.py",
     "data/features.py",
