@@ -49,7 +49,7 @@ ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	  --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## delete what the pipeline wrote here, and keep DVC's cache
-	rm -rf data models predictions plots metrics reports mlflow.db mlartifacts optuna.db .tmp
+	rm -rf data models votes predictions plots metrics reports mlflow.db mlartifacts optuna.db .tmp
 
 lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

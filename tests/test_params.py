@@ -20,6 +20,15 @@ def load_changed(tmp_path: Path, change) -> params.Params:
     return params.load(path)
 
 
+def vote(values, **changes):
+    values["votes"]["skin-mean-b4"].update(changes)
+
+
+def brain_vote(values, member):
+    values["ensembles"]["brain-mean"] = {"task": "brain", "weights": "equal"}
+    values["votes"]["brain"] = {"ensemble": "brain-mean", "task": "brain", "member": member}
+
+
 def test_the_shipped_file_is_valid_and_every_scale_resolves():
     from medpipe.recipe import resolve, resolve_variant
 
@@ -92,6 +101,24 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             "fusions.skin-late.members: 'gone'",
         ),
         (lambda v: v["fusions"]["skin-late"].update(inputs=["skin-table", "skin-480"]), "fusions.skin-late.inputs"),
+        (lambda v: v["ensembles"]["skin-mean"].update(weights="best"), "ensembles.skin-mean.weights"),
+        (lambda v: v["ensembles"].update(lone=v["ensembles"]["skin-mean"]), "ensembles.lone: has 0 of votes"),
+        (lambda v: v["ensembles"].update({"skin-b4": v["ensembles"]["skin-mean"]}), "skin-b4 is there twice"),
+        (lambda v: vote(v, ensemble="gone"), "votes.skin-mean-b4.ensemble: 'gone' is none of ensembles: skin-mean"),
+        (lambda v: vote(v, task="chest"), "votes.skin-mean-b4.task: is chest, but ensembles.skin-mean.task is skin"),
+        (lambda v: vote(v, member="gone"), "votes.skin-mean-b4.member: 'gone' is no skin model in models or fusions"),
+        (
+            lambda v: vote(v, member="skin-v2m"),
+            "votes.skin-mean-v2m.member: 'skin-v2m' has a vote in skin-mean",
+        ),
+        (
+            lambda v: v["models"]["skin-b4"].update(folds=3),
+            "votes.skin-mean-b4.member: models.skin-b4.folds must be",
+        ),
+        (lambda v: brain_vote(v, "brain-resunet"), "votes.brain.member: 'brain-resunet' must be a classifier"),
+        (lambda v: brain_vote(v, "brain-cascade"), "votes.brain.member: 'brain-cascade' must be a classifier"),
+        (lambda v: v["evaluate"].update(flips=["diagonal"]), "evaluate.flips"),
+        (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
     ],
 )

@@ -13,7 +13,7 @@ BRAIN = ("healthy", "tumour")
 
 @pytest.fixture
 def settings() -> Evaluate:
-    return Evaluate(resamples=200, confidence=0.95, tversky_alpha=0.7, explain="mel")
+    return Evaluate(resamples=200, confidence=0.95, tversky_alpha=0.7, explain="mel", flips=())
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_other_rows_are_refused(classifier_table, settings):
     a, b = classifier_table(seed=0), classifier_table(seed=1)
     reports = dict.fromkeys("ab", classifier_report())
     wanted = Compare(models=("a", "b"), metric="accuracy", merge={})
-    with pytest.raises(InputError, match="b and a were not tested on the same rows: ISIC_0000000"):
+    with pytest.raises(InputError, match="b and a were not evaluated on the same rows: ISIC_0000000"):
         compare({"a": a, "b": b.iloc[1:]}, reports, "group", wanted, settings, 1)
     changed = b.assign(label=["nv", *b["label"].iloc[1:]])
     with pytest.raises(InputError, match="b and a have another label for ISIC_0000000"):

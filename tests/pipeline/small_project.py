@@ -17,6 +17,8 @@ from medpipe.params import read
 REPOSITORY = Path(__file__).parents[2]
 MODELS = ("skin-tabular", "skin-image", "brain-classifier", "brain-resunet", "chest-convnet")
 FUSIONS = ("skin-early", "brain-cascade")
+ENSEMBLES = {"skin-mean": ("skin-image", "skin-early")}
+ALL = (*MODELS, *FUSIONS, *ENSEMBLES)
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,18 @@ def shrink(params: dict[str, Any]) -> None:
     params["phantom"]["chest"] |= {"images": 90, "size": 64}
     params["models"] = {name: params["models"][name] for name in MODELS}
     params["fusions"] = {name: params["fusions"][name] for name in FUSIONS}
+    params["ensembles"] = {name: params["ensembles"][name] for name in ENSEMBLES}
+    params["votes"] = {
+        f"{name}-{member}": {"ensemble": name, "task": params["ensembles"][name]["task"], "member": member}
+        for name, members in ENSEMBLES.items()
+        for member in members
+    }
     params["models"]["skin-image"]["network"] |= {
         "backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": 0, "head": [16]
     }  # fmt: skip
     params["models"]["chest-convnet"]["network"] |= {"filters": [8, 16], "units": 16}
     for task in params["compare"]:
-        listed = [name for name in params["compare"][task]["models"] if name in MODELS + FUSIONS]
+        listed = [name for name in params["compare"][task]["models"] if name in ALL]
         params["compare"][task]["models"] = listed
     del params["prepare"]["skin-480"], params["prepare"]["chest-256-equalised"]
     params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "rows": 96}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from small_project import FUSIONS, MODELS, Project, stages_in
+from small_project import ALL, ENSEMBLES, Project, stages_in
 
 TASKS = ("skin", "brain", "chest")
 
@@ -34,7 +34,7 @@ def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
         comparison = json.loads((project.root / "reports" / task / "comparison.json").read_text())
         champion = json.loads((project.root / "reports" / task / "champion.json").read_text())
         assert champion["name"] == comparison["best"]
-    for name in MODELS + FUSIONS:
+    for name in ALL:
         task = name.partition("-")[0]
         headline = json.loads((project.root / "metrics" / task / f"{name}.json").read_text())
         assert headline
@@ -56,6 +56,20 @@ def test_training_and_evaluation_agree_on_the_validation_rows(project):
     probabilities = table[[c for c in table if c.startswith("p_")]]
     predicted = probabilities.idxmax(axis=1).str.removeprefix("p_")
     assert (predicted == table["label"]).mean() == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_by_the_weights_of_its_report_and_run(project):
+    for name, members in ENSEMBLES.items():
+        report = json.loads((project.root / f"reports/skin/models/{name}.json").read_text())
+        assert tuple(report["weights"]) == members
+        assert sum(report["weights"].values()) == pytest.approx(1)
+        params = find_run(project, key(project, name)).data.params
+        assert [float(params[f"members.{member}.weight"]) for member in members] == [*report["weights"].values()]
+        tables = [pd.read_parquet(project.root / f"predictions/skin/{n}.parquet") for n in (name, *members)]
+        mean, *parts = (table.set_index("id").filter(regex="^p_") for table in tables)
+        expected = sum(weight * p for weight, p in zip(report["weights"].values(), parts, strict=True))
+        np.testing.assert_allclose(mean, expected.loc[mean.index], atol=1e-6)
+        assert set(tables[0]["set"]) == {"val", "test"}  # a member reads metadata, which external rows lack
 
 
 def test_test_rows_share_no_group_with_the_others(project):
@@ -119,7 +133,9 @@ def test_an_experiments_value_reaches_optimizer_run_and_table(project):
         "dvc", "exp", "run", "--name", "slow", "--set-param", "train.lr=2e-5", "--downstream", "train@skin-tabular"
     )
     ran = stages_in(output)
-    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "compare@skin"} <= ran
+    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "ensemble@skin-mean"} <= ran
+    assert {"vote@skin-mean-skin-early", "compare@skin"} <= ran
+    assert "vote@skin-mean-skin-image" not in ran
     assert not {stage for stage in ran if "brain" in stage or "chest" in stage or stage == "train@skin-image"}
     history = pd.read_csv(project.root / "models/skin-tabular/history.csv")
     assert set(history["lr"]) == {2e-5}
@@ -206,7 +222,7 @@ def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path)
     clone = Project(tmp_path / "clone")
     clone.run("dvc", "pull")
     clone.run("python", "stages/restore.py")
-    for name in MODELS + FUSIONS:
+    for name in ALL:
         ours, theirs = (find_run(side, key(project, name)) for side in (project, clone))
         assert theirs.data.params == ours.data.params
         assert theirs.data.metrics == ours.data.metrics

@@ -30,7 +30,7 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "sets": {}})
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}})
             write(root / f"plots/skin/{name}/roc.png", "no image")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run

@@ -14,6 +14,7 @@ from PIL import Image
 
 from medpipe import backend
 from medpipe.models import cascade
+from medpipe.models.predict import predict
 from medpipe.serving import package
 
 SIZE = 32
@@ -25,6 +26,7 @@ FEATURES += ("localization_unknown",)
 CLASSES = ("mel", "nv", "vasc")
 HEALTH = ("healthy", "tumour")
 PIXELS = 10_000  # at most; the cases have 70 x 50
+FLIPS = ("horizontal", "vertical")
 
 # What another service does, in a process without this package but for what travels with the model.
 SERVICE = """
@@ -95,6 +97,11 @@ def images(cases, sizes):
     return np.stack(read)
 
 
+def evaluated(model, *inputs):
+    """The outputs that evaluate measures."""
+    return predict(model, inputs, np.arange(len(inputs[0])), flips=FLIPS)
+
+
 def features(cases):
     sex, place = cases["sex"].fillna("unknown"), cases["localization"].fillna("unknown")
     columns = [cases["age"], *(sex == value for value in ("male", "female", "unknown"))]
@@ -107,7 +114,7 @@ def models(cases):
     """Models, and what they are delivered with."""
     backend.start(0, "float32")
     classifier, segmenter = convolutional(1, "sigmoid"), segmenting()
-    ranked = np.sort(classifier.predict(images(cases, SLICES["sizes"]), verbose=0)[:, 0])
+    ranked = np.sort(evaluated(classifier, images(cases, SLICES["sizes"]))["output"][:, 0])
     threshold = float(ranked[19:21].mean())  # half of the cases are above
     brain = {"task": "brain", "classes": HEALTH, "variants": (SLICES,), "features": ((),)}
     skin = {"task": "skin", "classes": CLASSES}
@@ -128,7 +135,7 @@ def packages(models, deliver, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     deliveries = tmp_path_factory.mktemp("models")
     for name, (model, about) in models.items():
-        package.save(deliver(deliveries / name, model, **about), folder / name, PIXELS)
+        package.save(deliver(deliveries / name, model, **about), folder / name, PIXELS, FLIPS)
     shutil.rmtree(deliveries)  # a package is whole
     return folder
 
@@ -151,7 +158,7 @@ def served(packages, cases, tmp_path_factory):
 
 
 def test_a_packaged_classifier_gives_its_models_probabilities(models, served, cases):
-    expected = models["skin-image"][0].predict(images(cases, IMAGES["sizes"]), verbose=0)
+    expected = evaluated(models["skin-image"][0], images(cases, IMAGES["sizes"]))["output"]
     answer = served["skin-image"]["paths"]
     assert list(answer) == [*CLASSES, "label"]
     np.testing.assert_allclose(answer[list(CLASSES)], expected, atol=1e-5)
@@ -160,19 +167,19 @@ def test_a_packaged_classifier_gives_its_models_probabilities(models, served, ca
 
 
 def test_a_packaged_fusion_reads_raw_metadata_and_images(models, served, cases):
-    inputs = [features(cases), images(cases, IMAGES["sizes"])]
-    expected = models["skin-early"][0].predict(inputs, verbose=0)
+    inputs = features(cases), images(cases, IMAGES["sizes"])
+    expected = evaluated(models["skin-early"][0], *inputs)["output"]
     np.testing.assert_allclose(served["skin-early"]["paths"][list(CLASSES)], expected, atol=1e-5)
 
 
 def test_a_packaged_classifier_of_two_classes_gives_both(models, served, cases):
-    p = models["brain-classifier"][0].predict(images(cases, SLICES["sizes"]), verbose=0)
+    p = evaluated(models["brain-classifier"][0], images(cases, SLICES["sizes"]))["output"]
     answer = served["brain-classifier"]["paths"]
     np.testing.assert_allclose(answer[list(HEALTH)], np.concatenate([1 - p, p], axis=1), atol=1e-5)
 
 
 def test_a_packaged_segmenter_gives_masks_of_the_images_size(models, served, cases):
-    masks = models["brain-resunet"][0].predict(images(cases, SLICES["sizes"]), verbose=0)[..., 0] >= 0.5
+    masks = evaluated(models["brain-resunet"][0], images(cases, SLICES["sizes"]))["output"][..., 0] >= 0.5
     answer = served["brain-resunet"]["paths"]
     assert list(answer) == ["tumour", "share", "mask"]
     assert answer["tumour"].tolist() == masks.any(axis=(1, 2)).tolist()
@@ -184,7 +191,7 @@ def test_a_packaged_segmenter_gives_masks_of_the_images_size(models, served, cas
 
 
 def test_a_packaged_cascade_empties_masks_below_its_threshold(models, served, cases):
-    outputs = models["brain-cascade"][0].predict(images(cases, SLICES["sizes"]), verbose=0)
+    outputs = evaluated(models["brain-cascade"][0], images(cases, SLICES["sizes"]))
     answer = served["brain-cascade"]["paths"]
     p = outputs["tumour"][:, 0]
     np.testing.assert_allclose(answer["p_tumour"], p, atol=1e-5)
@@ -224,8 +231,9 @@ def test_packaging_imports_no_backend():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 
-def test_another_limit_or_model_is_another_package(models, deliver, tmp_path):
+def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_path):
     model, about = models["skin-image"]
     one, two = deliver(tmp_path / "one", model, **about), deliver(tmp_path / "two", model, **about)
-    assert package.digest(one, PIXELS) == package.digest(one, PIXELS)
-    assert len({package.digest(one, PIXELS), package.digest(one, PIXELS + 1), package.digest(two, PIXELS)}) == 3
+    variants = [(one, PIXELS, ()), (one, PIXELS + 1, ()), (one, PIXELS, FLIPS), (two, PIXELS, ())]
+    assert package.digest(one, PIXELS, ()) == package.digest(one, PIXELS, ())
+    assert len({package.digest(*variant) for variant in variants}) == 4

@@ -31,7 +31,9 @@ def reader(deliver, tmp_path_factory):
     model = keras.Model([image, table], layers.Dense(2, activation="softmax")(joined))
     names = ("age", "sex_male", "sex_female", "localization_back", "localization_lower extremity")
     about = {"classes": ("mel", "nv"), "variants": (IMAGES, TABLE), "features": ((), names)}
-    return Predictor(deliver(tmp_path_factory.mktemp("models") / "skin-early", model, **about), max_pixels=1000)
+    return Predictor(
+        deliver(tmp_path_factory.mktemp("models") / "skin-early", model, **about), max_pixels=1000, flips=()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def outliner(deliver, tmp_path_factory):
     model.layers[-1].set_weights([np.ones((3, 1)), np.array([-300.0])])
     about = {"kind": "segmenter", "classes": ("healthy", "tumour"), "variants": (IMAGES | {"square": True},)}
     folder = tmp_path_factory.mktemp("models") / "brain-resunet"
-    return Predictor(deliver(folder, model, task="brain", features=((),), **about), max_pixels=1000)
+    return Predictor(deliver(folder, model, task="brain", features=((),), **about), max_pixels=1000, flips=())
 
 
 def test_a_square_models_mask_leaves_out_what_it_did_not_see(outliner):

@@ -15,7 +15,7 @@ import pandas as pd
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
-from medpipe.evaluation.predictions import COUNTS, check, classified, detected, listed, merge_classes
+from medpipe.evaluation.predictions import COUNTS, check, classified, detected, merge_classes, same_rows
 from medpipe.evaluation.report import MASKS, finite
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Compare, Evaluate
@@ -80,7 +80,7 @@ def _classification(
             )
         predictions[name] = read(name, merged[name], order)
     for name in tables:
-        _same_rows(first, merged[first], name, merged[name])
+        same_rows(first, merged[first], name, merged[name])
     estimates = {name: estimate(p, evaluate, seed) for name, p in predictions.items()}
     section = _section(
         estimates, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
@@ -108,7 +108,7 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
     confined = {}
     for name, table in tables.items():
         labels = sorted(table["label"].unique())
-        _same_rows("the other models", every[every["label"].isin(labels)], name, table)
+        same_rows("the other models", every[every["label"].isin(labels)], name, table)
         if len(table) < len(every):
             confined[name] = labels
 
@@ -125,17 +125,6 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
         evaluate.confidence,
         confined,
     ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels}
-
-
-def _same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
-    """InputError unless both tables, sorted by id, have the same ids, labels and groups."""
-    if apart := sorted(set(left["id"]) ^ set(right["id"])):
-        raise InputError(f"{b} and {a} were not tested on the same rows: {listed(apart)}; evaluate both again")
-    for column in ("label", "group"):
-        differs = left[column].astype(str).to_numpy() != right[column].astype(str).to_numpy()
-        if differs.any():
-            ids = listed(left["id"][differs])
-            raise InputError(f"{b} and {a} have another {column} for {ids}; evaluate both again")
 
 
 def _section(

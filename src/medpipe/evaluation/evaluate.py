@@ -1,6 +1,7 @@
 """From a delivered model to its prediction table, its report and what its plots show."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,11 +49,12 @@ def evaluate(
     """Predict the rows of validation, test and external set, and measure.
 
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
-    that was not trained on it.
+    that was not trained on it, without flips: it said so in training.
 
     `rows` and `arrays` are the split's, row by row; `names` the task's vocabulary. The external set has no
     metadata, so that a model which reads them has no external rows.
     """
+    settings = effective(delivered, settings)
     classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
     labels = np.array(classes)[targets(rows, names.classes, merge)]
     trained = rows["set"] == "train"
@@ -62,7 +64,7 @@ def evaluate(
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
-    outputs = _outputs(model, arrays, chosen, out_of_fold)
+    outputs = _outputs(model, arrays, chosen, out_of_fold, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *names.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
 
@@ -96,14 +98,23 @@ def evaluate(
     return found
 
 
+def effective(delivered: Delivery, settings: Evaluate) -> Evaluate:
+    """The settings without flips for a model that reads tables alone."""
+    return settings if () in delivered.features else settings.model_copy(update={"flips": ()})
+
+
 def _outputs(
-    model: keras.Model, arrays: list[Arrays], chosen: npt.NDArray[np.int64], out_of_fold: OutOfFold | None
+    model: keras.Model,
+    arrays: list[Arrays],
+    chosen: npt.NDArray[np.int64],
+    out_of_fold: OutOfFold | None,
+    flips: Sequence[str],
 ) -> dict[str, npt.NDArray]:
     inputs = [part.inputs for part in arrays]
     if out_of_fold is None:
-        return predict(model, inputs, chosen)
+        return predict(model, inputs, chosen, flips=flips)
     known = np.isin(chosen, out_of_fold.rows)
-    said = predict(model, inputs, chosen[~known])["output"]
+    said = predict(model, inputs, chosen[~known], flips=flips)["output"]
     output = np.empty((len(chosen), *said.shape[1:]), np.float32)
     output[known], output[~known] = out_of_fold.output, said
     return {"output": output}

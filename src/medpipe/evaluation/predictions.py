@@ -72,6 +72,17 @@ def detected(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predic
     return _predictions(table, classes, mask.astype(np.int64), np.stack([1 - positive, positive], axis=1))
 
 
+def same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
+    """InputError unless both tables, sorted by id, have the same ids, sets, labels and groups."""
+    if apart := sorted(set(left["id"]) ^ set(right["id"])):
+        raise InputError(f"{b} and {a} were not evaluated on the same rows: {listed(apart)}; evaluate both again")
+    for column in ("set", "label", "group"):
+        differs = left[column].astype(str).to_numpy() != right[column].astype(str).to_numpy()
+        if differs.any():
+            ids = listed(left["id"][differs])
+            raise InputError(f"{b} and {a} have another {column} for {ids}; evaluate both again")
+
+
 def _predictions(table, classes, predicted, probabilities) -> Predictions:
     truth = table["label"].map({c: i for i, c in enumerate(classes)}).to_numpy(np.int64)
     return Predictions(classes, table["group"].astype(str).to_numpy(object), truth, predicted, probabilities)

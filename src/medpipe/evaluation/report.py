@@ -99,7 +99,8 @@ def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _said(settings: Evaluate, seed: int) -> dict[str, Any]:
-    return {"resamples": settings.resamples, "confidence": settings.confidence, "seed": seed, "small_groups": SMALL}
+    said = {"resamples": settings.resamples, "confidence": settings.confidence, "flips": list(settings.flips)}
+    return said | {"seed": seed, "small_groups": SMALL}
 
 
 def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], settings: Evaluate) -> dict[str, Any]:

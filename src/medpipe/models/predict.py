@@ -1,26 +1,50 @@
 """A model's outputs for chosen rows of memory-mapped inputs, batch by batch."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
+
 
 def predict(
-    model: keras.Model, inputs: Sequence[npt.NDArray], rows: npt.NDArray[np.int64], batch: int = 32
+    model: keras.Model,
+    inputs: Sequence[npt.NDArray],
+    rows: npt.NDArray[np.int64],
+    batch: int = 32,
+    flips: Sequence[str] = (),
 ) -> dict[str, npt.NDArray[np.float32]]:
     """The model's outputs by name, (len(rows), ...) float32 each, of `inputs`, one array a model input.
 
-    Every batch has the same size, the last one filled up with its last row: the backend then traces the model once.
+    With `flips`, names of AXES, they are the mean over the images as they are and every combination of these flips:
+    2 or 4 passes. A mask is turned back before; a table stays as it is. Every batch has the same size, the last one
+    filled up with its last row: the backend then traces the model once.
     """
+    axes = [AXES[name] for name in flips]
+    views = [view for count in range(len(axes) + 1) for view in combinations(axes, count)]
     parts: dict[str, list[npt.NDArray]] = {}
     for start in range(0, len(rows), batch):
         chosen = rows[start : start + batch]
         filled = np.pad(chosen, (0, batch - len(chosen)), mode="edge")
         x = [array[filled] for array in inputs]
-        outputs = model.predict_on_batch(x if len(x) > 1 else x[0])
-        named = outputs if isinstance(outputs, dict) else {"output": outputs}
-        for name, values in named.items():
-            parts.setdefault(name, []).append(np.asarray(values, np.float32)[: len(chosen)])
+        seen = [_view(model, x, view) for view in views]
+        for name in seen[0]:
+            values = seen[0][name] if len(views) == 1 else np.mean([outputs[name] for outputs in seen], axis=0)
+            parts.setdefault(name, []).append(values[: len(chosen)])
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _view(model: keras.Model, x: list[npt.NDArray], axes: tuple[int, ...]) -> dict[str, npt.NDArray[np.float32]]:
+    """The outputs for a batch whose images are flipped along `axes`, masks flipped back."""
+    turned = [_flip(values, axes) for values in x]
+    outputs = model.predict_on_batch(turned if len(turned) > 1 else turned[0])
+    named = outputs if isinstance(outputs, dict) else {"output": outputs}
+    return {name: _flip(np.asarray(values, np.float32), axes) for name, values in named.items()}
+
+
+def _flip(values: npt.NDArray, axes: tuple[int, ...]) -> npt.NDArray:
+    """What has height and width, flipped; probabilities and tables have none."""
+    return np.flip(values, axes) if values.ndim == 4 else values

@@ -29,7 +29,7 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.evaluation import Compare, Evaluate
-from medpipe.params.fusion import Cascade, DenseFusion, Fusion, StackedFusion
+from medpipe.params.fusion import Cascade, DenseFusion, Ensemble, Fusion, StackedFusion, Vote
 from medpipe.params.studies import Row, Study
 from medpipe.params.training import (
     Augmentation,
@@ -75,6 +75,8 @@ class Params(Frozen):
     train: Knobs
     models: dict[str, Recipe]
     fusions: dict[str, Fusion]
+    ensembles: dict[str, Ensemble]
+    votes: dict[str, Vote]
     evaluate: Evaluate
     compare: dict[Task, Compare]
     registry: dict[Task, str]
@@ -105,11 +107,46 @@ class Params(Frozen):
                     raise ValueError(f"fusions.{name}.inputs: {key!r} is not what models.{member} reads: {reads!r}")
         for task, settings in self.compare.items():
             for name in settings.models:
-                model = self.models.get(name) or self.fusions.get(name)
+                model = self.models.get(name) or self.fusions.get(name) or self.ensembles.get(name)
                 if model is None or model.task != task:
-                    raise ValueError(f"compare.{task}.models: {name!r} is no {task} model in models or fusions")
-        if shared := set(self.models) & set(self.fusions):
-            raise ValueError(f"models and fusions both have {', '.join(sorted(shared))}: a name must be unique")
+                    raise ValueError(
+                        f"compare.{task}.models: {name!r} is no {task} model in models, fusions or ensembles"
+                    )
+        names = [*self.models, *self.fusions, *self.ensembles]
+        if shared := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"models, fusions and ensembles: {', '.join(shared)} is there twice; make names unique")
+        return self
+
+    @model_validator(mode="after")
+    def elections(self) -> "Params":
+        """An ensemble has two or more votes, each of another classifier of its task."""
+        found: dict[str, list[str]] = {name: [] for name in self.ensembles}
+        for name, vote in self.votes.items():
+            where = f"votes.{name}"
+            if vote.ensemble not in self.ensembles:
+                known = ", ".join(self.ensembles) or "that has none"
+                raise ValueError(f"{where}.ensemble: {vote.ensemble!r} is none of ensembles: {known}")
+            if vote.task != self.ensembles[vote.ensemble].task:
+                task = self.ensembles[vote.ensemble].task
+                raise ValueError(f"{where}.task: is {vote.task}, but ensembles.{vote.ensemble}.task is {task}")
+            member = self.models.get(vote.member) or self.fusions.get(vote.member)
+            if member is None or member.task != vote.task:
+                raise ValueError(f"{where}.member: {vote.member!r} is no {vote.task} model in models or fusions")
+            if isinstance(member, ResunetRecipe | Cascade) or getattr(member, "only", None):
+                raise ValueError(
+                    f"{where}.member: {vote.member!r} must be a classifier of all rows: no masks, no `only`"
+                )
+            if vote.member in self.models and self.models[vote.member].folds is not None:
+                raise ValueError(
+                    f"{where}.member: models.{vote.member}.folds must be null: its validation rows are others than "
+                    "those of the other members"
+                )
+            if vote.member in found[vote.ensemble]:
+                raise ValueError(f"{where}.member: {vote.member!r} has a vote in {vote.ensemble} already; remove one")
+            found[vote.ensemble].append(vote.member)
+        for name, members in found.items():
+            if len(members) < 2:
+                raise ValueError(f"ensembles.{name}: has {len(members)} of votes, must have two or more")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medpipe.params.base import Frozen, Positive, Share
 
@@ -14,6 +14,14 @@ class Evaluate(Frozen):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share
     explain: str
+    flips: tuple[Literal["horizontal", "vertical"], ...]
+
+    @field_validator("flips")
+    @classmethod
+    def once(cls, flips: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(flips)) < len(flips):
+            raise ValueError("each flip can be named once")
+        return flips
 
 
 class Compare(Frozen):

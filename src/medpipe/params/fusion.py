@@ -33,4 +33,15 @@ class Cascade(_Fusion):
     sensitivity: Annotated[float, Field(gt=0, le=1)]
 
 
+class Ensemble(Frozen):
+    task: Task
+    weights: Literal["validation", "equal"]
+
+
+class Vote(Frozen):
+    ensemble: str
+    task: Task
+    member: str
+
+
 Fusion = Annotated[DenseFusion | StackedFusion | Cascade, Field(discriminator="kind")]

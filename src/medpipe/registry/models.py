@@ -1,6 +1,6 @@
 """Models in MLflow: those logged with a run, and the versions of registered ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,9 +10,9 @@ from medpipe.serving import package
 from medpipe.tracking import Run
 
 
-def log_model(run: Run, model: Path, max_pixels: int) -> str:
+def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> str:
     """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id."""
-    digest = package.digest(model, max_pixels)
+    digest = package.digest(model, max_pixels, flips)
     if (found := newest_model(run.client, run.run_id, digest)) is not None:
         return found
     from mlflow.entities import LoggedModelOutput
@@ -24,7 +24,7 @@ def log_model(run: Run, model: Path, max_pixels: int) -> str:
     with TemporaryDirectory() as name:
         folder = Path(name) / "model"
         about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
-        package.save(model, folder, max_pixels, about)
+        package.save(model, folder, max_pixels, flips, about)
         run.client.log_model_artifacts(logged.model_id, str(folder))
     run.client.finalize_logged_model(logged.model_id, "READY")
     run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])

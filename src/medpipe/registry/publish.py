@@ -10,9 +10,9 @@ from medpipe.tracking import Run
 def publish(run: Run, *, model: Path, metrics: Path, report: Path, plots: Path, max_pixels: int) -> None:
     """Log the delivered model (a folder), its headline metrics as `test/<name>`, its report and its plots (a folder).
 
-    Doing it again changes nothing.
+    The model gives what the report measured: it flips its images as the report says. Doing it again changes nothing.
     """
-    model_id = log_model(run, model, max_pixels)
+    model_id = log_model(run, model, max_pixels, json.loads(report.read_text())["flips"])
     values = json.loads(metrics.read_text())
     run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)
     run.log_artifacts(report, "report")

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,7 @@ CODE = (  # serving.predictor and what it imports
     "params/data.py",
     "params/evaluation.py",
     "params/fusion.py",
+    "params/studies.py",
     "params/training.py",
     "data/__init__.py",
     "data/features.py",
@@ -49,19 +51,20 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in LIBRARIES]
 
 
-def digest(model: Path, max_pixels: int) -> str:
+def digest(model: Path, max_pixels: int, flips: Sequence[str]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
-    total = hashlib.sha256(json.dumps([max_pixels, requirements()]).encode())
+    total = hashlib.sha256(json.dumps([max_pixels, list(flips), requirements()]).encode())
     for path in (model / "model.keras", model / "recipe.json", *(PACKAGE / name for name in CODE)):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
-def save(model: Path, folder: Path, max_pixels: int, about: "Model | None" = None) -> None:
+def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about: "Model | None" = None) -> None:
     """Write the delivered model in folder `model` to the new `folder`.
 
-    Images of more than `max_pixels` pixels will be refused. `about` names the run and the logged model that it is of.
+    Images of more than `max_pixels` pixels will be refused; `flips` are those that evaluate took the mean over. `about`
+    names the run and the logged model that it is of.
     """
     from mlflow.pyfunc import save_model
 
@@ -80,7 +83,7 @@ def save(model: Path, folder: Path, max_pixels: int, about: "Model | None" = Non
             signature=signature(recipe),
             input_example=example(recipe),
             pip_requirements=requirements(),
-            model_config={"max_pixels": max_pixels},
+            model_config={"max_pixels": max_pixels, "flips": list(flips)},
         )
 
 

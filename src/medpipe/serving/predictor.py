@@ -35,9 +35,10 @@ def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
 class Predictor:
     """A classifier, segmenter or cascade that reads a table of raw cases."""
 
-    def __init__(self, folder: Path, max_pixels: int) -> None:
+    def __init__(self, folder: Path, max_pixels: int, flips: Sequence[str]) -> None:
         self.delivery, self.model = delivery.read(folder)
         self.max_pixels = max_pixels
+        self.flips = flips
 
     def predict(self, cases: pd.DataFrame) -> pd.DataFrame:
         """One row a case, in their order.
@@ -67,7 +68,7 @@ class Predictor:
             else:
                 settings = ImagesVariant(**variant)
                 inputs.append(np.stack([to_array(image, settings) for image in images]))
-        outputs = predict(self.model, inputs, np.arange(len(cases)), batch=len(cases))
+        outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
         match self.delivery.kind:
             case "classifier":
                 return _classified(outputs["output"], self.delivery.classes)

@@ -1,0 +1,33 @@
+"""What an evaluation leaves: the outputs of its stage, and what MLflow shows in the model's run."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from medpipe import atomic
+from medpipe.evaluation.evaluate import Evaluation
+from medpipe.evaluation.plots import plot_all
+from medpipe.registry.publish import publish
+from medpipe.tracking import Run
+
+
+def write(found: Evaluation, run: Run, max_pixels: int) -> str:
+    """Write table, metrics, report and plots of the model that models/ holds, and publish them with the model in `run`.
+
+    Returns the headline as a line. Images of more than `max_pixels` pixels will be refused by the published model.
+    """
+    name, task = run.record["name"], run.record["task"]
+    folder = Path("models") / name
+    history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
+    metrics, report = Path("metrics") / task / f"{name}.json", Path("reports") / task / "models" / f"{name}.json"
+    plots = Path("plots") / task / name
+    with atomic.file(Path("predictions") / task / f"{name}.parquet") as path:
+        found.table.to_parquet(path, index=False)
+    for target, content in ((metrics, found.headline), (report, {"run": run.key} | found.report)):
+        with atomic.file(target) as path:
+            path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    with atomic.folder(plots) as path:
+        plot_all(path, found.report, found.table, history, found.examples, found.shap)
+    publish(run, model=folder, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
+    return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.headline.items() if value is not None)
