@@ -25,15 +25,17 @@ ALL = (*MODELS, *FUSIONS, *ENSEMBLES)
 class Project:
     root: Path
 
-    def run(self, *command: str) -> str:
-        """What the command printed; an assertion error with it where the command failed."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
-        environment |= {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))} | {
             "PYTHONPATH": str(self.root / "src"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
+
+    def run(self, *command: str) -> str:
+        """What the command printed; an assertion error with it where the command failed."""
         found = subprocess.run(
-            command, cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=self.root, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert found.returncode == 0, found.stdout[-4000:]
         return found.stdout

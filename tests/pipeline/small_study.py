@@ -1,0 +1,62 @@
+"""A study of two rows in the small project: begun, and killed in its second row."""
+
+import subprocess
+import time
+
+import psutil
+import yaml
+from small_project import Project
+
+from medpipe import params
+from medpipe.studies.plan import plan
+from medpipe.studies.results import Workspace
+
+COMMAND = ("python", "stages/study.py", "small", "--jobs", "1")
+
+
+def write(project: Project, rates: dict[str, float]) -> None:
+    """studies.yaml: a row of the tabular model for each learning rate, the first the baseline."""
+    rows = {row: {"model": "skin-tabular", "published": {}, "set": {"lr": rate}} for row, rate in rates.items()}
+    small = {
+        "task": "skin", "metric": "macro_f1", "scale": "laptop", "seeds": [1], "repeats": {},
+        "baseline": next(iter(rows)), "rows": rows,
+    }  # fmt: skip
+    (project.root / "studies.yaml").write_text(yaml.safe_dump({"small": small}, sort_keys=False))
+
+
+def commits(project: Project) -> dict[str, str | None]:
+    """The commit of each experiment that would come out the same now."""
+    study = params.load_studies(project.root / "studies.yaml")["small"]
+    experiments = plan("small", study, params.read(project.root / "params.yaml"))
+    workspace = Workspace(project.root)
+    return {experiment.row: workspace.find(experiment) for experiment in experiments}
+
+
+def kill_in_second_row(project: Project, name: str, limit: float = 240) -> None:
+    """Begin the study and kill -9 it and DVC's worker when experiment `name` trains; its training lives on."""
+    driver = subprocess.Popen(COMMAND, cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL)
+    pid_file = project.root / ".dvc/tmp/exps/celery/dvc-exp-worker-1.pid"
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        assert driver.poll() is None, "the study ended before it could be killed"
+        if pid_file.exists():
+            family = below(int(pid_file.read_text() or 0))
+            if any("stages/train.py" in p.cmdline() and p.environ()["DVC_EXP_NAME"] == name for p in alive(family)):
+                break
+        time.sleep(0.2)
+    for process in alive(family):
+        if "stages/train.py" not in process.cmdline():
+            process.kill()
+    driver.kill()
+    driver.wait()
+
+
+def below(pid: int) -> list[psutil.Process]:
+    try:
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def alive(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
