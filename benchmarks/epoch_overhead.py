@@ -2,15 +2,17 @@
 
     python benchmarks/epoch_overhead.py [BATCHES]
 
-An epoch of batches from a mapped file, against the same number of steps on one batch that lies in memory as a tensor.
-They take turns in one run; the table has the medians of the rounds and of their ratios. Processor time is that of all
-threads: on a busy machine it says more than the clock.
+An epoch of batches from a mapped file, against the same number of steps on one batch that lies in memory as a tensor;
+sampling and mixing against plain batches. They take turns in one run; the table has the medians of the rounds and of
+their ratios. Processor time is that of all threads: on a busy machine it says more than the clock. What sampling and
+mixing do is timed alone, too: an epoch's times scatter by more than it takes.
 """
 
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,13 +20,17 @@ import machine
 import numpy as np
 
 from medpipe import backend
-from medpipe.params import Augmentation
+from medpipe.params import Augmentation, Mixing, Sampling
 from medpipe.training.batches import Batches, Samples
+from medpipe.training.mixing import mix
+from medpipe.training.sampling import Sampler
 
 SIDE, BATCH, CLASSES, ROUNDS = 128, 32, 7, 7
 USUAL = Augmentation(
     horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=0, brightness=0.1
 )
+MIXING = Mixing(mixup=0.2, cutmix=1.0)  # as in the recipes of system C
+BALANCED = Sampling(kind="balanced", schedule=((1, "rows"),))
 
 
 def main(steps: int) -> None:
@@ -46,29 +52,53 @@ def main(steps: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         np.save(Path(name) / "inputs.npy", images)
         mapped = Samples(np.load(Path(name) / "inputs.npy", mmap_mode="r"), targets, np.arange(count))
+        sampler = Sampler(BALANCED, targets.argmax(1), tuple("abcdefg"), 1)
         constant = tf.data.Dataset.from_tensors((images[:BATCH], targets[:BATCH])).cache().repeat(steps)
         with (
             closing(Batches(mapped, BATCH, seed=1, shuffle=True)) as plain,
             closing(Batches(mapped, BATCH, seed=1, shuffle=True, augmentation=USUAL)) as augmented,
+            closing(Batches(mapped, BATCH, seed=1, shuffle=True, sampler=sampler)) as sampled,
+            closing(Batches(mapped, BATCH, seed=1, shuffle=True, mixing=MIXING)) as mixed,
         ):
-            rows = {"one batch in memory": constant, "Batches": plain, "Batches, augmented": augmented}
+            memory, batches = "one batch in memory", "Batches"
+            rows = {
+                memory: (constant, memory),
+                batches: (plain, memory),
+                "Batches, augmented": (augmented, memory),
+                "Batches, sampled": (sampled, batches),
+                "Batches, MixUp and CutMix": (mixed, batches),
+            }
             took: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
             for number in range(ROUNDS + 1):
-                for row, data in rows.items():
+                for row, (data, _) in rows.items():
                     if isinstance(data, Batches):
                         data.epoch = number
                     clock, processor = time.perf_counter(), time.process_time()
                     model.fit(data, epochs=1, verbose=0, shuffle=False)
                     if number:  # The first round traces.
                         took[row].append((time.perf_counter() - clock, time.process_time() - processor))
-    base = took["one batch in memory"]
-    print(f"\n| {SIDE} px, {steps} steps of {BATCH}, median of {ROUNDS} epochs | s | lost | lost, processor time |")
-    print("|---|---|---|---|")
-    for row, times in took.items():
+    print(f"\n| {SIDE} px, {steps} steps of {BATCH}, median of {ROUNDS} | against | s | lost | lost, processor time |")
+    print("|---|---|---|---|---|")
+    for row, (_, base) in rows.items():
         clock, processor = (
-            statistics.median(a[i] / b[i] - 1 for a, b in zip(times, base, strict=True)) for i in (0, 1)
+            statistics.median(a[i] / b[i] - 1 for a, b in zip(took[row], took[base], strict=True)) for i in (0, 1)
         )
-        print(f"| {row} | {statistics.median(t[0] for t in times):.2f} | {clock:.1%} | {processor:.1%} |")
+        print(f"| {row} | {base} | {statistics.median(t[0] for t in took[row]):.2f} | {clock:.1%} | {processor:.1%} |")
+
+    epoch = statistics.median(processor for _, processor in took[batches])
+    drawing = seconds(sampler.drawn) + seconds(sampler)
+    mixing = steps * seconds(lambda i: mix(images[:BATCH], targets[:BATCH], None, MIXING, [1, i]))
+    print(
+        f"\nProcessor time alone, of an epoch: sampling {drawing / epoch:.2%}, MixUp and CutMix {mixing / epoch:.2%}."
+    )
+
+
+def seconds(work: Callable[[int], object]) -> float:
+    """The mean processor time of 200 calls."""
+    start = time.process_time()
+    for i in range(200):
+        work(i)
+    return (time.process_time() - start) / 200
 
 
 if __name__ == "__main__":

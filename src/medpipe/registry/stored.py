@@ -70,6 +70,7 @@ def newest_model(client: "MlflowClient", run_id: str, digest: str | None = None)
 
 def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
     """The logged model's `model.keras`: in its place, or for a store elsewhere downloaded once into the repository."""
+    from filelock import FileLock
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -78,9 +79,11 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
         if place.startswith("file:"):
             return Path(download_artifacts(place, tracking_uri=client.tracking_uri))
         kept = tracking.root() / ".tmp" / "weights" / model.model_id
-        if not kept.exists():
-            with atomic.folder(kept) as folder:
-                download_artifacts(place, dst_path=str(folder), tracking_uri=client.tracking_uri)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_suffix(".lock")):  # two trainings at once may want the same
+            if not kept.exists():
+                with atomic.folder(kept) as folder:
+                    download_artifacts(place, dst_path=str(folder), tracking_uri=client.tracking_uri)
         return kept / "model.keras"
     except (MlflowException, OSError) as error:
         raise SettingError(f"network.weights: {name}: {place} cannot be had: {error}") from None
