@@ -149,6 +149,17 @@ def test_an_experiments_value_reaches_optimizer_run_and_table(project):
     restore_workspace(project)
 
 
+def test_a_cross_validated_model_is_evaluated_out_of_fold(project):
+    project.run("dvc", "exp", "run", "--set-param", "models.chest-convnet.folds=2", "evaluate@chest-convnet")
+    rows = pd.read_parquet(project.root / "data/split/chest/rows.parquet")
+    table = pd.read_parquet(project.root / "predictions/chest/chest-convnet.parquet")
+    assert set(table["id"][table["set"] == "val"]) == set(rows["id"][rows["set"].isin(["train", "val"])])
+    run = find_run(project, key(project, "chest-convnet"))
+    assert {"epoch/fold-1/val_loss", "epoch/fold-2/val_loss", "test/macro_f1"} <= set(run.data.metrics)
+    assert (project.root / "plots/chest/chest-convnet/curves.png").exists()
+    restore_workspace(project)
+
+
 def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
     before = {run.info.run_id for run in all_runs(project)}
     project.run("dvc", "exp", "run", "--temp", "--name", "copy", "--set-param", "train.lr=0.02", "train@skin-tabular")
