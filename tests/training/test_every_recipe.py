@@ -1,4 +1,6 @@
-"""Every recipe of params.yaml is built and takes a step by the code that trains it."""
+"""Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from medpipe import backend, params
 from medpipe.models.build import build
 from medpipe.models.embedding import EMBEDDING
 from medpipe.recipe import resolve
+from medpipe.studies.plan import plan
 from medpipe.training.batches import Samples
 from medpipe.training.fit import fit
 from medpipe.training.selection import class_targets
@@ -71,9 +74,32 @@ def check(recipe, model, before, history):
         assert history.filter(like="draws_").iloc[-1].notna().all()
 
 
+def at_step(settings):
+    return settings.model_copy(update={"scale": "step", "scales": settings.scales | {"step": STEP}})
+
+
 @pytest.mark.usefixtures("_eager")
 @pytest.mark.parametrize("name", SHIPPED.models)
 def test_a_model_takes_a_step(name, tmp_path):
-    settings = SHIPPED.model_copy(update={"scale": "step", "scales": SHIPPED.scales | {"step": STEP}})
-    recipe = resolve(settings, name)
+    recipe = resolve(at_step(SHIPPED), name)
+    check(recipe, *step(recipe, tmp_path))
+
+
+# Those that change nothing are the models above.
+ROWS = [(study, row) for study, settings in params.load_studies().items() for row in settings.rows]
+CHANGED = [(study, row) for study, row in ROWS if params.load_studies()[study].rows[row].set]
+
+
+@pytest.mark.usefixtures("_eager")
+@pytest.mark.parametrize(("study", "row"), CHANGED)
+def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
+    experiments = plan(study, params.load_studies()[study], params.read(Path("params.yaml")))
+    experiment = next(experiment for experiment in experiments if experiment.row == row)
+    settings = params.validated(params.Params, experiment.params, study)
+    recipe = resolve(at_step(settings), experiment.model)
+    if recipe.architecture == "backbone":
+        # The networks themselves take their steps above; here a small one does, under all else that the row says.
+        layers = recipe.network.unfreeze if isinstance(recipe.network.unfreeze, int) else "all"
+        small = {"backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": layers}
+        recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=small)})
     check(recipe, *step(recipe, tmp_path))
