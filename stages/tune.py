@@ -25,6 +25,7 @@ def main(name: str) -> None:
         opened(name, tuning, values, recipe.seed(params), trainer.facts) as search,
     ):
         search.go_on(trainer)
+        trainer.stop()  # the experiment below needs the memory
         best, folder = search.best(), Path("reports") / settings.task / "tuning" / name
         with atomic.folder(folder) as path:
             report.write(path, search)

@@ -38,7 +38,7 @@ class Trainer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._stop()
+        self.stop()
 
     def train(
         self, changes: Mapping[str, Any], checkpoint: Path, on_epoch: Callable[[int, dict[str, float]], bool]
@@ -72,7 +72,7 @@ class Trainer:
         except (EOFError, ConnectionError):
             raise RuntimeError(self._end()) from None
         if outcome == "failed":
-            self._stop()
+            self.stop()
             raise InputError(found)
         return found
 
@@ -80,13 +80,14 @@ class Trainer:
         """How the process, which has ended, did."""
         assert self._process is not None
         code = self._process.wait()
-        self._stop()
+        self.stop()
         if code == -signal.SIGKILL:
             return "its process was ended by SIGKILL, which the system sends where memory runs out"
         how = signal.Signals(-code).name if code < 0 else f"code {code}"
         return f"its process ended by {how}; its own message is above"
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the process, and with it its hold on memory; another trial would start it again."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._process.wait()
