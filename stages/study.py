@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 from medpipe import atomic
@@ -26,8 +25,8 @@ def main(name: str, jobs: int) -> bool:
     experiments = plan(name, study, read(Path("params.yaml")))
     outcomes = run(root, experiments, jobs)
 
-    results: dict[str, dict[int, Result]] = defaultdict(dict)
-    unfinished: dict[str, dict[int, str]] = defaultdict(dict)
+    results: dict[str, dict[int, Result]] = {row: {} for row in study.rows}
+    unfinished: dict[str, dict[int, str]] = {row: {} for row in study.rows}
     for experiment in experiments:
         outcome = outcomes[experiment.name]
         if outcome.commit is None:
@@ -40,7 +39,7 @@ def main(name: str, jobs: int) -> bool:
         with atomic.file(Path("reports") / study.task / "studies" / f"{name}.{end}") as path:
             path.write_text(content, encoding="utf-8")
     print(text)
-    return not unfinished
+    return not any(unfinished.values())
 
 
 if __name__ == "__main__":
