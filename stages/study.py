@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main(name: str, jobs: int) -> bool:
         raise InputError(f"studies.yaml: has no {name!r}; it has {', '.join(studies)}")
     study, params = studies[name], load()
     experiments = plan(name, study, read(Path("params.yaml")))
+    # Once here, and not in the copy of each experiment: DVC's run cache leaves out stages that write reports into git.
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", f"split@{study.task}"], check=True)
     outcomes = run(root, experiments, jobs)
 
     results: dict[str, dict[int, Result]] = {row: {} for row in study.rows}
