@@ -50,7 +50,13 @@ def plot_history(path: Path, search: Search) -> None:
         numbers = [trial.number for trial in complete]
         values = pd.Series([trial.value for trial in complete])
         so_far = values.cummin() if lowest else values.cummax()
-        axes.step(numbers, so_far, where="post", color=COLOURS[1], label="best so far")
+        axes.step(
+            [*numbers, search.counted[-1].number],
+            [*so_far, so_far.iloc[-1]],
+            where="post",
+            color=COLOURS[1],
+            label="best so far",
+        )
         axes.scatter(numbers, values, color=COLOURS[0], label="trained to its end", zorder=3)
         if pruned:
             ends = [trial.intermediate_values[trial.last_step or 0] for trial in pruned]
@@ -66,7 +72,9 @@ def plot_history(path: Path, search: Search) -> None:
                 label="failed",
                 transform=axes.get_xaxis_transform(),
             )
-        axes.set(xlabel="trial", ylabel=metric)
+        # The failed ones have no value, so the axis does not reach out for them by itself.
+        first, last = search.counted[0].number, search.counted[-1].number
+        axes.set(xlabel="trial", ylabel=metric, xlim=(first - 0.5, last + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         drawn.legend(loc="outside lower center", ncols=4)
 
