@@ -8,7 +8,13 @@ from medpipe import params
 
 PUBLISHED = params.load(Path(__file__).parents[2] / "params.yaml").models
 ARCHITECTURES = ("mlp", "backbone", "convnet", "resnet", "resunet")
-STATS = {"columns": ["age", "sex_male"], "fill": [50.0, 0.0], "mean": [48.0, 0.5], "std": [16.0, 0.5]}
+STATS = {
+    "columns": ["age", "sex_male"],
+    "fill": [50.0, 0.0],
+    "mean": [48.0, 0.5],
+    "std": [16.0, 0.5],
+    "channels": {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]},
+}
 SIDE = 32
 
 
