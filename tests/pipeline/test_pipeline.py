@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 
+import killed_study
 import numpy as np
 import pandas as pd
 import pytest
-import small_study
 import yaml
 from small_project import ALL, ENSEMBLES, Project, stages_in
 
@@ -198,16 +198,16 @@ def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
 
 
 def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
-    small_study.write(project, {"slow": 0.02, "fast": 0.3})
-    small_study.kill_in_second_row(project, "small-fast-1")
-    killed = small_study.commits(project)
+    killed_study.write(project, {"slow": 0.02, "fast": 0.3})
+    killed_study.kill_in_second_row(project, "small-fast-1")
+    killed = killed_study.commits(project)
     assert killed["slow"]
     assert killed["fast"] is None
 
-    output = project.run(*small_study.COMMAND)
+    output = project.run(*killed_study.COMMAND)
     assert "1 of 2 experiments are done already" in output
     assert "queued small-fast-1" in output
-    done = small_study.commits(project)
+    done = killed_study.commits(project)
     assert done["slow"] == killed["slow"]
     assert done["fast"]
     assert not list((project.root / ".dvc/tmp/exps").glob("tmp*"))
@@ -219,8 +219,8 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
         assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
         assert float(run.data.params["lr"]) == row["set"]["lr"]
 
-    small_study.write(project, {"slow": 0.03, "fast": 0.3})
-    assert small_study.commits(project) == {"slow": None, "fast": done["fast"]}
+    killed_study.write(project, {"slow": 0.03, "fast": 0.3})
+    assert killed_study.commits(project) == {"slow": None, "fast": done["fast"]}
     shutil.rmtree(project.root / "reports/skin/studies")
     restore_workspace(project)
 
