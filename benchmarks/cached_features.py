@@ -2,7 +2,7 @@
 
     python benchmarks/cached_features.py [ROUNDS]
 
-Both are `fit` itself: MobileNetV2 at 96 px from a random start, frozen, a softmax on top; noisy images, brighter by
+Both are `fit` itself: MobileNetV2 at 224 px from a random start, frozen, a softmax on top; noisy images, brighter by
 class. Where it is given no room for features, it takes the images through the backbone in each epoch, as it does where
 they are too many. They take turns; an epoch is training, validation and checkpoint. The first does not count: it traces
 and computes the features. Processor time is that of all threads.
@@ -18,7 +18,7 @@ import numpy as np
 
 from medpipe import backend, params
 
-SIDE, CLASSES, TRAIN, VAL, EPOCHS, SEED = 96, 7, 2560, 512, 4, 3
+SIDE, CLASSES, TRAIN, VAL, EPOCHS, SEED = 224, 7, 1280, 256, 4, 3
 
 
 def main(rounds: int) -> None:
