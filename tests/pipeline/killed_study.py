@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 import yaml
@@ -37,13 +38,13 @@ def kill_in_second_row(project: Project, name: str, limit: float = 240) -> None:
     driver = subprocess.Popen(COMMAND, cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL)
     pid_file = project.root / ".dvc/tmp/exps/celery/dvc-exp-worker-1.pid"
     end = time.monotonic() + limit
-    while time.monotonic() < end:
-        assert driver.poll() is None, "the study ended before it could be killed"
-        if pid_file.exists():
-            family = below(int(pid_file.read_text() or 0))
-            if any("stages/train.py" in p.cmdline() and p.environ()["DVC_EXP_NAME"] == name for p in alive(family)):
-                break
-        time.sleep(0.2)
+    family: list[psutil.Process] = []
+    while not any("stages/train.py" in p.cmdline() and p.environ()["DVC_EXP_NAME"] == name for p in alive(family)):
+        assert time.monotonic() < end, f"{name} did not train within {limit} s"
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(timeout=0.2)
+            raise AssertionError("the study ended before it could be killed")
+        family = below(int(pid_file.read_text() or 0)) if pid_file.exists() else []
     for process in alive(family):
         if "stages/train.py" not in process.cmdline():
             process.kill()
