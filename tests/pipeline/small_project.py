@@ -1,7 +1,11 @@
 """A copy of this repository with small phantoms and few epochs, in which DVC, git and MLflow run as they are."""
 
+import csv
+import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +15,7 @@ from typing import Any
 
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from medpipe.params import read
 
@@ -54,9 +59,32 @@ class Project:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
+    def restore(self) -> None:
+        """What was committed, and DVC's results of it."""
+        self.run("git", "checkout", "--quiet", "--", ".")
+        self.run("dvc", "checkout", "--quiet", "--force")
+
+    @property
+    def experiments(self) -> list[dict[str, str]]:
+        """The rows of `dvc exp show`."""
+        return list(csv.DictReader(io.StringIO(self.run("dvc", "exp", "show", "--csv"))))
+
     @property
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+
+    def runs(self, filter_string: str = "") -> list[Run]:
+        client = self.client
+        return client.search_runs([e.experiment_id for e in client.search_experiments()], filter_string)
+
+    def key(self, name: str) -> str:
+        """The key of the run that made the model in models/."""
+        return json.loads((self.root / "models" / name / "run.json").read_text())["key"]
+
+    def find_run(self, key: str) -> Run:
+        """The run of that key; there must be exactly one."""
+        [run] = self.runs(f"tags.`medpipe.run` = '{key}'")
+        return run
 
 
 def stages_in(output: str) -> set[str]:
@@ -86,3 +114,34 @@ def shrink(params: dict[str, Any]) -> None:
     del params["prepare"]["skin-480"], params["prepare"]["chest-256-equalised"]
     params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "rows": 96}
     params["evaluate"]["resamples"] = 50
+
+
+def shrink_to_table(params: dict[str, Any]) -> None:
+    """skin-tabular alone."""
+    shrink(params)
+    params["compare"], params["registry"] = {"skin": params["compare"]["skin"]}, {"skin": params["registry"]["skin"]}
+    params["prepare"] = {"skin-table": params["prepare"]["skin-table"]}
+    params["models"] = {"skin-tabular": params["models"]["skin-tabular"]}
+    params["fusions"], params["ensembles"], params["votes"] = {}, {}, {}
+    params["compare"]["skin"]["models"] = ["skin-tabular"]
+
+
+def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) -> Project:
+    """After one `dvc repro` of the targets, by default of all, committed."""
+    project = Project(folder / "medpipe")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=REPOSITORY, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file() and not name.startswith(("reports/", "metrics/")) and name != "dvc.lock":
+            (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, project.root / name)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
+        project.run("git", "config", key, value)
+    project.edit(change)
+    project.commit("The pipeline, small")
+    project.repro(*targets)
+    project.commit("Its results")
+    return project

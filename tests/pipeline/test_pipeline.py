@@ -1,33 +1,15 @@
 """What the pipeline promises its users, on the real DAG."""
 
-import csv
-import io
 import json
-import re
-import shutil
 import subprocess
 import sys
 
-import killed_study
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from small_project import ALL, ENSEMBLES, Project, stages_in
 
 TASKS = ("skin", "brain", "chest")
-
-
-def key(project: Project, name: str) -> str:
-    return json.loads((project.root / "models" / name / "run.json").read_text())["key"]
-
-
-def find_run(project: Project, run_key: str):
-    """The run of that key; there must be exactly one."""
-    client = project.client
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    [run] = client.search_runs(experiments, f"tags.`medpipe.run` = '{run_key}'")
-    return run
 
 
 def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
@@ -40,7 +22,7 @@ def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
         headline = json.loads((project.root / "metrics" / task / f"{name}.json").read_text())
         assert headline
         assert list((project.root / "plots" / task / name).glob("*.png"))
-        run = find_run(project, key(project, name))
+        run = project.find_run(project.key(name))
         assert run.info.status == "FINISHED"
         assert {f"test/{k}": v for k, v in headline.items() if v is not None}.items() <= run.data.metrics.items()
 
@@ -64,7 +46,7 @@ def test_an_ensemble_is_the_mean_of_its_members_by_the_weights_of_its_report_and
         report = json.loads((project.root / f"reports/skin/models/{name}.json").read_text())
         assert tuple(report["weights"]) == members
         assert sum(report["weights"].values()) == pytest.approx(1)
-        params = find_run(project, key(project, name)).data.params
+        params = project.find_run(project.key(name)).data.params
         assert [float(params[f"members.{member}.weight"]) for member in members] == [*report["weights"].values()]
         tables = [pd.read_parquet(project.root / f"predictions/skin/{n}.parquet") for n in (name, *members)]
         mean, *parts = (table.set_index("id").filter(regex="^p_") for table in tables)
@@ -110,21 +92,21 @@ def test_a_comment_in_a_module_reruns_the_stages_that_import_it_alone(project, m
 
 
 def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(project):
-    before = key(project, "chest-convnet")
+    before = project.key("chest-convnet")
     project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.45))
     ran = project.repro()
     assert {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest"} <= ran
     assert ran <= {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest", "register@chest"}
-    after = key(project, "chest-convnet")
+    after = project.key("chest-convnet")
     assert after != before
-    assert find_run(project, after).data.params["network.dropout"] == "0.45"
+    assert project.find_run(after).data.params["network.dropout"] == "0.45"
 
     # Back again: DVC restores the trained model from its cache, and with it the first run. What lies in git in place of
     # the cache is made again, and into that run.
     project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.3))
     assert "train@chest-convnet" not in project.repro()
-    assert key(project, "chest-convnet") == before
-    assert find_run(project, before).data.params["network.dropout"] == "0.3"
+    assert project.key("chest-convnet") == before
+    assert project.find_run(before).data.params["network.dropout"] == "0.3"
     project.run("git", "checkout", "--quiet", "--", ".")
 
 
@@ -140,13 +122,13 @@ def test_an_experiments_value_reaches_optimizer_run_and_table(project):
     assert not {stage for stage in ran if "brain" in stage or "chest" in stage or stage == "train@skin-image"}
     history = pd.read_csv(project.root / "models/skin-tabular/history.csv")
     assert set(history["lr"]) == {2e-5}
-    run = find_run(project, key(project, "skin-tabular"))
+    run = project.find_run(project.key("skin-tabular"))
     assert float(run.data.params["lr"]) == 2e-5
     assert run.data.tags["medpipe.experiment"] == "slow"
     assert project.client.get_model_version_by_alias("skin-classifier", "champion").version == champion
-    [row] = [row for row in experiments(project) if row["Experiment"] == "slow"]
+    [row] = [row for row in project.experiments if row["Experiment"] == "slow"]
     assert float(row["train.lr"]) == 2e-5
-    restore_workspace(project)
+    project.restore()
 
 
 def test_a_cross_validated_model_is_evaluated_out_of_fold(project):
@@ -154,75 +136,10 @@ def test_a_cross_validated_model_is_evaluated_out_of_fold(project):
     rows = pd.read_parquet(project.root / "data/split/chest/rows.parquet")
     table = pd.read_parquet(project.root / "predictions/chest/chest-convnet.parquet")
     assert set(table["id"][table["set"] == "val"]) == set(rows["id"][rows["set"].isin(["train", "val"])])
-    run = find_run(project, key(project, "chest-convnet"))
+    run = project.find_run(project.key("chest-convnet"))
     assert {"epoch/fold-1/val_loss", "epoch/fold-2/val_loss", "test/macro_f1"} <= set(run.data.metrics)
     assert (project.root / "plots/chest/chest-convnet/curves.png").exists()
-    restore_workspace(project)
-
-
-def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
-    before = {run.info.run_id for run in all_runs(project)}
-    project.run("dvc", "exp", "run", "--temp", "--name", "copy", "--set-param", "train.lr=0.02", "train@skin-tabular")
-    for name, rate in (("one", "0.03"), ("two", "0.04")):
-        project.run(
-            "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
-        )
-    project.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
-    new = [run for run in all_runs(project) if run.info.run_id not in before]
-    rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
-    assert rates == {"copy": "0.02", "one": "0.03", "two": "0.04"}
-    assert {run.info.status for run in new} == {"FINISHED"}
-    assert set(rates) <= {row["Experiment"] for row in experiments(project)}
-    restore_workspace(project)
-
-
-def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
-    space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
-    search = {"trials": 3, "metric": "val_loss", "sampler": {"startup": 2}, "pruner": {"startup": 1, "warmup": 1}}
-    (project.root / "tuning.yaml").write_text(yaml.safe_dump({"skin-tabular": search | {"space": space}}))
-    output = project.run("python", "stages/tune.py", "skin-tabular")
-    best = json.loads((project.root / "reports/skin/tuning/skin-tabular/best.json").read_text())
-    [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", output)
-    assert float(value) == float(again) == best["val_loss"]
-
-    [row] = [row for row in experiments(project) if row["Experiment"] == name]
-    assert float(row["models.skin-tabular.lr"]) == best["settings"]["lr"]
-    [parent] = [run for run in all_runs(project) if run.info.run_name == "tune skin-tabular"]
-    assert parent.data.tags["medpipe.experiment"] == name
-    experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    assert len(project.client.search_runs([experiment], below)) == 3
-    files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
-    assert {"trials.csv", "best.json", "history.png"} <= files
-    restore_workspace(project)
-    shutil.rmtree(project.root / "reports/skin/tuning")
-
-
-def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
-    killed_study.write(project, {"slow": 0.02, "fast": 0.3})
-    killed_study.kill_in_second_row(project, "small-fast-1")
-    killed = killed_study.commits(project)
-    assert killed["slow"]
-    assert killed["fast"] is None
-
-    output = project.run(*killed_study.COMMAND)
-    assert "1 of 2 experiments are done already" in output
-    assert "queued small-fast-1" in output
-    done = killed_study.commits(project)
-    assert done["slow"] == killed["slow"]
-    assert done["fast"]
-    assert not list((project.root / ".dvc/tmp/exps").glob("tmp*"))
-    assert project.run("git", "status", "--porcelain").splitlines() == [" M studies.yaml", "?? reports/skin/studies/"]
-
-    table = json.loads((project.root / "reports/skin/studies/small.json").read_text())
-    for row in table["rows"]:
-        [run] = [r for r in all_runs(project) if r.data.tags.get("medpipe.experiment") == f"small-{row['row']}-1"]
-        assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
-        assert float(run.data.params["lr"]) == row["set"]["lr"]
-
-    killed_study.write(project, {"slow": 0.03, "fast": 0.3})
-    assert killed_study.commits(project) == {"slow": None, "fast": done["fast"]}
-    shutil.rmtree(project.root / "reports/skin/studies")
-    restore_workspace(project)
+    project.restore()
 
 
 @pytest.mark.parametrize(("task", "registered"), [("skin", "skin-classifier"), ("brain", "brain-cascade")])
@@ -263,26 +180,10 @@ def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path)
     clone.run("dvc", "pull")
     clone.run("python", "stages/restore.py")
     for name in ALL:
-        ours, theirs = (find_run(side, key(project, name)) for side in (project, clone))
+        ours, theirs = (side.find_run(project.key(name)) for side in (project, clone))
         assert theirs.data.params == ours.data.params
         assert theirs.data.metrics == ours.data.metrics
         assert theirs.data.tags["medpipe.settings"] == ours.data.tags["medpipe.settings"]
     for registered in ("skin-classifier", "brain-cascade", "chest-classifier"):
         assert clone.client.get_model_version_by_alias(registered, "champion")
     assert clone.repro() == set()
-
-
-def experiments(project: Project) -> list[dict[str, str]]:
-    """The rows of `dvc exp show`."""
-    return list(csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv"))))
-
-
-def all_runs(project: Project):
-    client = project.client
-    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-
-
-def restore_workspace(project: Project) -> None:
-    """What was committed, and DVC's results of it."""
-    project.run("git", "checkout", "--quiet", "--", ".")
-    project.run("dvc", "checkout", "--quiet", "--force")

@@ -1,0 +1,81 @@
+"""Experiments, a search and a study, as DVC runs them in copies of the repository."""
+
+import json
+import re
+import shutil
+
+import killed_study
+import pytest
+import yaml
+from small_project import Project, make, shrink_to_table
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Of skin-tabular alone."""
+    return make(tmp_path_factory.mktemp("table"), shrink_to_table, "register@skin")
+
+
+def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
+    before = {run.info.run_id for run in project.runs()}
+    project.run("dvc", "exp", "run", "--temp", "--name", "copy", "--set-param", "train.lr=0.02", "train@skin-tabular")
+    for name, rate in (("one", "0.03"), ("two", "0.04")):
+        project.run(
+            "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
+        )
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
+    new = [run for run in project.runs() if run.info.run_id not in before]
+    rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
+    assert rates == {"copy": "0.02", "one": "0.03", "two": "0.04"}
+    assert {run.info.status for run in new} == {"FINISHED"}
+    assert set(rates) <= {row["Experiment"] for row in project.experiments}
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
+    space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
+    search = {"trials": 3, "metric": "val_loss", "sampler": {"startup": 2}, "pruner": {"startup": 1, "warmup": 1}}
+    (project.root / "tuning.yaml").write_text(yaml.safe_dump({"skin-tabular": search | {"space": space}}))
+    output = project.run("python", "stages/tune.py", "skin-tabular")
+    best = json.loads((project.root / "reports/skin/tuning/skin-tabular/best.json").read_text())
+    [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", output)
+    assert float(value) == float(again) == best["val_loss"]
+
+    [row] = [row for row in project.experiments if row["Experiment"] == name]
+    assert float(row["models.skin-tabular.lr"]) == best["settings"]["lr"]
+    [parent] = [run for run in project.runs() if run.info.run_name == "tune skin-tabular"]
+    assert parent.data.tags["medpipe.experiment"] == name
+    experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    assert len(project.client.search_runs([experiment], below)) == 3
+    files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
+    assert {"trials.csv", "best.json", "history.png"} <= files
+    project.run("git", "checkout", "--quiet", "--", ".")
+    shutil.rmtree(project.root / "reports/skin/tuning")
+
+
+def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
+    killed_study.write(project, {"slow": 0.02, "fast": 0.3})
+    killed_study.kill_in_second_row(project, "small-fast-1")
+    killed = killed_study.commits(project)
+    assert killed["slow"]
+    assert killed["fast"] is None
+
+    output = project.run(*killed_study.COMMAND)
+    assert "1 of 2 experiments are done already" in output
+    assert "queued small-fast-1" in output
+    done = killed_study.commits(project)
+    assert done["slow"] == killed["slow"]
+    assert done["fast"]
+    assert not list((project.root / ".dvc/tmp/exps").glob("tmp*"))
+    assert project.run("git", "status", "--porcelain").splitlines() == [" M studies.yaml", "?? reports/skin/studies/"]
+
+    table = json.loads((project.root / "reports/skin/studies/small.json").read_text())
+    for row in table["rows"]:
+        [run] = [r for r in project.runs() if r.data.tags.get("medpipe.experiment") == f"small-{row['row']}-1"]
+        assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
+        assert float(run.data.params["lr"]) == row["set"]["lr"]
+
+    killed_study.write(project, {"slow": 0.03, "fast": 0.3})
+    assert killed_study.commits(project) == {"slow": None, "fast": done["fast"]}
+    shutil.rmtree(project.root / "reports/skin/studies")
+    project.run("git", "checkout", "--quiet", "--", ".")
