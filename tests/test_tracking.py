@@ -76,7 +76,7 @@ def test_a_run_holds_what_it_was_begun_with_and_every_epoch(root, monkeypatch, t
         for epoch, values in enumerate(EPOCHS):
             run.log_epoch(epoch, values)
     found = stored(run)
-    assert found.info.run_name == "skin-b4"
+    assert found.info.run_name == "skin-b4 (lanky-pogo)"
     assert found.info.status == "FINISHED"
     assert found.data.params == tracking.flatten(SETTINGS)
     assert found.data.tags["medpipe.run"] == run.key

@@ -96,7 +96,8 @@ def begin(
     """Open the run of a training, or go on with it where its record lies in `folder`, that of its checkpoint.
 
     `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot (hashes
-    of data and split) and are stored as `medpipe.<tag>`. The UI shows it below `parent`.
+    of data and split) and are stored as `medpipe.<tag>`. The UI shows it below `parent`, and under `name`; that of an
+    experiment as `name (experiment)`.
     """
     client = connect()
     if (folder / RECORD).exists():
@@ -156,8 +157,10 @@ def _find(client: "MlflowClient", record: Mapping[str, Any]) -> str | None:
 def _create(client: "MlflowClient", record: Mapping[str, Any]) -> str:
     from mlflow.entities import Param
 
-    experiment = _experiment(client, record["task"])
-    run = client.create_run(experiment, record["started"], record["tags"], record["name"])
+    name, tags = record["name"], record["tags"]
+    if experiment := tags.get("medpipe.experiment"):  # or all runs of a study would have one name
+        name = f"{name} ({experiment})"
+    run = client.create_run(_experiment(client, record["task"]), record["started"], tags, name)
     params = [Param(key, value) for key, value in record["params"].items()]
     for start in range(0, len(params), PARAMS):
         client.log_batch(run.info.run_id, params=params[start : start + PARAMS])
