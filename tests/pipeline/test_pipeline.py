@@ -27,6 +27,19 @@ def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
         assert {f"test/{k}": v for k, v in headline.items() if v is not None}.items() <= run.data.metrics.items()
 
 
+def test_the_first_run_says_which_stage_speaks_what_is_best_and_where_to_look(project):
+    lines = (project.root.parent / "printed").read_text().splitlines()
+    assert sum(line.startswith("train@chest-convnet  ") for line in lines) > 2
+    for line, task in zip(lines[-4:], TASKS, strict=False):
+        best = json.loads((project.root / "reports" / task / "comparison.json").read_text())["best"]
+        assert line.startswith(f"{task}: best by ")
+        assert f"is {best}; see reports/{task}/comparison.html" in line
+    assert lines[-1] == "all runs: `make ui`"
+    told = "\n".join(lines)
+    assert "cuda" not in told.lower()
+    assert "warning" not in told.lower()
+
+
 def test_a_second_repro_does_nothing(project):
     assert project.repro() == set()
     assert project.run("git", "status", "--porcelain", "--", "reports", "metrics", "dvc.lock") == ""
