@@ -85,7 +85,9 @@ def test_test_rows_share_no_group_with_the_others(project):
         ("src/medpipe/registry/restore.py", set()),
         (
             "src/medpipe/serving/predictor.py",
-            {f"evaluate@{n}" for n in MODELS} | {f"evaluate-fused@{n}" for n in FUSIONS},
+            {f"evaluate@{n}" for n in MODELS}
+            | {f"evaluate-fused@{n}" for n in FUSIONS}
+            | {f"register@{task}" for task in TASKS},
         ),
     ],
 )

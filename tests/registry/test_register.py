@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from outputs import PIXELS, places, write
 
-from medpipe import tracking
+from medpipe import fingerprint, tracking
 from medpipe.errors import InputError
 from medpipe.registry.publish import publish
 from medpipe.registry.register import register
-from medpipe.serving import code
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -51,12 +50,12 @@ def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):
 def test_other_code_to_serve_it_is_a_new_version_and_the_champion(train, root, versions, monkeypatch, tmp_path):
     train("skin-b4")
     registered(root, "skin-b4")
-    changed = tmp_path / "changed/medpipe"
-    shutil.copytree(code.PACKAGE, changed, ignore=shutil.ignore_patterns("__pycache__"))
-    with (changed / "data/images.py").open("a") as file:
+    source, changed = fingerprint.SOURCE, tmp_path / "changed"
+    shutil.copytree(source, changed, ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "medpipe/data/images.py").open("a") as file:
         file.write("FORMATS = ('PNG',)")
-    for number, folder in [(2, changed), (2, changed), (3, code.PACKAGE)]:  # the last: the change is taken back
-        monkeypatch.setattr(code, "PACKAGE", folder)
+    for number, folder in [(2, changed), (2, changed), (3, source)]:  # the last: the change is taken back
+        monkeypatch.setattr(fingerprint, "SOURCE", folder)
         publish(tracking.reopen(root / "models/skin-b4"), **places(root, "skin-b4"), max_pixels=PIXELS)
         registered(root, "skin-b4")
         aliases = [aliases for _, aliases in versions("skin-classifier").values()]

@@ -15,7 +15,7 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
-from medpipe import backend
+from medpipe import backend, fingerprint
 from medpipe.errors import InputError
 from medpipe.models import cascade
 from medpipe.models.predict import predict
@@ -150,11 +150,11 @@ def packages(models, deliver, tmp_path_factory):
 @contextmanager
 def another_version(folder):
     """Within, what is packed comes from a copy of this package whose predictor gives other labels."""
-    shutil.copytree(code.PACKAGE, folder / "medpipe", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(fingerprint.SOURCE / "medpipe", folder / "medpipe", ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "medpipe/serving/predictor.py"
     predictor.write_text(predictor.read_text().replace("label=[classes[i]", "label=['other ' + classes[i]"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code, "PACKAGE", folder / "medpipe")
+        patch.setattr(fingerprint, "SOURCE", folder)
         yield
 
 
@@ -165,7 +165,7 @@ def served(packages, cases, tmp_path_factory):
     table = Path(cases["image"][0]).parent / "cases"  # beside the images
     cases.to_pickle(table)
     (folder / "answers").mkdir()
-    arguments = [code.PACKAGE.parent, packages, table, folder / "answers"]
+    arguments = [fingerprint.SOURCE, packages, table, folder / "answers"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DVC_ROOT")}
     command = [sys.executable, "-c", SERVICE, *map(str, arguments)]
     subprocess.run(command, check=True, cwd=folder, env=environment)
@@ -240,11 +240,9 @@ def test_a_package_tells_signature_example_and_versions(packages):
     wanted = (packages / "skin-early/requirements.txt").read_text().split()
     assert f"keras=={keras.__version__}" in wanted
     [brought] = (packages / "skin-early/code").iterdir()
-    assert brought.name == f"medpipe_{code.digest()[:16]}"
+    assert brought.name == f"medpipe_{code.digest()}"
     found = {path.relative_to(brought).as_posix(): path.read_text() for path in brought.rglob("*.py")}
-    assert (
-        {"serving/predictor.py", "models/delivery.py", "data/images.py"} < set(found) == set(code.modules(code.LOADER))
-    )
+    assert set(found) > {"serving/predictor.py", "models/delivery.py", "params/data.py", "errors.py"}
     # Keras' registry is one a process, so that two versions of an object of ours would meet in it.
     assert not [name for name, source in found.items() if "register_keras_serializable" in source]
 
@@ -256,14 +254,27 @@ def test_two_versions_in_one_process_each_run_their_own_code(served):
 
 
 def test_a_comment_is_the_same_code_and_a_statement_other_code(tmp_path):
-    before, predictor = code.digest(), (code.PACKAGE / "serving/predictor.py").read_bytes()
-    with another_version(tmp_path):
-        assert code.digest() != before
-        (code.PACKAGE / "serving/predictor.py").write_bytes(predictor + b"# nothing\n")
-        assert code.digest() == before
-        with (code.PACKAGE / "serving/package.py").open("a") as file:
-            file.write("LIBRARIES += ('lz4',)")
-        assert code.digest() != before
+    before = code.digest()
+    for number, (file, text, same) in enumerate(
+        [
+            ("serving/predictor.py", "# nothing", True),
+            ("serving/package.py", "LIBRARIES += ('lz4',)", False),
+            ("data/images.py", "FORMATS = ('PNG',)", False),
+            ("params/data.py", "Positive = int", False),
+        ]
+    ):
+        shutil.copytree(fingerprint.SOURCE / "medpipe", tmp_path / f"{number}/medpipe")
+        with (tmp_path / f"{number}/medpipe" / file).open("a") as opened:
+            opened.write(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fingerprint, "SOURCE", tmp_path / str(number))
+            assert (code.digest() == before) == same
+
+
+def test_what_publishes_depends_on_the_code_that_is_packed():
+    for stage in ("evaluate", "register"):
+        reached = fingerprint.reached(fingerprint.SOURCE.parent / f"stages/{stage}.py")
+        assert reached > {fingerprint.SOURCE / f"medpipe/{file}.py" for file in ("serving/predictor", "data/images")}
 
 
 def test_packaging_imports_no_backend():
