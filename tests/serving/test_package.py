@@ -293,8 +293,8 @@ def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_pat
 def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):
     model, about = models["skin-image"]
     folder = deliver(tmp_path / "skin-image", model, **about)
-    (folder / "recipe.json").write_text("{")
-    with pytest.raises(InputError, match=r"skin-image/recipe.json: damaged .*; `dvc checkout --force .*`, or train it"):
+    (folder / "recipe.json").write_text("{}")
+    with pytest.raises(InputError, match=r"skin-image/recipe.json: damaged .*`dvc checkout --force .*, or train it"):
         package.save(folder, tmp_path / "package", PIXELS, ())
 
 

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from medpipe.data.features import CATEGORICAL
-from medpipe.errors import InputError
+from medpipe.models import delivery
+from medpipe.models.delivery import Delivery
 from medpipe.serving import code
 
 if TYPE_CHECKING:
@@ -42,16 +43,11 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
     """Write the delivered model in folder `model` to the new `folder`.
 
     Images of more than `max_pixels` pixels will be refused; `flips` are those that evaluate took the mean over. `about`
-    names the run and the logged model that it is of.
+    names the run and the logged model that it is of. Raises InputError where the folder's recipe is lost or damaged.
     """
     from mlflow.pyfunc import save_model
 
-    try:
-        recipe = json.loads((model / "recipe.json").read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{model}/recipe.json: damaged ({error}); `dvc checkout --force {model}`, or train it"
-        ) from None
+    recipe = delivery.read_recipe(model)
     with TemporaryDirectory() as name:
         package = code.write(Path(name))
         save_model(
@@ -67,7 +63,7 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
         )
 
 
-def signature(recipe: dict[str, Any]) -> "ModelSignature":
+def signature(recipe: Delivery) -> "ModelSignature":
     """Columns in and out. Those in are of any type: as strings, categories and a column all NaN would be refused."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
@@ -75,20 +71,20 @@ def signature(recipe: dict[str, Any]) -> "ModelSignature":
     inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
     if _reads(recipe, "table"):
         inputs += [ColSpec(AnyType(), name) for name in ("age", *CATEGORICAL)]
-    if recipe["kind"] == "classifier":
-        outputs = [ColSpec(DataType.float, name) for name in recipe["classes"]] + [ColSpec(DataType.string, "label")]
+    if recipe.kind == "classifier":
+        outputs = [ColSpec(DataType.float, name) for name in recipe.classes] + [ColSpec(DataType.string, "label")]
     else:
         outputs = [
             ColSpec(DataType.boolean, "tumour"),
             ColSpec(DataType.double, "share"),
             ColSpec(DataType.binary, "mask"),
         ]
-        if recipe["kind"] == "cascade":
+        if recipe.kind == "cascade":
             outputs.append(ColSpec(DataType.float, "p_tumour"))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def example(recipe: dict[str, Any]) -> "pd.DataFrame":
+def example(recipe: Delivery) -> "pd.DataFrame":
     """A case as the served model reads it over HTTP: a grey ramp for an image."""
     import pandas as pd
     from PIL import Image
@@ -103,5 +99,5 @@ def example(recipe: dict[str, Any]) -> "pd.DataFrame":
     return pd.DataFrame([case])
 
 
-def _reads(recipe: dict[str, Any], kind: str) -> bool:
-    return any(variant["kind"] == kind for variant in recipe["variants"])
+def _reads(recipe: Delivery, kind: str) -> bool:
+    return any(variant["kind"] == kind for variant in recipe.variants)
