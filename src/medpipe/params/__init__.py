@@ -18,6 +18,7 @@ from medpipe.params.data import (
     BrainPhantom,
     ChestPhantom,
     Clean,
+    Explore,
     ImagesVariant,
     Ingest,
     NoClean,
@@ -69,6 +70,7 @@ class Params(Frozen):
     ingest: Ingest
     clean: Clean
     split: dict[Task, Split]
+    explore: Explore
     prepare: dict[str, Variant]
     scale: str
     scales: dict[str, Scale | None]
