@@ -13,7 +13,7 @@ from medpipe.data.vocabulary import VOCABULARY
 from medpipe.exploration import page
 from medpipe.exploration.explore import explore
 from medpipe.exploration.plots import plot_all
-from medpipe.exploration.publish import key, publish
+from medpipe.exploration.publish import RECORDS, key, publish
 from medpipe.params import Task, load
 
 
@@ -43,7 +43,7 @@ def main(task: Task) -> None:
     settings = params.explore.model_dump() | {"seed": params.seed}
     tags = {"split": hashlib.sha256(rows.read_bytes()).hexdigest()[:16]}
     with (
-        atomic.folder(Path("data/exploration") / task) as folder,
+        atomic.folder(RECORDS / task) as folder,
         tracking.begin(task, "exploration", settings, tags, folder, key=key(task, found.facts)) as run,
     ):
         publish(run, facts=facts, page=shown, plots=plots)

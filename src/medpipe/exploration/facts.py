@@ -30,7 +30,7 @@ def joined(clean: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def numeric_columns(manifest: pd.DataFrame) -> list[str]:
     """The numbers that an archive gives beside what ingest measures of each file."""
-    return [c for c in manifest if c not in COLUMNS and pd.api.types.is_numeric_dtype(manifest[c])]
+    return [str(c) for c in manifest if c not in COLUMNS and pd.api.types.is_numeric_dtype(manifest[c])]
 
 
 def categorical_columns(table: pd.DataFrame, vocabulary: Vocabulary) -> list[str]:
@@ -47,14 +47,14 @@ def class_counts(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[
     sets = [name for name in SETS if (table["set"] == name).any()]
 
     def counts(part: pd.DataFrame) -> dict[str, dict[str, int]]:
-        crossed = pd.crosstab(part["label"], part["set"]).reindex(index=classes, columns=sets, fill_value=0)
+        crossed = pd.crosstab(part["label"], part["set"]).reindex(index=list(classes), columns=sets, fill_value=0)
         return {str(label): {str(k): int(n) for k, n in row.items()} for label, row in crossed.iterrows()}
 
     return {"rows": counts(table), "groups": counts(table.drop_duplicates(["group", "label", "set"]))}
 
 
 def balance(labels: pd.Series, classes: Sequence[str], ratio: float, seed: int) -> dict[str, dict[str, int]]:
-    """Training rows of each class: `before`, and `after` undersampling to `ratio` times the rarest one that is there."""
+    """Training rows of each class: `before`, and `after` undersampling to `ratio` times the rarest that is there."""
     numbers = pd.Categorical(labels, categories=list(classes)).codes.astype(np.int64)
     kept = labels.iloc[undersample(np.arange(len(labels)), numbers, ratio, seed)]
     return {
@@ -66,13 +66,18 @@ def balance(labels: pd.Series, classes: Sequence[str], ratio: float, seed: int) 
 def group_sizes(table: pd.DataFrame) -> dict[str, Any]:
     """Groups (lesions or patients, after merging duplicates), and how many images one has."""
     sizes = table["group"].value_counts()
-    return {"groups": len(sizes), "mean": float(sizes.mean()), "max": int(sizes.max()), "single": int((sizes == 1).sum())}
+    return {
+        "groups": len(sizes),
+        "mean": float(sizes.mean()),
+        "max": int(sizes.max()),
+        "single": int((sizes == 1).sum()),
+    }
 
 
 def missing(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Of each column that the archive gives: values that are missing, empty or `unknown`, and how many differ."""
-    found = {}
-    for name in ["source", *(c for c in manifest if c not in COLUMNS)]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in ["source", *(str(c) for c in manifest if c not in COLUMNS)]:
         column = manifest[name]
         absent = column.isna() | column.astype("string").str.strip().isin(["", UNKNOWN]).fillna(True)
         found[name] = {
@@ -85,9 +90,7 @@ def missing(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def numbers_by_class(train: pd.DataFrame, columns: Sequence[str], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """{column: {class: rows, missing, mean, min, q1, median, q3, max}}; None where a class has no value."""
-    return {
-        name: {label: _summary(train.loc[train["label"] == label, name]) for label in classes} for name in columns
-    }
+    return {name: {label: _summary(train.loc[train["label"] == label, name]) for label in classes} for name in columns}
 
 
 def _summary(values: pd.Series) -> dict[str, Any]:
@@ -102,7 +105,8 @@ def _summary(values: pd.Series) -> dict[str, Any]:
 
 
 def values_by_class(table: pd.DataFrame, columns: Sequence[str], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{column: counts: {class: {value: rows}}, guess}, the values from the most frequent on.
+    """{column: counts: {class: {value: rows}}, guess}, the values from the most frequent on,
+    or in order where they begin with a digit.
 
     `guess` is the share of rows that would be right if each value stood for its most frequent class. Far above the
     share of the most frequent class, the column tells the label: a leak, or a source that a model may learn instead.
@@ -110,8 +114,12 @@ def values_by_class(table: pd.DataFrame, columns: Sequence[str], classes: Sequen
     found = {}
     for name in columns:
         column = table[name].astype("string").fillna(UNKNOWN)
-        values = column.value_counts().rename_axis("value").reset_index().sort_values(["count", "value"], ascending=[False, True])
-        crossed = pd.crosstab(table["label"], column).reindex(index=classes, columns=values["value"], fill_value=0)
+        counted = [(str(value), int(n)) for value, n in column.value_counts().items()]
+        values = sorted(counted, key=lambda item: (-item[1], item[0]))
+        if all(value[:1].isdigit() for value, _ in values if value != UNKNOWN):  # bands of a number: in their order
+            values.sort(key=lambda item: (item[0] == UNKNOWN, item[0]))
+        names = [value for value, _ in values]
+        crossed = pd.crosstab(table["label"], column).reindex(index=list(classes), columns=names, fill_value=0)
         counts = {str(label): {str(k): int(n) for k, n in row.items()} for label, row in crossed.iterrows()}
         found[name] = {"counts": counts, "guess": float(crossed.max().sum() / len(table))}
     return found

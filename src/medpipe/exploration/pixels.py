@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from medpipe.data.images import decode, to_array
+from medpipe.data.images import to_array
 from medpipe.data.prepare import read_image
 from medpipe.data.source import Archive
 from medpipe.params import ImagesVariant
@@ -69,7 +69,9 @@ def look(images: Iterable[tuple[str, Pixels, Pixels | None]]) -> Look:
         histogram += counts.reshape(3, BINS, -1).sum(axis=2)
         if mask is not None:
             areas.append(float(mask.mean()))
-    return Look(labels, np.array(means), np.array(squares), histogram, np.array(greys), np.array(areas) if areas else None)
+    return Look(
+        labels, np.array(means), np.array(squares), histogram, np.array(greys), np.array(areas) if areas else None
+    )
 
 
 def channel_facts(found: Look, classes: Sequence[str]) -> dict[str, Any]:
@@ -96,7 +98,9 @@ def mask_facts(found: Look) -> dict[str, Any] | None:
     return {"images": len(found.area), "marked": len(marked), "area": area}
 
 
-def read(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> Iterator[tuple[str, str, Image.Image, Image.Image | None]]:
+def read(
+    archive: Archive, rows: pd.DataFrame, max_pixels: int
+) -> Iterator[tuple[str, str, Image.Image, Image.Image | None]]:
     """(id, label, image, mask or None) of each row. Raises InputError for a file that has changed since ingest."""
     columns = ["id", "label", "path", "sha256", "mask_path", "mask_sha256"]
     for id_, label, path, digest, mask_path, mask_digest in rows[columns].itertuples(index=False, name=None):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from medpipe.evaluation.figures import COLOURS, INK, LINES, figure, shade
 from medpipe.evaluation.mask_plots import TRUTH, overlay
@@ -15,6 +16,7 @@ from medpipe.exploration.explore import Exploration
 from medpipe.exploration.pixels import BINS, Picture
 
 VALUES = 16  # columns of a table of values by class; rarer values are one column
+LONGEST = 36  # characters of a value
 CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
 
 
@@ -44,7 +46,7 @@ def plot_all(folder: Path, task: str, found: Exploration) -> dict[str, str]:
         draw("masks", plot_masks, "training images and their masks, by area", found.masked)
         draw("mask_area", plot_mask_area, "how much of an image its mask marks", found)
     if found.pairs:
-        draw("duplicates", plot_pairs, "the nearest duplicates in training that tied two groups together", found.pairs)
+        draw("duplicates", plot_pairs, "duplicates in training that tied two groups", found.pairs)
     return drawn
 
 
@@ -76,20 +78,21 @@ def _bars(ax: Axes, labels: Sequence[str], counts: Sequence[int], colour: str) -
     ax.set(ylim=(len(labels) - 0.4, -0.6))
     ax.margins(x=0.18)
     ax.grid(axis="y", visible=False)
-    ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def plot_images(path: Path, title: str, classes: Sequence[str], images: Sequence[Picture]) -> None:
-    """A row a class; a class without a training image has an empty one."""
+    """A row a class that has a training image."""
     of = {label: [picture for picture in images if picture.label == label] for label in classes}
+    of = {label: pictures for label, pictures in of.items() if pictures}
     columns = max(len(pictures) for pictures in of.values())
     height, width = np.max([picture.image.shape[:2] for picture in images], axis=0)
-    with figure(path, title, 10, 0.5 + len(classes) * (0.2 + 9 / columns * height / width)) as drawn:
-        panels = drawn.subplots(len(classes), columns, squeeze=False)
+    with figure(path, title, 10, 0.5 + len(of) * (0.2 + 9 / columns * height / width)) as drawn:
+        panels = drawn.subplots(len(of), columns, squeeze=False)
         for row, (label, pictures) in zip(panels, of.items(), strict=True):
             for ax, picture in zip(row, [*pictures, *[None] * (columns - len(pictures))], strict=True):
                 _show(ax, None if picture is None else picture.image)
-            row[0].set_ylabel(label if pictures else f"{label}:\nnone", fontsize=10)
+            row[0].set_ylabel(label, fontsize=10)
 
 
 def _show(ax: Axes, image: np.ndarray | None) -> None:
@@ -101,7 +104,7 @@ def _show(ax: Axes, image: np.ndarray | None) -> None:
 
 
 def plot_number(path: Path, title: str, train: pd.DataFrame, name: str, classes: Sequence[str]) -> None:
-    """Left a box a class (quartiles; whiskers to 1.5 times their range), right its histogram, each to its own height."""
+    """Left a box a class (quartiles, whiskers to 1.5 times their range), right its histogram, to its own height."""
     of = {label: train.loc[train["label"] == label, name].dropna().to_numpy(float) for label in classes}
     edges = np.histogram_bin_edges(train[name].dropna().to_numpy(float), bins=_bins(train[name]))
     with figure(path, title, 10, 1.2 + 0.5 * len(classes)) as drawn:
@@ -141,15 +144,21 @@ def plot_values(path: Path, title: str, counts: dict[str, dict[str, int]]) -> No
         rest = table.iloc[:, VALUES - 1 :]
         table = table.iloc[:, : VALUES - 1].assign(**{f"{rest.shape[1]} others": rest.sum(axis=1)})
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
-    long = max(map(len, table.columns)) > 6 and table.shape[1] > 5
-    with figure(path, title, 10, 1.3 + 0.34 * len(table) + (0.9 if long else 0)) as drawn:
+    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in table.columns]
+    longest = max(map(len, names))
+    turned = longest * len(names) > 90  # characters in a line below the table
+    with figure(path, title, 10, 1.3 + 0.34 * len(table) + (0.06 * longest if turned else 0)) as drawn:
         ax = drawn.subplots()
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, row in enumerate(table.to_numpy()):
             for j, count in enumerate(row):
                 ax.text(j, i, str(count), ha="center", va="center", color=shade(shares[i, j]), fontsize=9)
         ax.set_yticks(range(len(table)), table.index)
-        ax.set_xticks(range(table.shape[1]), table.columns, **({"rotation": 40, "ha": "right"} if long else {}))
+        ax.set_xticks(range(len(names)), names)
+        if turned:
+            ax.tick_params("x", rotation=40)
+            for label in ax.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
         ax.set_title("shade: share of the class's rows", fontsize=9)
         ax.grid(False)
         ax.spines[:].set_visible(False)
@@ -201,7 +210,8 @@ def plot_masks(path: Path, title: str, pictures: Sequence[Picture]) -> None:
         panels = drawn.subplots(3, len(pictures), squeeze=False)
         for column, picture in zip(panels.T, pictures, strict=True):
             assert picture.mask is not None
-            for ax, image in zip(column, (picture.image, picture.mask, overlay(picture.image, picture.mask, TRUTH))):
+            shown = (picture.image, picture.mask, overlay(picture.image, picture.mask, TRUTH))
+            for ax, image in zip(column, shown, strict=True):
                 _show(ax, image)
             column[0].set_title(f"{picture.mask.mean():.1%}", fontsize=9)
         for ax, name in zip(panels[:, 0], ("image", "mask", "overlay"), strict=True):
@@ -219,6 +229,7 @@ def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
         left.barh(names, counts[0], color=COLOURS[5], label="nothing marked", height=0.6)
         left.barh(names, counts[1], left=counts[0], color=COLOURS[1], label="something marked", height=0.6)
         left.set(xlabel="training images of the sample")
+        left.margins(x=0.05)
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         left.legend()
@@ -231,9 +242,10 @@ def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
 
 def plot_pairs(path: Path, title: str, pairs: Sequence[tuple[Picture, Picture]]) -> None:
     """A column a pair."""
-    with figure(path, title, 10, 4.2) as drawn:
-        panels = drawn.subplots(2, max(4, len(pairs)), squeeze=False)
-        for column, pair in zip(panels.T, [*pairs, *[()] * (panels.shape[1] - len(pairs))], strict=True):
+    columns = max(4, len(pairs))  # fewer would not leave room for the title
+    with figure(path, title, 1.7 * columns, 3.6) as drawn:
+        panels = drawn.subplots(2, columns, squeeze=False)
+        for column, pair in zip(panels.T, [*pairs, *[()] * (columns - len(pairs))], strict=True):
             for ax in column:
                 _show(ax, None)
             for ax, picture in zip(column, pair, strict=False):

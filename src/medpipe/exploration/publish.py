@@ -8,6 +8,8 @@ from typing import Any
 
 from medpipe.tracking import Run
 
+RECORDS = Path("data/exploration")  # a folder a task, with the record of its run
+
 
 def key(task: str, facts: Mapping[str, Any]) -> str:
     """The key of the run: the same facts are the same run, however often they are found."""
