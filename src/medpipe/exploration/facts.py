@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.features import UNKNOWN
-from medpipe.data.ingest import COLUMNS
-from medpipe.data.vocabulary import Vocabulary
+from medpipe.data.vocabulary import COLUMNS, Vocabulary
 from medpipe.training.selection import undersample
 
 SETS = ("train", "val", "test", "external", "excluded")

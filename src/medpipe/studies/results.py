@@ -79,8 +79,9 @@ class Workspace:
             group, locked = name.partition("@")[0], lock.get(name)
             if locked is None or stages.get(group) != self.stages.get(group):
                 return False
-            for key, value in locked.get("params", {}).get("params.yaml", {}).items():
-                if _value(experiment.params, key) != value:
+            for file, section in locked.get("params", {}).items():
+                now = experiment.params if file == "params.yaml" else self.parameters(file)
+                if any(_value(now, key) != value for key, value in section.items()):
                     return False
             for dep in locked.get("deps", ()):
                 if dep["path"] in makers:
@@ -88,6 +89,10 @@ class Workspace:
                 elif self.digest(dep["path"], name) != dep["md5"]:
                     return False
         return True
+
+    def parameters(self, file: str) -> dict[str, Any]:
+        """What the file of parameters that a stage wrote now says; nothing where there is none."""
+        return read(self.root / file) if (self.root / file).exists() else {}
 
     def digest(self, path: str, stage: str) -> str | None:
         """DVC's hash of what now lies at `path`, on which `stage` depends; None where there is nothing."""

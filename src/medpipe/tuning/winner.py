@@ -24,7 +24,7 @@ def experiment(search: Search, values: Mapping[str, Any]) -> tuple[str, float]:
     digest = hashlib.sha256(json.dumps([search.study.study_name, changes], sort_keys=True).encode()).hexdigest()
     name = f"{search.name}-tuned-{digest[:8]}"
     if name not in _dvc("exp", "list", "--all-commits", "--name-only", read=True).split():
-        arguments = overrides.arguments(values["models"][search.name], changes, f"models.{search.name}")
+        arguments = overrides.arguments(values, search.name, changes)
         sets = [part for argument in arguments for part in ("--set-param", argument)]
         # In a copy: the workspace keeps its settings and models until the experiment is applied.
         _dvc("exp", "run", "--temp", "--name", name, *sets, f"evaluate@{search.name}")
