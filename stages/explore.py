@@ -44,7 +44,7 @@ def main(task: Task) -> None:
     tags = {"split": hashlib.sha256(rows.read_bytes()).hexdigest()[:16]}
     with (
         atomic.folder(RECORDS / task) as folder,
-        tracking.begin(task, "exploration", settings, tags, folder, key=key(task, found.facts)) as run,
+        tracking.begin(task, "exploration", settings, tags, folder, key=key(task, settings, found.facts)) as run,
     ):
         publish(run, facts=facts, page=shown, plots=plots)
         run.write(folder)

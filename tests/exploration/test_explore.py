@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from medpipe import tracking
+from medpipe.exploration.publish import key
 from medpipe.params import read
 from medpipe.registry.restore import restore
 
@@ -38,6 +39,11 @@ def explorations(task):
     client = tracking.connect()
     found = client.search_runs([client.get_experiment_by_name(task).experiment_id])
     return [(client, run) for run in found if run.info.run_name == "exploration"]
+
+
+def test_other_facts_or_settings_are_another_run():
+    keys = {key("skin", {"sample": n}, {"rows": rows}) for n in (1, 2) for rows in (1, 2)}
+    assert len(keys | {key("skin", {"sample": 1}, {"rows": 1}), key("brain", {"sample": 1}, {"rows": 1})}) == 5
 
 
 @pytest.mark.parametrize("task", ["skin", "brain", "chest"])

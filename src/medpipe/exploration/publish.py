@@ -11,9 +11,9 @@ from medpipe.tracking import Run
 RECORDS = Path("data/exploration")  # a folder a task, with the record of its run
 
 
-def key(task: str, facts: Mapping[str, Any]) -> str:
-    """The key of the run: the same facts are the same run, however often they are found."""
-    return hashlib.sha256(json.dumps([task, facts], sort_keys=True).encode()).hexdigest()[:32]
+def key(task: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The key of the run: the same facts by the same settings are the same run, however often they are found."""
+    return hashlib.sha256(json.dumps([task, settings, facts], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def publish(run: Run, *, facts: Path, page: Path, plots: Path) -> None:
