@@ -147,7 +147,7 @@ def plot_values(path: Path, title: str, counts: dict[str, dict[str, int]]) -> No
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in table.columns]
     longest = max(map(len, names))
     turned = longest * len(names) > 90  # characters in a line below the table
-    with figure(path, title, 10, 1.3 + 0.34 * len(table) + (0.06 * longest if turned else 0)) as drawn:
+    with figure(path, title, 10, 1.3 + 0.34 * len(table) + (0.05 * longest if turned else 0)) as drawn:
         ax = drawn.subplots()
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, row in enumerate(table.to_numpy()):
@@ -228,8 +228,7 @@ def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
         counts = [[int((marked[labels == name] == value).sum()) for name in names] for value in (False, True)]
         left.barh(names, counts[0], color=COLOURS[5], label="nothing marked", height=0.6)
         left.barh(names, counts[1], left=counts[0], color=COLOURS[1], label="something marked", height=0.6)
-        left.set(xlabel="training images of the sample")
-        left.margins(x=0.05)
+        left.set(xlabel="training images of the sample", xlim=(0, 1.08 * max(map(sum, zip(*counts, strict=True)))))
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         left.legend()
