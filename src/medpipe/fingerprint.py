@@ -1,8 +1,7 @@
 """What a stage's code says: a hash over the syntax trees of a script and of all that it imports of this package.
 
-Comments, docstrings and layout are left out, so that only what can change a result changes the hash. `medpipe.params`
-and `medpipe.errors` are left out too: they hold no value and change none, and what passes them reaches a stage as DVC
-parameters. A file of the package that is no module (a template) counts where a module names it in a string.
+Comments, docstrings and layout are left out, so that only what can change a result changes the hash. A file of the
+package that is no module (a template) counts where a module names it in a string.
 """
 
 import ast
@@ -13,36 +12,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCE = Path(__file__).parents[1]
-_EXEMPT = ("medpipe.params", "medpipe.errors")
+# They hold no value and change none, and what passes them reaches a stage as DVC parameters.
+_EXEMPT = ("medpipe/params/", "medpipe/errors.py")
 
 
-def fingerprint(script: Path, key: str | None = None) -> str:
+def fingerprint(script: Path, key: str | None = None, exempt: tuple[str, ...] = _EXEMPT) -> str:
     """The hash of `script` and of the modules that it imports, at their top or in functions, and those import in turn.
 
-    Of a `match` whose cases import modules, `key` follows and hashes the case alone that imports the module of its
-    name: of the architectures `mlp` takes `medpipe.models.mlp`.
+    Modules whose place begins as one of `exempt` are left out, with what they alone import. Of a `match` whose cases
+    import modules, `key` follows and hashes the case alone that imports the module of its name: of the architectures
+    `mlp` takes `medpipe.models.mlp`.
     """
     digest = hashlib.sha256()
-    for place, path in sorted((_place(path), path) for path in _reached(script, key)):
+    for place, path in sorted((_place(path), path) for path in reached(script, key, exempt)):
         digest.update(place.encode() + b"\0" + _read(path, key).said + b"\0")
     return digest.hexdigest()[:16]
 
 
 def keys(script: Path) -> list[str]:
     """The names between which a `match` in the script's modules chooses, sorted."""
-    return sorted({key for path in _reached(script, None) for key in _read(path, None).keys})
+    return sorted({key for path in reached(script) for key in _read(path, None).keys})
 
 
 def _place(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix() if path.is_relative_to(SOURCE) else path.name
 
 
-def _reached(script: Path, key: str | None) -> set[Path]:
+def reached(script: Path, key: str | None = None, exempt: tuple[str, ...] = _EXEMPT) -> set[Path]:
+    """The files that `fingerprint` reads."""
     seen: set[Path] = set()
     todo = {script}
     while todo:
         seen.add(path := todo.pop())
-        todo |= _read(path, key).files - seen
+        todo |= {file for file in _read(path, key).files if not _place(file).startswith(exempt)} - seen
     return seen
 
 
@@ -107,8 +109,6 @@ def _last(name: str) -> str:
 
 def _files(name: str) -> Iterator[Path]:
     """The module of that name, and the packages that it lies in, whose `__init__` is imported before it."""
-    if name.startswith(_EXEMPT):
-        return
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         path = SOURCE.joinpath(*parts[:end])

@@ -85,7 +85,9 @@ def test_test_rows_share_no_group_with_the_others(project):
         ("src/medpipe/registry/restore.py", set()),
         (
             "src/medpipe/serving/predictor.py",
-            {f"evaluate@{n}" for n in MODELS} | {f"evaluate-fused@{n}" for n in FUSIONS},
+            {f"evaluate@{n}" for n in MODELS}
+            | {f"evaluate-fused@{n}" for n in FUSIONS}
+            | {f"register@{task}" for task in TASKS},
         ),
     ],
 )
@@ -168,11 +170,12 @@ def test_the_champion_gives_in_a_fresh_process_what_evaluate_gave(project, tmp_p
     script = (
         "import sys, mlflow, pandas as pd\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion')\n"
+        "root = {'image_root': sys.argv[3]}\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion', model_config=root)\n"
         "model.predict(pd.read_pickle('cases.pkl')).to_pickle('found.pkl')\n"
     )
     store = f"sqlite:///{project.root / 'mlflow.db'}"
-    subprocess.run([sys.executable, "-I", "-c", script, store, registered], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-I", "-c", script, store, registered, str(archive)], cwd=tmp_path, check=True)
     found = pd.read_pickle(tmp_path / "found.pkl")
     if task == "skin":
         columns = [c for c in table if c.startswith("p_")]
