@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from medpipe.data.ingest import COLUMNS, build_manifest
 from medpipe.errors import InputError
@@ -99,6 +99,22 @@ def test_masks_of_another_size_or_with_other_values(ingest, files, encode):
         manifest, quarantine = ingest(files | {mask_of(THIRD): encode(mask, "TIFF")})
         assert len(manifest) == 5
         assert quarantine == [[THIRD, mask_of(THIRD), reason]]
+
+
+def test_a_slice_and_its_mask_are_turned_as_they_are_tagged(ingest, files, encode, noise):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned = {
+        path_of(THIRD): encode(noise(2), "TIFF", exif=exif),
+        mask_of(THIRD): encode(Image.new("L", (24, 18)), "TIFF", exif=exif),
+    }
+    manifest, quarantine = ingest(files | turned)
+    assert quarantine == []
+    row = manifest[manifest["id"] == THIRD].iloc[0]
+    assert (row["width"], row["height"]) == (18, 24)  # those after turning
+    assert ingest(files | {path_of(THIRD): turned[path_of(THIRD)]})[1] == [
+        [THIRD, mask_of(THIRD), "mask size: 24 x 18, image 18 x 24"]
+    ]
 
 
 def test_slices_and_masks_without_each_other(ingest, files):
