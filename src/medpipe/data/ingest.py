@@ -54,14 +54,17 @@ def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tup
 
 
 def _check_tracked(path: str, task: str) -> None:
-    """DVC runs experiments in copies of the repository, which hold what git or DVC tracks."""
+    """DVC runs experiments in copies of the repository, which hold what git or DVC tracks; without git, none."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
+    from dvc.scm import NoSCM
 
     try:
         with Repo() as repo:
             place = repo.fs.abspath(path)
-            if repo.scm.is_tracked(path) or any(repo.fs.isin_or_eq(place, out.fs_path) for out in repo.index.outs):
+            if isinstance(repo.scm, NoSCM):
+                return
+            if repo.scm.is_tracked(place) or any(repo.fs.isin_or_eq(place, out.fs_path) for out in repo.index.outs):
                 return
     except NotDvcRepoError:
         return
