@@ -73,7 +73,7 @@ def _fill(
 
 def read_image(archive: Archive, path: str, digest: str, max_pixels: int) -> Image.Image:
     """An image or mask of the archive. Raises InputError where its bytes are not those of `digest`, its SHA-256."""
-    data = archive.read(path)
+    data = archive.read(path, limit=4 * max_pixels)  # bytes, as ingest
     if hashlib.sha256(data).hexdigest() != digest:
         raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
     return decode(data, name=path, max_pixels=max_pixels)
