@@ -86,8 +86,8 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         )
     if any(model["only"] for model in section["models"]):
         notes.append(
-            "A model without a rank knows the rows of one class alone, which nobody can tell beforehand, so that it cannot"
-            " be the champion. Its differences are taken on the rows that both have."
+            "A model without a rank was trained and tested on the rows of one class, which nobody can tell beforehand:"
+            " it is never the champion. Its differences are taken on the rows that both have."
         )
     if section.get("operating_points"):
         notes.append(
