@@ -126,8 +126,8 @@ def shrink_to_table(params: dict[str, Any]) -> None:
     params["compare"]["skin"]["models"] = ["skin-tabular"]
 
 
-def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) -> Project:
-    """After one `dvc repro` of the targets, by default of all, committed."""
+def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str, repository: str = ".") -> Project:
+    """After one `dvc repro` of the targets, by default of all, committed. `repository`: git's, from the project."""
     project = Project(folder / "medpipe")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -137,7 +137,7 @@ def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) 
         if (REPOSITORY / name).is_file() and not name.startswith(("reports/", "metrics/")) and name != "dvc.lock":
             (project.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, project.root / name)
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "init", "--quiet", "--initial-branch", "main", repository)
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
         project.run("git", "config", key, value)
     project.edit(change)
