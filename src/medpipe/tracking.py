@@ -93,12 +93,13 @@ def begin(
     tags: Mapping[str, str],
     folder: Path,
     parent: "Run | None" = None,
+    key: str | None = None,
 ) -> "Run":
     """Open the run of a training, or go on with it where its record lies in `folder`, that of its checkpoint.
 
     `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot (hashes
     of data and split) and are stored as `medpipe.<tag>`. The UI shows it below `parent`, and under `name`; that of an
-    experiment as `name (experiment)`.
+    experiment as `name (experiment)`. A `key` that follows from the result makes one run of all that come out the same.
     """
     client = connect()
     if (folder / RECORD).exists():
@@ -106,7 +107,7 @@ def begin(
         run = Run(client, _find(client, record) or _create(client, record), record)
         run.resume()
         return run
-    key, params = uuid.uuid4().hex, flatten(settings)
+    known, key, params = key is not None, key or uuid.uuid4().hex, flatten(settings)
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
     own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {"medpipe.run": key, "medpipe.settings": digest}
     if parent is not None:
@@ -119,7 +120,9 @@ def begin(
         "tags": own | provenance.tags(),
         "started": _now(),
     }
-    run = Run(client, _create(client, record), record)
+    with _lock():
+        found = _find(client, record) if known else None
+        run = Run(client, found or _create(client, record), record)
     run.write(folder)
     return run
 

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medpipe.data.ingest import COLUMNS, build_manifest
+from medpipe.data.ingest import build_manifest
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 SLICES = [f"TCGA_CS_4941_19960909_{k}" for k in (1, 2, 10)] + [f"TCGA_HT_A61A_20000127_{k}" for k in (1, 2, 3)]

@@ -15,13 +15,9 @@ from medpipe.data.duplicates import BLANK
 from medpipe.data.images import Unreadable, decode
 from medpipe.data.source import Archive, Problem
 from medpipe.data.tasks import task_module
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.params import Ingest
-
-COLUMNS = (
-    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
-    "mask_path", "mask_sha256",
-)  # fmt: skip
 
 
 class QuarantineError(InputError):

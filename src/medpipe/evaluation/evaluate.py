@@ -71,6 +71,8 @@ def evaluate(
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
         found = Evaluation(table, *classification_report(delivered.name, table, classes, training, settings, seed))
+        if delivered.settings.get("kind") == "mean":
+            found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
         if len(arrays) == 1 and tables:
             explained = _explained(delivered, settings.explain)
             found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)

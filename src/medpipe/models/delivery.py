@@ -60,11 +60,27 @@ class Delivery:
 
 
 def read(folder: Path) -> tuple[Delivery, keras.Model]:
-    """The delivered model, not compiled. Raises InputError where the folder holds none."""
+    """The delivered model, not compiled. Raises InputError where the folder holds none, or a file of it is damaged."""
+    recipe, weights = folder / "recipe.json", folder / "model.keras"
+    for path in (recipe, weights):
+        if not path.exists():
+            raise InputError(f"{folder}: no delivered model ({path} is missing); train it")
     try:
-        values = json.loads((folder / "recipe.json").read_text())
-        model = keras.models.load_model(folder / "model.keras", compile=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no delivered model ({error.filename} is missing); train it") from None
-    tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
-    return Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))})), model
+        values = json.loads(recipe.read_text())
+        tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
+        delivery = Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(recipe, error) from error
+    try:
+        return delivery, keras.models.load_model(weights, compile=False)
+    except Exception as error:  # zipfile's, h5py's and Keras' own, of many kinds
+        raise _damaged(weights, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    """The error for a file that cannot be read, from the one that told it."""
+    told = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return InputError(
+        f"{path}: damaged or of another version ({told}); get it again (`dvc checkout --force {path.parent}`, or from "
+        "the model registry), or train it"
+    )

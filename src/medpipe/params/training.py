@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import SettingError
-from medpipe.params.base import Frozen, Positive, Rate, Share, Task
+from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
 
 
 class Scale(Frozen):
@@ -144,7 +144,7 @@ class EarlyStopping(Frozen):
 class _Recipe(Frozen):
     task: Task
     inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
-    merge: dict[str, tuple[str, ...]]
+    merge: Merge
     loss: Loss
     only: str | None
     undersample: Annotated[float, Field(ge=1)] | None

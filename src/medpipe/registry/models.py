@@ -11,9 +11,13 @@ from medpipe.tracking import Run
 
 
 def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> str:
-    """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id."""
+    """Package the delivered model in folder `model` and log it with `run`, unless its newest is that. Returns its id.
+
+    Code and settings that come back are logged again, since it is the newest model that is registered.
+    """
     digest = package.digest(model, max_pixels, flips)
-    if (found := newest_model(run.client, run.run_id, digest)) is not None:
+    found = newest_model(run.client, run.run_id)
+    if found is not None and run.client.get_logged_model(found).tags.get("medpipe.digest") == digest:
         return found
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model

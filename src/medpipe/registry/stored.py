@@ -57,14 +57,11 @@ def find(name: str) -> Stored:
     return Stored(model, str(logged.source_run_id), version, _file(client, name, logged))
 
 
-def newest_model(client: "MlflowClient", run_id: str, digest: str | None = None) -> str | None:
-    """The id of the newest model that is logged whole with a run, and has that `digest` if one is given; or None."""
-    query = f"source_run_id = '{run_id}'"
-    if digest is not None:
-        query += f" AND tags.`medpipe.digest` = '{digest}'"
+def newest_model(client: "MlflowClient", run_id: str) -> str | None:
+    """The id of the newest model that is logged whole with a run, or None."""
     experiment = client.get_run(run_id).info.experiment_id
     newest = [{"field_name": "creation_timestamp", "ascending": False}]
-    models = client.search_logged_models([experiment], query, order_by=newest)
+    models = client.search_logged_models([experiment], f"source_run_id = '{run_id}'", order_by=newest)
     return next((model.model_id for model in models if model.status == "READY"), None)
 
 

@@ -49,7 +49,7 @@ class Snapshot:
         """Run the experiment `name`, in place of an older one of that name from the same commit.
 
         `overrides`: what `--set-param` takes. Returns None where it ended well, else the log of what it printed.
-        Setting `stop` ends it. Raises InputError where the copy cannot be made, or another process runs this experiment.
+        Setting `stop` ends it. Raises InputError where no copy can be made, or another process runs this experiment.
         """
         folder = self.root / FOLDER / name
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def experiment(root: Path, search: Search, values: Mapping[str, Any]) -> tuple[s
     digest = hashlib.sha256(json.dumps([search.study.study_name, changes], sort_keys=True).encode()).hexdigest()
     name = f"{search.name}-tuned-{digest[:8]}"
     if name not in references(root):
-        arguments = overrides.arguments(values["models"][search.name], changes, f"models.{search.name}")
+        arguments = overrides.arguments(values, search.name, changes)
         if log := Snapshot.of(root).run(name, f"evaluate@{search.name}", arguments):
             raise RuntimeError(f"the experiment {name} failed, see {log}")
     history = io.BytesIO(output(root, f"models/{search.name}/history.csv", name))
