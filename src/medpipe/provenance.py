@@ -13,8 +13,8 @@ CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock")
 
 def tags() -> dict[str, str]:
     """Tags for MLflow: the git commit of the current directory (the copy, where an experiment runs in one), in
-    `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment. Where git cannot tell,
-    `medpipe.commit` says why, and stderr too.
+    `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment. Where git cannot
+    tell, `medpipe.commit` says why, and stderr too.
     """
     try:
         user = getpass.getuser()

@@ -46,8 +46,8 @@ def begin(
 
     `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot and are
     stored as `medpipe.<tag>`; `split` and `data.<variant>`, hashes, are its inputs too. The UI shows it below `parent`,
-    and under `name`; that of an experiment as `name (experiment)`. A `key` that follows from the result makes one run of
-    all that come out the same.
+    and under `name`; that of an experiment as `name (experiment)`. A `key` that follows from the result makes one run
+    of all that come out the same.
     """
     client = connect()
     if not (folder / RECORD).exists():

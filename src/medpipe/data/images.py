@@ -68,7 +68,7 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """The loaded image turned as it is tagged. Pillow has turned a TIFF by itself, and dropped its tag."""
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # as viewers do: a damaged EXIF block tells nothing of whole pixels
         return image
     return image if turn is None else image.transpose(turn)

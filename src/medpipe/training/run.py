@@ -28,7 +28,7 @@ def tracked(
     the same training one waits for the other.
     """
     tags = read_from(split, arrays)
-    key = hashlib.sha256(json.dumps([name, settings, tags, code], sort_keys=True).encode).hexdigest()
+    key = hashlib.sha256(json.dumps([name, settings, tags, code], sort_keys=True).encode()).hexdigest()
     folder = store.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
