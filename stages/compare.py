@@ -20,7 +20,7 @@ def main(task: Task) -> None:
     reports = Path("reports") / task
     # DVC leaves the files of a model that was taken out of params.yaml, and counts them to the folders that it was in.
     for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
-        for path in folder.iterdir():
+        for path in folder.glob("*.*"):
             if path.stem not in settings.models:
                 path.unlink()
     comparison = {"task": task} | compare(

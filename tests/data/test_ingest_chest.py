@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from medpipe.data.chest import CLASSES
-from medpipe.data.ingest import COLUMNS, build_manifest
+from medpipe.data.ingest import build_manifest
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 TOP = "COVID-19_Radiography_Dataset"

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from medpipe.data.images import decode
-from medpipe.data.ingest import COLUMNS, QuarantineError, build_manifest
+from medpipe.data.ingest import QuarantineError, build_manifest
 from medpipe.data.skin import CLASSES
 from medpipe.data.source import Archive
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 CSV = "HAM10000_metadata.csv"

@@ -7,8 +7,15 @@ from medpipe.data.missing import is_missing
 
 @pytest.mark.parametrize(
     "value",
-    [None, np.nan, np.float32("nan"), pd.NA, pd.NaT, "", " \t", "NA", "NaN", "nan", "null", "None", "unknown"]
-    + ["Unknown ", " N/A", "#N/A", "\u00a0na", "?", "-"],
+    [
+        None,
+        np.nan,
+        np.float32("nan"),
+        pd.NA,
+        pd.NaT,
+        *("", " \t", "NA", "NaN", "nan", "null", "None", "unknown"),
+        *("Unknown ", " N/A", "#N/A", "\u00a0na", "?", "-"),
+    ],
 )
 def test_what_stands_for_not_known(value):
     assert is_missing(pd.Series([value, "x"], dtype=object)).tolist() == [True, False]

@@ -122,10 +122,10 @@ def shrink_to_table(params: dict[str, Any]) -> None:
     params["compare"]["skin"]["models"] = ["skin-tabular"]
 
 
-def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) -> Project:
+def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str, repository: str = ".") -> Project:
     """After `make repro`, or one `dvc repro` of the targets where there are some, committed.
 
-    What `make repro` printed is in the file `printed` beside the project.
+    What `make repro` printed is in the file `printed` beside the project. `repository`: git's place, from the project.
     """
     project = Project(folder / "medpipe")
     listed = subprocess.run(
@@ -140,7 +140,7 @@ def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) 
         ):
             (project.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, project.root / name)
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "init", "--quiet", "--initial-branch", "main", repository)
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
         project.run("git", "config", key, value)
     project.edit(change)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from keras import layers
 from mlflow.exceptions import MlflowException
-from PIL import Image
+from PIL import ExifTags, Image
 
 from medpipe.data import features
 from medpipe.errors import InputError
@@ -54,6 +54,19 @@ def outliner(deliver, tmp_path_factory):
     about = {"kind": "segmenter", "classes": ("healthy", "tumour"), "variants": (IMAGES | {"square": True},)}
     folder = tmp_path_factory.mktemp("models") / "brain-resunet"
     return Predictor(deliver(folder, model, task="brain", features=((),), **about), max_pixels=1000, flips=())
+
+
+def test_an_image_is_turned_as_it_is_tagged(outliner):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the stored left side is shown on top
+    image, buffer = Image.new("L", (16, 8)), BytesIO()
+    image.paste(255, (0, 0, 8, 8))
+    image.save(buffer, "JPEG", exif=exif)
+    [mask] = outliner.predict(pd.DataFrame({"image": [buffer.getvalue()]}))["mask"]
+    mask = np.asarray(Image.open(BytesIO(mask)))
+    assert mask.shape == (16, 8)
+    assert (mask[4:8] == 255).all()  # of the square in the middle the upper half
+    assert not mask[8:].any()
 
 
 def test_a_square_models_mask_leaves_out_what_it_did_not_see(outliner):

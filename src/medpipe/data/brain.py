@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from medpipe.data.images import Unreadable
-from medpipe.data.source import Archive, Problem, Rows, distinct, leads_out, read_table, single_rows, stem
+from medpipe.data.source import Archive, Problem, Rows, distinct, read_table, single_rows, stem
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
 
@@ -22,7 +22,7 @@ LISTING = ("patient_id", "image_path", "mask_path", "mask")
 def read_rows(archive: Archive) -> Rows:
     """A row a slice, of `<patient>_<date>_<k>.tif` and `..._mask.tif`; `label` is '' where no data_mask.csv tells it.
 
-    Raises InputError for an archive without slices, and for a data_mask.csv that names paths outside.
+    Raises InputError for an archive without slices.
     """
     files, problems = distinct(archive, archive.images(), stem)
     if not files and not problems:
@@ -57,10 +57,8 @@ def read_rows(archive: Archive) -> Rows:
 
 def _labelled(table: pd.DataFrame, archive: Archive, name: str, done: set[str]) -> tuple[pd.DataFrame, list[Problem]]:
     """`table` with data_mask.csv's labels, less the rows at odds with it."""
-    listed = read_table(archive, name, LISTING)
-    for path in pd.concat([listed["image_path"], listed["mask_path"]]):
-        if leads_out(path):
-            raise InputError(f"{name}: {path!r} leads out of the archive; name paths relative to it")
+    # Paths of whatever machine made the listing: they are compared with the archive's own, and never opened.
+    listed = read_table(archive, name, LISTING).replace({"image_path": r"\\", "mask_path": r"\\"}, "/", regex=True)
     listed, problems = single_rows(listed.assign(id=listed["image_path"].map(stem)))
     done = done | {problem.id for problem in problems}
     paths = dict(zip(table["id"], zip(table["path"], table["mask_path"], strict=True), strict=True))

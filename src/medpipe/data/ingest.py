@@ -15,13 +15,9 @@ from medpipe.data.duplicates import BLANK
 from medpipe.data.images import Unreadable, decode
 from medpipe.data.source import Archive, Problem
 from medpipe.data.tasks import task_module
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.params import Ingest
-
-COLUMNS = (
-    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
-    "mask_path", "mask_sha256",
-)  # fmt: skip
 
 
 class QuarantineError(InputError):
@@ -39,6 +35,8 @@ def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tup
     Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
     `settings.max_quarantined` of its images cannot.
     """
+    if not Path(archive_path).is_absolute():
+        _check_tracked(str(archive_path), task)
     archive = Archive(archive_path)
     rows = task_module(task).read_rows(archive)
     table = rows.table.sort_values("id", ignore_index=True)
@@ -49,6 +47,27 @@ def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tup
     quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
     _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
     return manifest, quarantine
+
+
+def _check_tracked(path: str, task: str) -> None:
+    """DVC runs experiments in copies of the repository, which hold what git or DVC tracks; without git, none."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import NoSCM
+
+    try:
+        with Repo() as repo:
+            place = repo.fs.abspath(path)
+            if isinstance(repo.scm, NoSCM):
+                return
+            if repo.scm.is_tracked(place) or any(repo.fs.isin_or_eq(place, out.fs_path) for out in repo.index.outs):
+                return
+    except NotDvcRepoError:
+        return
+    raise InputError(
+        f"archives.{task}: {path!r} is relative, and neither git nor DVC tracks it: experiments run in copies of the "
+        f"repository, which would lack it. Write {place!r}, or `dvc add` the archive"
+    )
 
 
 def _inspect_all(

@@ -11,5 +11,5 @@ WORDS = frozenset(
 
 
 def is_missing(values: pd.Series) -> pd.Series:
-    """Which values, of whatever type, stand for "not known": None, NaN, NA, and WORDS in any case, with blanks around."""
+    """Which values, of any type, stand for "not known": None, NaN, NA, and WORDS in any case, with blanks around."""
     return values.astype(object).map(lambda value: str(value).strip().casefold() in WORDS).astype(bool)

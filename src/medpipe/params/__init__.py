@@ -19,6 +19,7 @@ from medpipe.params.data import (
     BrainPhantom,
     ChestPhantom,
     Clean,
+    Explore,
     ImagesVariant,
     Ingest,
     NoClean,
@@ -70,6 +71,7 @@ class Params(Frozen):
     ingest: Ingest
     clean: Clean
     split: dict[Task, Split]
+    explore: Explore
     prepare: dict[Name, Variant]
     scale: Name
     scales: dict[Name, Scale | None]

@@ -14,6 +14,7 @@ class Evaluate(Frozen):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share
     explain: str
+    operating_points: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
     flips: tuple[Literal["horizontal", "vertical"], ...]
 
     @field_validator("flips")

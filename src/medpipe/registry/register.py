@@ -6,6 +6,7 @@ from typing import Any
 
 from medpipe import tracking
 from medpipe.registry.models import promote
+from medpipe.registry.publish import description
 
 ALIAS = "champion"
 
@@ -17,8 +18,8 @@ def register(name: str, registered: str, model: Path, metrics: Path, *, champion
     """
     run = tracking.reopen(model)
     values = {key: value for key, value in json.loads(metrics.read_text()).items() if value is not None}
-    tags = {"model": name, "medpipe.run": run.key} | {f"test/{key}": f"{value:.4g}" for key, value in values.items()}
+    tags = {"model": name, "medpipe.run": run.key}
     if commit := run.record["tags"].get("mlflow.source.git.commit"):
         tags["git.commit"] = commit
-    promote(run, registered, tags, ALIAS if champion else None)
+    promote(run, registered, description(run.record, values), tags, ALIAS if champion else None)
     return {"registered": registered, "alias": ALIAS, "name": name, "run": run.key, "metrics": values}

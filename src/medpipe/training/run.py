@@ -12,7 +12,7 @@ import keras
 import pandas as pd
 from filelock import FileLock
 
-from medpipe import atomic, tracking
+from medpipe import atomic, store, tracking
 from medpipe.data.arrays import Arrays
 from medpipe.models.delivery import Delivery, OutOfFold
 
@@ -29,7 +29,7 @@ def tracked(
     """
     tags = read_from(split, arrays)
     key = hashlib.sha256(json.dumps([name, settings, tags, code], sort_keys=True).encode()).hexdigest()
-    folder = tracking.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
+    folder = store.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)

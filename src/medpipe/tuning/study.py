@@ -19,7 +19,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from medpipe import atomic, overrides, tracking
+from medpipe import atomic, overrides, store, tracking
 from medpipe.errors import InputError
 from medpipe.params import Tuning
 from medpipe.tuning.process import Trainer, TrialError
@@ -134,7 +134,7 @@ def opened(
     settings["recipe"] = overrides.replace(overrides.full(values, name), dict.fromkeys(tuning.space))
     settings |= {"scale": values["scales"][values["scale"]], "train": values["train"], "seed": seed}
     digest = hashlib.sha256(json.dumps([settings, facts], sort_keys=True).encode()).hexdigest()
-    root, study_name = tracking.root(), f"{name}-{digest[:12]}"
+    root, study_name = store.root(), f"{name}-{digest[:12]}"
     folder = root / ".tmp" / "tuning" / study_name
     folder.mkdir(parents=True, exist_ok=True)
     try:
