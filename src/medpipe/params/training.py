@@ -12,6 +12,8 @@ from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
 class Scale(Frozen):
     image_size: Positive
     epochs: Positive
+    head_epochs: Positive | None
+    head_lr: Rate | None
     rows: Positive | None
     draws: Annotated[float, Field(gt=0, le=1)]
     unfreeze: Annotated[int, Field(ge=0)] | None
@@ -82,6 +84,7 @@ Loss = Annotated[CrossEntropy | Focal | FocalTversky, Field(discriminator="name"
 
 
 class Augmentation(Frozen):
+    probability: Share
     horizontal_flip: bool
     vertical_flip: bool
     rotation: Annotated[float, Field(ge=0, le=180)]
@@ -136,7 +139,7 @@ class Decay(Frozen):
 
 
 class EarlyStopping(Frozen):
-    monitor: Literal["val_loss"]
+    monitor: Literal["val_loss", "val_macro_f1"]
     patience: Positive
     min_delta: Annotated[float, Field(ge=0)]
 
