@@ -45,7 +45,7 @@ def resolve(params: Params, name: str) -> Recipe:
 
 
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:
-    """The schedule over `fewer` epochs (or more), with a share of its draws; of stretches that fall together the last is left."""
+    """The schedule over `fewer` epochs, with a share of its draws; of stretches that fall together the last is left."""
     stretches = {
         min(fewer, 1 + round((epoch - 1) * fewer / epochs)): max(1, round(count * draws))
         if isinstance(count, int)

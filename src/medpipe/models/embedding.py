@@ -57,12 +57,11 @@ def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> N
 def standardise(model: keras.Model, images: npt.NDArray[np.uint8], batch: int) -> None:
     """Makes the features of a backbone that begins at random and stays frozen tell `images`, (n, h, w, 3), apart.
 
-    At the initial statistics, 0 and 1, no batch normalisation does anything, so that what comes out grows or dwindles by
-    orders of magnitude with depth, and the residual branches of a deep random network drown its input in noise. So a
-    branch begins at zero, by the scale of the normalisation that ends it (arXiv 1706.02677), and the backbone's last
-    normalisation gives each channel mean 0 and deviation 1 over the images (data-dependent initialisation,
-    arXiv 1511.06856). Both train from there where they are unfrozen. A backbone without batch normalisation stays as it
-    is.
+    At the initial statistics, 0 and 1, no batch normalisation does anything: what comes out grows or dwindles by orders
+    of magnitude with depth, and the residual branches of a deep random network drown its input in noise. So a branch
+    begins at zero, by the scale of the normalisation that ends it (arXiv 1706.02677), and the backbone's last
+    normalisation gives each channel mean 0 and deviation 1 over the images (data-dependent initialisation, arXiv
+    1511.06856). Both train from there where they are unfrozen. A backbone without batch normalisation stays as it is.
     """
     layers = _backbone(model)
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]

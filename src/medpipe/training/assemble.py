@@ -54,12 +54,15 @@ class Training:
         A backbone that begins at random, and is frozen in part or for a while, has its features standardised by
         some of the training rows, spread evenly over all.
         """
-        settings, shape = self.settings, self.arrays.inputs.shape[1:]
-        model = build(settings, shape, len(self.classes), self.stats)
-        if isinstance(settings, BackboneRecipe) and settings.network.weights is None:
-            if settings.network.unfreeze != "all" or settings.warmup is not None:
-                rows = self.train[:: -(-len(self.train) // _ROWS)]
-                embedding.standardise(model, self.arrays.inputs[rows], settings.batch)
+        settings = self.settings
+        model = build(settings, self.arrays.inputs.shape[1:], len(self.classes), self.stats)
+        if (
+            isinstance(settings, BackboneRecipe)
+            and settings.network.weights is None
+            and (settings.network.unfreeze != "all" or settings.warmup is not None)
+        ):
+            rows = self.train[:: -(-len(self.train) // _ROWS)]
+            embedding.standardise(model, self.arrays.inputs[rows], settings.batch)
         return model
 
     def samples(self, rows: Rows) -> Samples:
