@@ -42,7 +42,7 @@ def listed():
 @pytest.fixture
 def ingest(folder, settings):
     def run(files):
-        manifest, quarantine = build_manifest(folder(files), "brain", settings)
+        manifest, quarantine, _ = build_manifest(folder(files), "brain", settings)
         return manifest, quarantine.to_numpy().tolist()
 
     return run
@@ -63,7 +63,7 @@ def test_the_manifest_says_what_names_and_masks_say(ingest, files):
 
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files, listed):
-    wanted, _ = build_manifest(folder(files), "brain", settings)
+    wanted, _, _ = build_manifest(folder(files), "brain", settings)
     inside = {name.removeprefix("kaggle_3m/"): data for name, data in files.items()}
     download = files | {f"lgg-mri-segmentation/{name}": data for name, data in files.items()}  # Kaggle ships it twice
     short = listed.assign(image_path=listed["image_path"].str.removeprefix("kaggle_3m/"))
@@ -75,7 +75,7 @@ def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files, l
         "listed short": folder(files | {"data_mask.csv": short.to_csv(index=False)}, "short"),
     }
     for path in layouts.values():
-        manifest, quarantine = build_manifest(path, "brain", settings)
+        manifest, quarantine, _ = build_manifest(path, "brain", settings)
         assert quarantine.empty
         paths = ["path", "mask_path"]
         pd.testing.assert_frame_equal(manifest.drop(columns=paths), wanted.drop(columns=paths))
@@ -198,7 +198,7 @@ def test_no_slices(ingest):
 
 def test_the_real_archive(real, real_settings):
     for path in (real / "lgg", real / "lgg" / "kaggle_3m"):
-        manifest, quarantine = build_manifest(path, "brain", real_settings)
+        manifest, quarantine, _ = build_manifest(path, "brain", real_settings)
         assert quarantine.empty
         assert manifest["label"].value_counts().to_dict() == {"healthy": 415, "tumour": 223}
         assert manifest["group"].nunique() == 16

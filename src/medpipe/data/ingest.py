@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagehash
 import pandas as pd
@@ -19,6 +19,8 @@ from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.params import Ingest
 
+FEW = 3  # images lost for one reason, above which it is said loudly
+
 
 class QuarantineError(InputError):
     """More images in quarantine than allowed; `quarantine` is the whole report (id, path, reason)."""
@@ -28,9 +30,14 @@ class QuarantineError(InputError):
         self.quarantine = quarantine
 
 
-def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(manifest, quarantine): a row an accepted image (COLUMNS, then the task's metadata), sorted by id; and id, path,
-    reason of the rest.
+class Ingested(NamedTuple):
+    manifest: pd.DataFrame  # a row an accepted image (COLUMNS, then the task's metadata), sorted by id
+    quarantine: pd.DataFrame  # id, path, reason of the rest
+    notes: tuple[str, ...]  # what was passed over of the archive's tables
+
+
+def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> Ingested:
+    """Read an archive.
 
     Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
     `settings.max_quarantined` of its images cannot.
@@ -46,7 +53,26 @@ def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tup
     manifest = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
     quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
     _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
-    return manifest, quarantine
+    return Ingested(manifest, quarantine, rows.notes)
+
+
+def summary(ingested: Ingested) -> list[str]:
+    """The report's lines: how many images there are, what was passed over, and a line a kind of reason, the commonest
+    first. More than FEW of a kind are a WARNING: a fault of the archive or of its reading, and not of single files."""
+    manifest, quarantine, notes = ingested
+    lines = [f"{len(manifest)} images, {len(quarantine)} in quarantine"]
+    lines += [f"note: {note}" for note in notes]
+    return lines + [f"{'WARNING: ' if count > FEW else ''}{line}" for count, line in _kinds(quarantine)]
+
+
+def _kinds(quarantine: pd.DataFrame) -> list[tuple[int, str]]:
+    """(rows, what to say of them) of each kind of reason, the commonest first."""
+    kinds = Counter(reason.split(":")[0] for reason in quarantine["reason"])
+    lines = []
+    for kind, count in kinds.most_common():
+        id_, path, reason = next(row for row in quarantine.to_numpy().tolist() if row[2].split(":")[0] == kind)
+        lines.append((count, f"{count} in quarantine for {kind!r}, such as {path or id_ or 'a row'}: {reason}"))
+    return lines
 
 
 def _check_tracked(path: str, task: str) -> None:
@@ -147,11 +173,9 @@ def _check_share(archive: Archive, accepted: int, quarantine: pd.DataFrame, allo
     total = accepted + len(quarantine)
     if accepted and len(quarantine) <= allowed * total:
         return
-    counts = Counter(reason.split(":")[0] for reason in quarantine["reason"])
-    first = "; ".join(f"{path or id_}: {reason}" for id_, path, reason in quarantine.head(3).to_numpy().tolist())
     raise QuarantineError(
         f"{archive.path}: {len(quarantine)} of {total} images quarantined, more than ingest.max_quarantined "
-        f"({allowed:.0%}): {', '.join(f'{reason} {n}' for reason, n in counts.most_common())}. First: {first}. "
+        f"({allowed:.0%}): {'; '.join(line for _, line in _kinds(quarantine))}. "
         "The quarantine report lists them all; mend the archive or raise ingest.max_quarantined",
         quarantine,
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.images import Unreadable
+from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
@@ -38,10 +39,14 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest."""
+    """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest.
+
+    `notes` say what was passed over of a table that is at odds with itself or with the files.
+    """
 
     table: pd.DataFrame
     problems: list[Problem]
+    notes: tuple[str, ...] = ()
 
 
 class Archive:
@@ -248,8 +253,8 @@ def stem(name: str) -> str:
 
 
 def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table of values parted by comma, semicolon or tab, as stripped strings. Raises InputError where it is none, is
-    of more than TABLE bytes, or lacks one of `columns`."""
+    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`. Raises
+    InputError where it is none, is of more than TABLE bytes, or lacks one of `columns`."""
     data = archive.read(name, limit=TABLE)
     separator = _separator(data).decode()
     try:
@@ -261,14 +266,17 @@ def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFr
     table.columns = table.columns.str.strip()
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
-    return table.apply(lambda column: column.str.strip())
+    return table.apply(lambda column: column.str.strip().mask(is_missing(column), ""))
 
 
 def single_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """One row an `id`: a repeated row is a problem, and so are all rows of an id where they differ."""
+    """One row an `id`: a row without one is a problem, a repeated row, and all rows of an id where they differ."""
+    nameless = table["id"] == ""
+    problems = [Problem("", "", f"no id: row {number + 1} of the table") for number in table.index[nameless]]
+    table = table[~nameless]
     repeated = table.duplicated()
     differ = table["id"].isin(table.loc[~repeated, "id"][table.loc[~repeated, "id"].duplicated()])
-    problems = [Problem(str(i), "", "duplicate id: rows that differ") for i in table.loc[differ, "id"]]
+    problems += [Problem(str(i), "", "duplicate id: rows that differ") for i in table.loc[differ, "id"]]
     problems += [Problem(str(i), "", "duplicate id: the row again") for i in table.loc[repeated & ~differ, "id"]]
     return table[~repeated & ~differ], problems
 
