@@ -25,8 +25,8 @@ class State:
     """Where a training stands.
 
     - phase, epoch: the phase under way, and how many of its epochs are done; `over`: it stopped early
-    - best: the lowest val_loss yet; best_model: the model's variables then
-    - goal, waited: the val_loss that early stopping compares with, and epochs since it last fell far enough
+    - best: the lowest `selection.cost` yet; best_model: the model's variables then
+    - goal, waited: the cost that early stopping compares with, and epochs since it last fell far enough
     - history: a row an epoch
     - model, optimizer: their variables, with the states of random generators and of loss scaling
 
