@@ -102,7 +102,7 @@ def test_a_failed_trial_is_recorded_and_the_study_goes_on(root, tmp_path):
         assert child.info.status == "FAILED"
         assert child.data.tags["medpipe.error"] == "TrialError: ResourceExhaustedError: no memory"
     report.write(tmp_path, search)
-    rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))
     assert [row["error"] for row in rows].count("ResourceExhaustedError: no memory") == len(failed)
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["val_loss"] == search.best().value

@@ -38,13 +38,10 @@ class MacroF1(keras.metrics.Metric):
         self.counts.assign_add(ops.matmul(ops.transpose(truth), predicted))
 
     def result(self) -> Any:
-        both = ops.diagonal(self.counts)
-        support, predicted = ops.sum(self.counts, axis=1), ops.sum(self.counts, axis=0)
+        counts = ops.convert_to_tensor(self.counts)
+        both, support, predicted = ops.diagonal(counts), ops.sum(counts, axis=1), ops.sum(counts, axis=0)
         f1 = 2 * both / ops.maximum(support + predicted, 1)
         return ops.sum(f1) / ops.maximum(ops.sum(ops.cast(support > 0, "float32")), 1)
-
-    def reset_state(self) -> None:
-        self.counts.assign(ops.zeros_like(self.counts))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"classes": self.classes}

@@ -59,7 +59,7 @@ def save(path: Path, state: State, fingerprint: str) -> None:
 def load(path: Path, fingerprint: str) -> State | None:
     """The state saved under this fingerprint; None where there is no file or it is another training's."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as whole, np.load(whole) as file:
             head = json.loads(str(file["head"]))
             if head["fingerprint"] != fingerprint:
                 return None
