@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medpipe import tracking
+from medpipe import store, tracking
 from medpipe.errors import InputError
 
 SETTINGS = {"lr": 2e-5, "network": {"dropout": 0.3, "units": (100, 64)}, "mixing": None, "merge": {}}
@@ -17,7 +17,7 @@ EPOCHS = [{"loss": 1 / (i + 1), "val_loss": 0.1 + 0.2 * i} for i in range(4)]
 TRAINING = """
 import os, signal, sys, time
 from pathlib import Path
-from medpipe import tracking
+from medpipe import store, tracking
 folder, epochs, then = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 with tracking.begin("skin", folder.name, {"lr": 0.1}, {}, folder) as run:
     for i in range(epochs):
@@ -45,7 +45,7 @@ def delivered(run, folder):
 
 
 def curves(run):
-    names = run.client.get_run(run.run_id).data.metrics
+    names = [name for name in run.client.get_run(run.run_id).data.metrics if name.startswith("epoch/")]
     return {name: [(p.step, p.value) for p in run.client.get_metric_history(run.run_id, name)] for name in names}
 
 
@@ -202,13 +202,13 @@ def test_the_root_is_dvcs_or_the_next_repository_upwards(tmp_path, monkeypatch):
     (tmp_path / "repository/stages").mkdir()
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path / "repository/stages")
-    assert tracking.root() == tmp_path / "repository"
+    assert store.root() == tmp_path / "repository"
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert tracking.root() == tmp_path
+    assert store.root() == tmp_path
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="run from the pipeline's root"):
-        tracking.root()
+        store.root()
 
 
 def test_a_model_without_a_record_is_an_error_that_says_what_to_do(root):

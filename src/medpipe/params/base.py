@@ -11,4 +11,6 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+    """A section. No number of it is infinite or NaN: YAML knows `.inf` and `.nan`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=(), allow_inf_nan=False)
