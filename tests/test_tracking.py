@@ -17,7 +17,7 @@ EPOCHS = [{"loss": 1 / (i + 1), "val_loss": 0.1 + 0.2 * i} for i in range(4)]
 TRAINING = """
 import os, signal, sys, time
 from pathlib import Path
-from medpipe import tracking
+from medpipe import store, tracking
 folder, epochs, then = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 with tracking.begin("skin", folder.name, {"lr": 0.1}, {}, folder) as run:
     for i in range(epochs):
@@ -45,7 +45,7 @@ def delivered(run, folder):
 
 
 def curves(run):
-    names = run.client.get_run(run.run_id).data.metrics
+    names = [name for name in run.client.get_run(run.run_id).data.metrics if name.startswith("epoch/")]
     return {name: [(p.step, p.value) for p in run.client.get_metric_history(run.run_id, name)] for name in names}
 
 

@@ -47,6 +47,8 @@ def name() -> str:
 def start(seed: int, precision: str) -> None:
     """Seeds everything, makes operations deterministic and sets the dtype policy of the models built from now on.
 
+    What a user's keras.json says of images, floats and epsilon is set aside: it changes figures or breaks networks.
+
     To be called before anything is computed: JAX reads its flags when it first touches a device. `precision` is
     float32, mixed_float16 or mixed_bfloat16. Raises InputError where KERAS_BACKEND is neither tensorflow nor jax.
     """
@@ -68,4 +70,7 @@ def start(seed: int, precision: str) -> None:
         case other:
             raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
     keras.utils.set_random_seed(seed)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
     keras.config.set_dtype_policy(precision)

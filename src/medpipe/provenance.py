@@ -1,20 +1,24 @@
-"""What a run was made by: code, script, user, DVC stage and experiment."""
+"""What a run was made by: code, libraries, script, user, DVC stage and experiment."""
 
 import functools
 import getpass
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock")
+LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
+VERSION = "medpipe.version."
 
 
 def tags() -> dict[str, str]:
     """Tags for MLflow: the git commit of the current directory (the copy, where an experiment runs in one), in
     `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment. Where git cannot
-    tell, `medpipe.commit` says why, and stderr too.
+    tell, `medpipe.commit` says why, and stderr too. `medpipe.version.<name>` are those of `versions`.
     """
     try:
         user = getpass.getuser()
@@ -30,7 +34,27 @@ def tags() -> dict[str, str]:
     for tag, variable in (("medpipe.stage", "DVC_STAGE"), ("medpipe.experiment", "DVC_EXP_NAME")):
         if value := os.environ.get(variable):
             found[tag] = value
+    return found | {f"{VERSION}{name}": value for name, value in versions().items()}
+
+
+def versions() -> dict[str, str]:
+    """What decides figures beside settings, data and code: the libraries, and the backend where Keras is in use."""
+    found = {name: version(name) for name in LIBRARIES}
+    if keras := sys.modules.get("keras"):
+        backend = keras.backend.backend()
+        found["backend"] = f"{backend} {sys.modules[backend].__version__}"
     return found
+
+
+def differences(tags: Mapping[str, str]) -> str:
+    """How what runs now differs from what made the run with these tags, as a line; "" where it does not."""
+    was = {tag.removeprefix(VERSION): value for tag, value in tags.items() if tag.startswith(VERSION)}
+    now = versions()
+    return "; ".join(
+        f"{name}: trained with {was.get(name, 'an unknown one')}, now {now.get(name, 'none')}"
+        for name in sorted(was | now)
+        if was.get(name) != now.get(name)
+    )
 
 
 def _dirty() -> bool:

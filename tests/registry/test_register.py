@@ -34,7 +34,11 @@ def test_the_best_model_becomes_champion_once(train, root, versions):
     assert registered(root, "skin-b4") == said
     [(version, (tags, aliases))] = versions("skin-classifier").items()
     assert (version, aliases) == (1, ["champion"])
-    assert tags == {"model": "skin-b4", "medpipe.run": run.key, "test/macro_f1": "0.61"}
+    assert tags == {"model": "skin-b4", "medpipe.run": run.key}
+    version = run.client.get_model_version("skin-classifier", "1")
+    assert version.description.startswith("`skin-b4` on the test rows: macro_f1 0.61.")
+    [metric] = run.client.get_logged_model(version.source.removeprefix("models:/")).metrics
+    assert (metric.key, metric.value) == ("test/macro_f1", 0.61)
 
 
 def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):

@@ -12,7 +12,7 @@ import keras
 import pandas as pd
 from filelock import FileLock
 
-from medpipe import atomic, store, tracking
+from medpipe import atomic, provenance, store, tracking
 from medpipe.data.arrays import Arrays
 from medpipe.models.delivery import Delivery, OutOfFold
 
@@ -24,11 +24,12 @@ def tracked(
     """The run in MLflow and the file of the checkpoint, the same ones where this training was killed before.
 
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
-    ended well is removed. One that other `code` began, by its fingerprint, is passed over, and of two workers that want
-    the same training one waits for the other.
+    ended well is removed. One that other `code`, by its fingerprint, or other libraries began is passed over, and of
+    two workers that want the same training one waits for the other.
     """
     tags = read_from(split, arrays)
-    key = hashlib.sha256(json.dumps([name, settings, tags, code], sort_keys=True).encode()).hexdigest()
+    by = [code, provenance.versions()]
+    key = hashlib.sha256(json.dumps([name, settings, tags, *by], sort_keys=True).encode()).hexdigest()
     folder = store.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
