@@ -36,7 +36,8 @@ def main(jobs: int) -> int:
             # one task would keep another from `code`.
             tasks = {task: ["--single-item", *stages_of(task, params)] for task in params.registry}
             with ThreadPoolExecutor(jobs) as pool:
-                failed += sum(pool.map(lambda task: run(task, tasks[task], bar, seen), tasks), [])
+                ended = list(pool.map(lambda task: run(task, tasks[task], bar, seen), tasks))
+            failed = [name for names in ended for name in names]
         if not failed:  # what is left, and whether all is up to date
             failed = run("dvc", [], bar, seen)
     tqdm.write("\n".join([f"{name}: failed; its own message is above" for name in failed] or closing(params)))

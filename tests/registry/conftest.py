@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
@@ -11,13 +12,25 @@ VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "eq
 CLASSES = ("mel", "nv")
 
 
+def predictions(right):
+    """A share `right` of the 60 validation rows, and of the test rows the rest, get their label."""
+    label = ["mel", "nv"] * 30
+    tables = []
+    for name, share in (("val", right), ("test", 1 - right)):
+        hit = np.arange(60) < round(60 * share)
+        first = np.where(hit == (np.array(label) == "mel"), 0.9, 0.1)
+        ids = [f"{name}-{i}" for i in range(60)]
+        tables.append(pd.DataFrame({"id": ids, "set": name, "group": ids, "label": label, "p_mel": first}))
+    return pd.concat(tables, ignore_index=True).assign(p_nv=lambda table: 1 - table["p_mel"])
+
+
 @pytest.fixture
 def train(root, deliver):
     """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
 
-    def train(name, f1=0.5, evaluated=True, model=None):
+    def train(name, f1=0.5, evaluated=True, model=None, right=1.0, split="5f3a"):
         checkpoint = root / ".tmp" / name
-        with tracking.begin("skin", name, {"lr": 0.1}, {"split": "5f3a"}, checkpoint) as run:
+        with tracking.begin("skin", name, {"lr": 0.1}, {"split": split}, checkpoint) as run:
             run.log_epoch(0, {"loss": 0.7})
             run.log_epoch(1, {"loss": 0.6})
             if model is None:
@@ -30,7 +43,11 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}})
+            report = {"kind": "classification", "classes": CLASSES, "only": None, "flips": [], "sets": {}}
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key} | report)
+            table = root / f"predictions/skin/{name}.parquet"
+            table.parent.mkdir(parents=True, exist_ok=True)
+            predictions(right).to_parquet(table, index=False)
             write(root / f"plots/skin/{name}/roc.png", "no image")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run
