@@ -31,10 +31,11 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # or the UI opens 
 def root() -> Path:
     """The repository that store and artifacts belong to.
 
-    DVC names it in DVC_ROOT, and means the real one even where an experiment runs in a copy under .dvc/tmp. Without
-    DVC it is the next folder upwards that holds .dvc or .git. Raises InputError where there is none.
+    DVC names it in DVC_ROOT, and means the real one even where an experiment runs in a copy under .dvc/tmp; in the
+    copies that studies make, MEDPIPE_ROOT does. Without them it is the next folder upwards that holds .dvc or .git.
+    Raises InputError where there is none.
     """
-    if named := os.environ.get("DVC_ROOT"):
+    if named := os.environ.get("MEDPIPE_ROOT") or os.environ.get("DVC_ROOT"):
         return Path(named).resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):

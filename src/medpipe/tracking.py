@@ -40,16 +40,18 @@ def begin(
     tags: Mapping[str, str],
     folder: Path,
     parent: "Run | None" = None,
+    key: str | None = None,
 ) -> "Run":
     """Open the run of a training, or go on with it where its record lies in `folder`, that of its checkpoint.
 
     `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot and are
     stored as `medpipe.<tag>`; `split` and `data.<variant>`, hashes, are its inputs too. The UI shows it below `parent`,
-    and under `name`; that of an experiment as `name (experiment)`.
+    and under `name`; that of an experiment as `name (experiment)`. A `key` that follows from the result makes one run
+    of all that come out the same.
     """
     client = connect()
     if not (folder / RECORD).exists():
-        key, params = uuid.uuid4().hex, flatten(settings)
+        key, params = key or uuid.uuid4().hex, flatten(settings)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
         own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {KEY: key, "medpipe.settings": digest}
         if parent is not None:
@@ -58,7 +60,8 @@ def begin(
         # Before the run is made: killed between the two, none is left that nobody knows.
         _write(folder, named | {"started": _now()})
     record = _read(folder)
-    run = Run(client, _open(client, record), record)
+    with lock():  # two may come out the same at once
+        run = Run(client, _open(client, record), record)
     run.resume()
     return run
 

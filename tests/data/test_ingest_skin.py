@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from medpipe.data.images import decode
-from medpipe.data.ingest import COLUMNS, QuarantineError, build_manifest
+from medpipe.data.ingest import QuarantineError, build_manifest
 from medpipe.data.skin import CLASSES
 from medpipe.data.source import Archive
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 CSV = "HAM10000_metadata.csv"
@@ -72,10 +73,10 @@ def test_the_manifest_says_what_the_files_and_rows_say(ingest, rows, pictures):
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, rows, pictures):
     plain = {CSV: csv(rows)} | pictures
-    wanted, _ = build_manifest(folder(plain), "skin", settings)
+    wanted, _, _ = build_manifest(folder(plain), "skin", settings)
 
     def same(path, keys=("path",)):
-        manifest, quarantine = build_manifest(path, "skin", settings)
+        manifest, quarantine, _ = build_manifest(path, "skin", settings)
         assert quarantine.empty
         pd.testing.assert_frame_equal(manifest.drop(columns=list(keys)), wanted.drop(columns=list(keys)))
         return manifest
@@ -285,7 +286,7 @@ def test_nothing_left_is_an_error_whatever_is_allowed(ingest, rows, pictures):
 
 
 def test_the_real_archive(real, real_settings):
-    manifest, quarantine = build_manifest(real / "ham10000", "skin", real_settings)
+    manifest, quarantine, _ = build_manifest(real / "ham10000", "skin", real_settings)
     assert len(manifest) == 10_013
     assert quarantine["id"].tolist() == ["ISIC_0029861", "ISIC_0029938"]
     assert manifest["label"].value_counts().to_dict() == (

@@ -13,7 +13,9 @@ BRAIN = ("healthy", "tumour")
 
 @pytest.fixture
 def settings() -> Evaluate:
-    return Evaluate(resamples=200, confidence=0.95, tversky_alpha=0.7, explain="mel", flips=())
+    return Evaluate(
+        resamples=200, confidence=0.95, tversky_alpha=0.7, explain="mel", operating_points=(0.5, 0.05), flips=()
+    )
 
 
 @pytest.fixture
@@ -47,8 +49,11 @@ def make_classifier_table(skill=1.0, seed=0, rows=400, classes=SKIN, shares=SHAR
     return table
 
 
-def make_mask_table(skill=1.0, seed=0, patients=12, slices=10, detect=True, only=None):
-    """Slices of 12 patients, about half of them with a tumour; a slice that is not detected has an empty mask."""
+def make_mask_table(skill=1.0, seed=0, patients=12, slices=10, detect=True, only=None, validation=0):
+    """Slices of 12 patients, about half of them with a tumour; a slice that is not detected has an empty mask.
+
+    The last patients, as many as `validation` says, are of the validation set.
+    """
     fixed, rng = np.random.default_rng(7), np.random.default_rng(seed)
     n = patients * slices
     size = np.where(fixed.random(n) < 0.5, fixed.integers(200, 2000, n), 0)
@@ -58,7 +63,7 @@ def make_mask_table(skill=1.0, seed=0, patients=12, slices=10, detect=True, only
     table = pd.DataFrame(
         {
             "id": [f"TCGA_DU_{i // slices:04d}_{i % slices}" for i in range(n)],
-            "set": "test",
+            "set": np.where(np.arange(n) // slices < patients - validation, "test", "val"),
             "group": [f"TCGA_DU_{i // slices:04d}" for i in range(n)],
             "label": np.where(size > 0, *BRAIN[::-1]),
             "p_tumour": np.clip(np.where(size > 0, 0.8, 0.2) + rng.normal(0, 0.1, n), 0, 1),

@@ -9,25 +9,31 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
+from medpipe import params
 from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation import page
 from medpipe.evaluation.compare import compare
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import classified
+from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
 from medpipe.params import Compare
 
 REPOSITORY = Path(__file__).parents[2]
+BRAIN = ("healthy", "tumour")
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 
 def classifier_report(classes=SKIN, training=None):
-    return {"kind": "classification", "classes": list(classes), "training": training or {"nv": 50, "mel": 10}}
+    training = training or {"nv": 50, "mel": 10}
+    return {"kind": "classification", "classes": list(classes), "training": training, "only": None}
 
 
 @pytest.fixture
@@ -57,6 +63,50 @@ def test_ranking_intervals_and_differences(skin):
     assert models["skin-tabular"]["vs_best"]["low"] == -models["skin-v2m"]["vs_baseline"]["high"]
     assert models["skin-v2m"]["vs_best"] is None
     assert models["skin-tabular"]["vs_baseline"] is None
+
+
+def test_validation_chooses_and_test_reports(classifier_table, settings):
+    """The model that is better on test rows alone is not the best."""
+    weak, strong = (classifier_table(skill, i) for i, skill in enumerate((0.2, 1.4)))
+    validates = weak.where(weak["set"] == "test", strong)
+    tests = strong.where(strong["set"] == "test", weak)
+    tables, reports = (
+        {"tests": tests, "validates": validates},
+        dict.fromkeys(["tests", "validates"], classifier_report()),
+    )
+    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    comparison = compare(tables, reports, "group", wanted, settings, 1)
+    assert comparison["best"] == "validates"
+    first, second = comparison["classification"]["models"]
+    assert first["validation"]["value"] > second["validation"]["value"]
+    assert first["metrics"]["macro_f1"]["value"] < second["metrics"]["macro_f1"]["value"]
+    assert second["vs_best"]["low"] > 0
+    rows = validates[validates["set"] == "val"]
+    assert first["validation"]["rows"] == len(rows)
+    expected = classification_metrics(classified("m", rows, SKIN))["macro_f1"]
+    assert first["validation"]["value"] == pytest.approx(expected)
+
+
+def test_models_are_ranked_on_the_validation_rows_that_all_have(classifier_table, settings):
+    """A cross-validated model's further rows, here ones that it got all wrong, do not count."""
+    table = classifier_table(1.4)
+    more = classifier_table(-3, rows=100).assign(id=lambda t: "more-" + t["id"], set="val")
+    tables = {"plain": classifier_table(0.9, 1), "folds": pd.concat([table, more])}
+    reports = dict.fromkeys(tables, classifier_report())
+    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    comparison = compare(tables, reports, "group", wanted, settings, 1)
+    assert comparison["ranking"] == ["folds", "plain"]
+    assert {model["validation"]["rows"] for model in comparison["classification"]["models"]} == {80}
+    apart = table.assign(id=table["id"].where(table["set"] == "test", "x" + table["id"]))
+    with pytest.raises(InputError, match="plain, folds: no validation row in common; evaluate them on one split"):
+        compare(tables | {"folds": apart}, reports, "group", wanted, settings, 1)
+
+
+def test_operating_points_stand_on_the_page(brain):
+    section = brain[1]["classification"]
+    assert [point["threshold"] for point in section["operating_points"]["brain-cascade"]] == [0.5, 0.3, 0.05]
+    assert page.html(brain[1]).count("its own") == 2
+    assert "| brain-cascade | 0.3 (its own) |" in page.markdown(brain[1])
 
 
 def test_holm_counts_each_pair_once(skin):
@@ -132,16 +182,22 @@ def test_other_rows_are_refused(classifier_table, settings):
 
 @pytest.fixture
 def brain(mask_table, settings):
-    cascade = mask_table(1, 2)
+    cascade = mask_table(1, 2, validation=4)
     classifier = cascade.drop(columns=["tp", "fp", "fn", "hd95"]).assign(p_healthy=1 - cascade["p_tumour"])
     tables = {
-        "brain-resunet": mask_table(1.2, 3, detect=False, only="tumour"),
+        "brain-resunet": mask_table(1.2, 3, detect=False, only="tumour", validation=4),
         "brain-cascade": cascade,
         "brain-classifier": classifier,
     }
-    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "mask_pixels": [64, 64]}
-    kinds = zip(tables, ("masks", "cascade", "classification"), strict=True)
-    reports = {name: common | {"kind": kind} for name, kind in kinds}
+    reports = {
+        "brain-resunet": segmentation_report("brain-resunet", tables["brain-resunet"], BRAIN, settings, 1)[1],
+        "brain-cascade": cascade_report("brain-cascade", cascade, BRAIN, 0.3, {"healthy": 9}, settings, 1)[1],
+        "brain-classifier": classification_report("brain-classifier", classifier, BRAIN, {"healthy": 9}, settings, 1)[
+            1
+        ],
+    }
+    for name, report in reports.items():
+        report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
     return tables, {"task": "brain"} | compare(tables, reports, "image", wanted, settings, 1)
 
@@ -153,20 +209,35 @@ def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
     assert comparison["ranking"] == ["brain-cascade", "brain-resunet"]
     cascade, resunet = masks["models"]
     assert (cascade["rank"], cascade["only"]) == (1, None)
-    assert (resunet["rank"], resunet["only"]) == (None, ["tumour"])
+    assert (resunet["rank"], resunet["only"]) == (None, "tumour")
     assert resunet["metrics"]["dice"]["value"] > cascade["metrics"]["dice"]["value"]
+    assert resunet["validation"]["value"] > cascade["validation"]["value"]
     # The difference is taken on the slices that both have.
     [pair] = masks["pairs"]
-    tumour = tables["brain-cascade"].query("label == 'tumour'")
+    tumour = tables["brain-cascade"].query("label == 'tumour' and set == 'test'")
     assert pair["rows"] == len(tumour)
-    a, b = (patients(table, 0.7)["dice"].mean() for table in (tumour, tables["brain-resunet"]))
+    a, b = (patients(table.query("set == 'test'"), 0.7)["dice"].mean() for table in (tumour, tables["brain-resunet"]))
     assert pair["metrics"]["dice"]["difference"] == pytest.approx(a - b)
     assert resunet["vs_best"]["difference"] == pytest.approx(b - a)
 
 
+def test_a_segmenter_of_one_class_is_no_champion_where_nothing_else_is_compared(mask_table, settings):
+    table = mask_table(only="tumour", validation=4)
+    report = segmentation_report("brain-resunet", table, BRAIN, settings, 1)[1]
+    wanted = Compare(models=("brain-resunet",), metric="dice", merge={})
+    for only, best, rank in (("tumour", None, None), (None, "brain-resunet", 1)):
+        reports = {"brain-resunet": report | {"only": only, "mask_pixels": [64, 64]}}
+        found = {"task": "brain"} | compare({"brain-resunet": table}, reports, "group", wanted, settings, 1)
+        assert (found["best"], found["masks"]["models"][0]["rank"]) == (best, rank)
+        for text in (page.html(found), page.markdown(found)):
+            assert ("none, for every model knows one class alone" in text) == (best is None)
+            assert ("tumour only" in text) == (best is None)
+
+
 def test_masks_of_another_size_are_not_compared(mask_table, settings):
-    tables = {"brain-cascade": mask_table(1, 2), "other": mask_table(1, 3)}
-    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "kind": "cascade"}
+    tables = {"brain-cascade": mask_table(1, 2, validation=4), "other": mask_table(1, 3, validation=4)}
+    common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "kind": "cascade", "only": None}
+    common["sets"] = {"test": {"operating_points": []}}
     reports = {name: common | {"mask_pixels": [side, side]} for name, side in zip(tables, (64, 96), strict=True)}
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
     with pytest.raises(InputError, match=r"other was tested on masks of \[96, 96\] pixels, .* \[64, 64\]"):
@@ -176,7 +247,7 @@ def test_masks_of_another_size_are_not_compared(mask_table, settings):
 def test_classifier_and_cascade_stand_apart_from_masks(brain):
     section = brain[1]["classification"]
     assert section["ranking"] == ["brain-classifier", "brain-cascade"]
-    table = brain[0]["brain-cascade"]
+    table = brain[0]["brain-cascade"].query("set == 'test'")
     right = (table["label"] == "tumour") == (table["tp"] + table["fp"] > 0)
     assert section["models"][1]["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
 
@@ -196,7 +267,7 @@ def test_page_is_whole_and_loads_nothing(task, request):
     for name in tables:
         assert name in text
         assert name in notes
-    assert not re.search(r"https?://|src=|href=|@import|url\(", text)
+    assert not re.search(r"https?://|src=|href=(?!\"exploration\.html)|@import|url\(", text)
     assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
     assert ("inflated" in text) == ("inflated" in notes) == (task == "brain")  # split by image
     assert text == page.html(comparison)
@@ -211,16 +282,20 @@ def test_names_are_escaped(skin):
 
 def test_stage_writes_the_three_files(skin, tmp_path):
     tables, _ = skin
-    params = (REPOSITORY / "params.yaml").read_text()
-    params, found = re.subn(r"(skin:\s+models: )\[[^\]]*\]", rf"\1[{', '.join(tables)}]", params)
-    assert found == 1
-    (tmp_path / "params.yaml").write_text(re.sub(r"resamples: \d+", "resamples: 50", params))
-    for folder in ("predictions/skin", "reports/skin/models"):
+    values = params.read(REPOSITORY / "params.yaml")
+    for section in ("models", "fusions"):
+        values[section] = {k: v for k, v in values[section].items() if v["task"] != "skin" or k in tables}
+    values["compare"]["skin"]["models"] = list(tables)
+    values["evaluate"]["resamples"] = 50
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    for folder in ("predictions/skin", "reports/skin/models", "metrics/skin"):
         (tmp_path / folder).mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
-    (tmp_path / "predictions/skin/stray.parquet").write_text("no table")
+    removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
+    for path in removed:
+        path.write_text("of a model that params.yaml has no more")
     (tmp_path / "reports/skin/split.json").write_text('{"by": "group"}')
 
     def run():
@@ -233,6 +308,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     assert json.loads((tmp_path / "reports/skin/comparison.json").read_text())["best"] == "skin-v2m"
     assert "**skin-v2m**" in (tmp_path / "reports/skin/comparison.md").read_text()
     assert (tmp_path / "reports/skin/comparison.html").read_text().startswith("<!doctype html>")
+    assert not any(path.exists() for path in removed)
 
     shutil.rmtree(tmp_path / "predictions")
     failed = run()

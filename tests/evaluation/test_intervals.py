@@ -17,7 +17,18 @@ from medpipe.params import Evaluate
 def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
     table = classifier_table(rows=150)
     p = classified("m", table.assign(**{f"p_{c}": table[f"p_{c}"].round(1) + 1e-3 for c in SKIN}).pipe(_sums), SKIN)
-    found = estimate(p, Evaluate(resamples=8, confidence=0.9, tversky_alpha=0.7, explain="mel", flips=()), seed=3)
+    found = estimate(
+        p,
+        Evaluate(
+            resamples=8,
+            confidence=0.9,
+            tversky_alpha=0.7,
+            explain="mel",
+            operating_points=(0.5,),
+            flips=(),
+        ),
+        seed=3,
+    )
     resamples = Resamples(p.groups, 8, seed=3)
     for i, picks in enumerate(resamples.picks):
         rows = np.concatenate([np.flatnonzero(resamples.codes == group) for group in picks])
@@ -59,7 +70,14 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     """Rows of a group are right or wrong together: 40 groups of 4 rows, right with probability 0.7."""
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(40), 4)
-    settings = Evaluate(resamples=150, confidence=0.9, tversky_alpha=0.7, explain="mel", flips=())
+    settings = Evaluate(
+        resamples=150,
+        confidence=0.9,
+        tversky_alpha=0.7,
+        explain="mel",
+        operating_points=(0.5,),
+        flips=(),
+    )
     covered, naive = 0, 0
     for seed in range(100):
         correct = rng.random(40)[groups] < 0.7
@@ -129,7 +147,14 @@ def test_pairing_finds_a_difference_that_single_intervals_hide(settings):
 def test_false_alarms_of_the_paired_test_stay_near_its_level():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), 2)
-    settings = Evaluate(resamples=150, confidence=0.95, tversky_alpha=0.7, explain="mel", flips=())
+    settings = Evaluate(
+        resamples=150,
+        confidence=0.95,
+        tversky_alpha=0.7,
+        explain="mel",
+        operating_points=(0.5,),
+        flips=(),
+    )
     small = 0
     for seed in range(100):
         a, b = (estimate(simple(rng.random(40)[groups] < 0.6, groups), settings, seed) for _ in range(2))
@@ -152,5 +177,16 @@ def test_holm_by_hand():
 def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
     p = classified("m", classifier_table(rows=1500), SKIN)
     start = time.process_time()
-    estimate(p, Evaluate(resamples=1000, confidence=0.95, tversky_alpha=0.7, explain="mel", flips=()), 0)
+    estimate(
+        p,
+        Evaluate(
+            resamples=1000,
+            confidence=0.95,
+            tversky_alpha=0.7,
+            explain="mel",
+            operating_points=(0.5,),
+            flips=(),
+        ),
+        0,
+    )
     assert time.process_time() - start < 10

@@ -45,7 +45,7 @@ def test_classifier(classifier_table, settings, tmp_path):
 
 def test_cascade(mask_table, settings, tmp_path):
     table = mask_table()
-    _, report = cascade_report("brain-cascade", table, ("healthy", "tumour"), {"healthy": 1}, settings, 1)
+    _, report = cascade_report("brain-cascade", table, ("healthy", "tumour"), 0.3, {"healthy": 1}, settings, 1)
     mask = np.zeros((32, 32), np.uint8)
     mask[8:16, 8:16] = 1
     slices = [Example("TCGA_1", np.full((32, 32, 3), 90, np.uint8), mask, np.roll(mask, 2, axis=0))] * 2

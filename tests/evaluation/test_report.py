@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from medpipe.data.skin import CLASSES as SKIN
@@ -80,7 +81,7 @@ def test_segmentation(mask_table, settings):
 
 def test_cascade_counts_what_it_missed(mask_table, settings):
     table = mask_table()
-    headline, report = map(plain, cascade_report("m", table, BRAIN, {"healthy": 9}, settings, 1))
+    headline, report = map(plain, cascade_report("m", table, BRAIN, 0.3, {"healthy": 9}, settings, 1))
     tumour, mask = table["label"] == "tumour", table["tp"] + table["fp"] > 0
     assert headline["missed"] == (tumour & ~mask).sum()
     assert headline["false_alarms"] == (~tumour & mask).sum()
@@ -88,3 +89,50 @@ def test_cascade_counts_what_it_missed(mask_table, settings):
     assert headline["specificity"] == pytest.approx((~tumour & ~mask).sum() / (~tumour).sum())
     assert headline["dice"] == pytest.approx(patients(table, 0.7)["dice"].mean())
     assert report["sets"]["test"]["detection"]["zero_r"]["label"] == "healthy"
+
+
+def test_operating_points_are_counted_at_their_thresholds(mask_table, settings):
+    table = mask_table(validation=4)
+    test = table[table["set"] == "test"]
+    tumour, p = test["label"] == "tumour", test["p_tumour"]
+    headline, report = map(plain, cascade_report("m", table, BRAIN, 0.7, {"healthy": 9}, settings, 1))
+    points = report["sets"]["test"]["detection"]["operating_points"]
+    assert [(point["threshold"], point["chosen"]) for point in points] == [(0.7, True), (0.5, False), (0.05, False)]
+    for point in points:
+        said = p >= point["threshold"]
+        expected = {
+            "accuracy": (said == tumour).mean(),
+            "precision": (said & tumour).sum() / said.sum(),
+            "recall": (said & tumour).sum() / tumour.sum(),
+            "missed": (tumour & ~said).sum(),
+            "false_alarms": (said & ~tumour).sum(),
+        }
+        assert {metric: point[metric]["value"] for metric in expected} == pytest.approx(expected)
+        assert all(point[metric]["low"] <= point[metric]["value"] <= point[metric]["high"] for metric in expected)
+    assert points[0]["recall"]["low"] < points[0]["recall"]["high"]
+    assert headline["threshold"] == 0.7
+    assert headline["recall_at_0.05"] == points[2]["recall"]["value"]
+    assert "recall_at_0.7" not in headline
+
+
+def test_a_classifier_of_two_classes_has_operating_points_and_others_none(mask_table, classifier_table, settings):
+    table = mask_table().assign(p_healthy=lambda t: 1 - t["p_tumour"])
+    headline, report = classification_report("m", table, BRAIN, {"healthy": 9}, settings, 1)
+    points = report["sets"]["test"]["operating_points"]
+    assert [(point["threshold"], point["chosen"]) for point in points] == [(0.5, True), (0.05, False)]
+    assert headline["accuracy_at_0.5"] == headline["accuracy"]
+    assert headline["false_alarms_at_0.05"] >= headline["false_alarms_at_0.5"]
+    _, report = classification_report("m", classifier_table(), SKIN, TRAINING, settings, 1)
+    assert "operating_points" not in report["sets"]["test"]
+
+
+def test_training_rows_are_measured_without_subgroups(classifier_table, settings):
+    table = classifier_table()
+    trained = classifier_table(3, rows=100).assign(id=lambda t: "t" + t["id"], set="train")
+    _, report = classification_report("m", pd.concat([table, trained]), SKIN, TRAINING, settings, 1)
+    found = report["sets"]["train"]
+    expected = classification_metrics(classified("m", trained, SKIN))
+    assert found["overall"]["accuracy"]["value"] == expected["accuracy"]
+    assert found["per_class"]["mel"]["recall"]["value"] == expected["recall:mel"]
+    assert "subgroups" not in found
+    assert "subgroups" in report["sets"]["val"]

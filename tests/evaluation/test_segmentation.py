@@ -91,7 +91,16 @@ def test_a_patient_is_a_volume():
     assert found.loc["p", "hd95"] == 4
     assert math.isnan(found.loc["q", "hd95"])
     estimates = estimate_masks(
-        table, Evaluate(resamples=50, confidence=0.95, tversky_alpha=0.7, explain="mel", flips=()), 0
+        table,
+        Evaluate(
+            resamples=50,
+            confidence=0.95,
+            tversky_alpha=0.7,
+            explain="mel",
+            operating_points=(0.5,),
+            flips=(),
+        ),
+        0,
     )
     assert estimates.values["dice"] == pytest.approx(0.95)
     assert estimates.values["hd95"] == 4

@@ -32,6 +32,8 @@ def train(root, deliver):
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
             write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}})
             write(root / f"plots/skin/{name}/roc.png", "no image")
+            (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
+            pd.DataFrame({"set": ["test"], "truth": ["nv"]}).to_parquet(root / f"predictions/skin/{name}.parquet")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run
 

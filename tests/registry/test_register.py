@@ -1,12 +1,15 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from outputs import write
+from outputs import PIXELS, places, write
 
+from medpipe import fingerprint, tracking
 from medpipe.errors import InputError
+from medpipe.registry.publish import publish
 from medpipe.registry.register import register
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,6 +49,25 @@ def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
     registered(root, "skin-b4")
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
+
+
+def test_other_code_to_serve_it_is_a_new_version_and_the_champion(train, root, versions, monkeypatch, tmp_path):
+    train("skin-b4")
+    registered(root, "skin-b4")
+    source, changed = fingerprint.SOURCE, tmp_path / "changed"
+    shutil.copytree(source, changed, ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "medpipe/data/images.py").open("a") as file:
+        file.write("FORMATS = ('PNG',)")
+    for number, folder in [(2, changed), (2, changed), (3, source)]:  # the last: the change is taken back
+        monkeypatch.setattr(fingerprint, "SOURCE", folder)
+        publish(tracking.reopen(root / "models/skin-b4"), **places(root, "skin-b4"), max_pixels=PIXELS)
+        registered(root, "skin-b4")
+        aliases = [aliases for _, aliases in versions("skin-classifier").values()]
+        assert aliases == [[]] * (number - 1) + [["champion"]]
+        found = tracking.connect().get_model_version_by_alias("skin-classifier", "champion")
+        place = tracking.connect().get_logged_model(found.source.removeprefix("models:/")).artifact_location
+        [brought] = Path(place.removeprefix("file://"), "code").iterdir()
+        assert ("('PNG',)" in (brought / "data/images.py").read_text()) == (folder == changed)
 
 
 def test_the_model_of_an_experiment_leaves_the_alias(train, root, versions):

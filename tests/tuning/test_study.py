@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from small_study import EPOCHS, NAME, VALUES, Formula, run, tuning
 
 from medpipe.errors import InputError
-from medpipe.overrides import replace
+from medpipe.overrides import change
 from medpipe.tuning import report
 from medpipe.tuning.study import opened
 
@@ -120,7 +120,7 @@ def test_other_settings_are_another_study_and_the_winners_are_not(root):
     first = run(settings)
 
     def studied(changes, **others):
-        values = {**VALUES, "models": {**VALUES["models"], NAME: replace(VALUES["models"][NAME], changes)}} | others
+        values = change(VALUES, NAME, changes) | others
         return run(settings, trainer, values).study.study_name
 
     assert studied(first.changes(first.best())) == first.study.study_name

@@ -1,8 +1,9 @@
-"""A task's models beside each other: on the same test rows, in the same classes, in the same resamples.
+"""A task's models beside each other: on the same rows, in the same classes, in the same resamples.
 
-Classifiers and segmenters answer different questions and stand in sections of their own; a cascade is in both. A
-segmenter that was given the slices of one class alone is listed but cannot be the best, for nobody knows that class
-beforehand; its differences from the others are taken on the rows that both have.
+Validation rows rank and choose the best: those that all models have. Test rows report. Classifiers and segmenters
+answer different questions and stand in sections of their own; a cascade is in both. A segmenter of one class alone
+(`only`) is listed but cannot be the best, for nobody knows that class beforehand; its differences from the others are
+taken on the rows that both have.
 """
 
 from collections import Counter
@@ -15,7 +16,16 @@ import pandas as pd
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
-from medpipe.evaluation.predictions import COUNTS, check, classified, detected, merge_classes, same_rows
+from medpipe.evaluation.predictions import (
+    COUNTS,
+    Predictions,
+    check,
+    classified,
+    common_validation,
+    detected,
+    merge_classes,
+    same_rows,
+)
 from medpipe.evaluation.report import MASKS, finite
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Compare, Evaluate
@@ -30,10 +40,10 @@ def compare(
     """The comparison of the models in `tables`, whose first one is the baseline.
 
     `reports`: what evaluate wrote of each; `by`: 'group' or 'image', how the rows were split. The result has `best`
-    and `ranking` by `settings.metric`, and the sections `classification` and `masks`, None where no model belongs.
-    Raises InputError, naming models and ids, where two models were not tested on the same rows.
+    (None where every model is of one class alone) and `ranking` by `settings.metric` on validation rows, and the
+    sections `classification` and `masks`, None where no model belongs. Raises InputError, naming models and ids, where
+    two models were not tested on the same rows, or have no validation row in common.
     """
-    tables = {name: table[table["set"] == "test"].sort_values("id") for name, table in tables.items()}
     classifiers = {name: table for name, table in tables.items() if reports[name]["kind"] != "masks"}
     segmenters = {name: table for name, table in tables.items() if reports[name]["kind"] != "classification"}
     by_dice = settings.metric == "dice"
@@ -51,7 +61,7 @@ def compare(
     return finite(
         {
             "metric": settings.metric,
-            "best": chosen["ranking"][0],
+            "best": chosen["best"],
             "ranking": chosen["ranking"],
             "baseline": chosen["baseline"],
             "split_by": by,
@@ -68,22 +78,27 @@ def _classification(
     tables: Tables, reports: Reports, settings: Compare, metric: str, evaluate: Evaluate, seed: int
 ) -> dict[str, Any]:
     first = next(iter(tables))
-    predictions, merged = {}, {}
+    merged: Tables = {}
     order: tuple[str, ...] = ()
     for name, table in tables.items():
-        read = detected if reports[name]["kind"] == "cascade" else classified
         merged[name], classes = merge_classes(name, table, tuple(reports[name]["classes"]), settings.merge)
         order = order or classes
         if set(classes) != set(order):
             raise InputError(
                 f"{name} knows {', '.join(classes)}, but {first} {', '.join(order)}; make them alike in compare.merge"
             )
-        predictions[name] = read(name, merged[name], order)
-    for name in tables:
-        same_rows(first, merged[first], name, merged[name])
+
+    def read(name: str, table: pd.DataFrame) -> Predictions:
+        return (detected if reports[name]["kind"] == "cascade" else classified)(name, table, order)
+
+    tested = {name: table[table["set"] == "test"].sort_values("id") for name, table in merged.items()}
+    for name in tested:
+        same_rows(first, tested[first], name, tested[name])
+    predictions = {name: read(name, table) for name, table in tested.items()}
     estimates = {name: estimate(p, evaluate, seed) for name, p in predictions.items()}
+    validated = {name: estimate(read(name, table), evaluate, seed) for name, table in common_validation(merged).items()}
     section = _section(
-        estimates, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
+        estimates, validated, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
     )
     new_name = {old: new for new, group in settings.merge.items() for old in group}
     training: Counter[str] = Counter()
@@ -93,8 +108,15 @@ def _classification(
         "classes": list(order),
         "support": {name: int((predictions[first].truth == c).sum()) for c, name in enumerate(order)},
         "zero_r": zero_r(predictions[first], training),
+        "operating_points": _operating_points(reports, section["ranking"]),
         "confusion": {name: confusion(predictions[name]) for name in section["ranking"]},
     }
+
+
+def _operating_points(reports: Reports, names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """What evaluate measured on test rows, of each model that knows two classes."""
+    found = {name: reports[name]["sets"]["test"] for name in names if len(reports[name]["classes"]) == 2}
+    return {name: test.get("detection", test)["operating_points"] for name, test in found.items()}
 
 
 def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> dict[str, Any]:
@@ -104,21 +126,25 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
         check(name, table, tuple(reports[name]["classes"]), COUNTS)
         if (own := reports[name]["mask_pixels"]) != pixels:
             raise InputError(f"{name} was tested on masks of {own} pixels, {first} of {pixels}; prepare both alike")
-    every = pd.concat(tables.values()).drop_duplicates("id").sort_values("id")
-    confined = {}
-    for name, table in tables.items():
-        labels = sorted(table["label"].unique())
-        same_rows("the other models", every[every["label"].isin(labels)], name, table)
-        if len(table) < len(every):
-            confined[name] = labels
+    confined = {name: reports[name]["only"] for name in tables if reports[name]["only"] is not None}
+    tested = {name: table[table["set"] == "test"].sort_values("id") for name, table in tables.items()}
+    every = pd.concat(tested.values()).drop_duplicates("id").sort_values("id")
+    for name, table in tested.items():
+        rows = every[every["label"] == confined[name]] if name in confined else every
+        same_rows("the other models", rows, name, table)
 
     def on(name: str, ids: pd.Series) -> Estimates:
-        table = tables[name]
+        table = tested[name]
         return estimate_masks(table[table["id"].isin(ids)], evaluate, seed)
 
+    whole = {name: table for name, table in tables.items() if name not in confined}
+    shared = (common_validation(whole) if whole else {}) | {
+        name: table[table["set"] == "val"] for name, table in tables.items() if name in confined
+    }
     return _section(
-        {name: on(name, table["id"]) for name, table in tables.items()},
-        lambda a, b: (on(a, tables[b]["id"]), on(b, tables[a]["id"])),
+        {name: on(name, table["id"]) for name, table in tested.items()},
+        {name: estimate_masks(table, evaluate, seed) for name, table in shared.items()},
+        lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
         "dice",
         MASKS,
         (),
@@ -129,27 +155,28 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
 
 def _section(
     estimates: dict[str, Estimates],
+    validated: dict[str, Estimates],
     pair: Callable[[str, str], tuple[Estimates, Estimates]],
     metric: str,
     metrics: tuple[str, ...],
     classes: tuple[str, ...],
     confidence: float,
-    confined: dict[str, list[str]],
+    confined: dict[str, str],
 ) -> dict[str, Any]:
-    """Models ranked by `metric` (higher is better), those in `confined` last, with every pair's differences.
+    """Models ranked by `metric` (higher is better) in `validated`, those in `confined` last; each pair's differences.
 
-    `pair`: the estimates of two models on the rows that both have.
+    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows.
     """
     names = list(estimates)
-    ranking = sorted(names, key=lambda name: (name in confined, -estimates[name].values[metric]))
-    best, baseline = ranking[0], names[0]
+    ranking = sorted(names, key=lambda name: (name in confined, -validated[name].values[metric]))
+    best, baseline = None if ranking[0] in confined else ranking[0], names[0]
     pairs = {(a, b): _pair(*pair(a, b), metrics, classes, confidence) for a, b in combinations(ranking, 2)}
     tests = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
     corrected = holm(tests)
 
-    def against(name: str, other: str) -> dict[str, float | None] | None:
+    def against(name: str, other: str | None) -> dict[str, float | None] | None:
         """name - other in `metric`, with the p value as it is and corrected for all that the table tests."""
-        if name == other:
+        if other is None or name == other:
             return None
         if (name, other) in pairs:
             return pairs[name, other]["metrics"][metric] | {"p_holm": corrected[name, other]}
@@ -171,6 +198,8 @@ def _section(
                 "only": confined.get(name),
                 "rows": estimates[name].rows,
                 "groups": len(estimates[name].groups),
+                "validation": {"rows": validated[name].rows, "groups": len(validated[name].groups)}
+                | validated[name].interval(metric, confidence),
                 "metrics": {m: estimates[name].interval(m, confidence) for m in metrics},
                 "per_class": {
                     c: {m: estimates[name].interval(key(m, c), confidence) for m in PER_CLASS} for c in classes

@@ -22,9 +22,11 @@ from medpipe.models import cascade
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Evaluate
+from medpipe.training.selection import thin, undersample
 
 GALLERY = 6  # slices
 SETS = ("val", "test", "external")
+KEYS = ["id", "set", "group", "label"]
 
 
 @dataclass
@@ -48,6 +50,8 @@ def evaluate(
 ) -> Evaluation:
     """Predict the rows of validation, test and external set, and measure.
 
+    Of a classifier the report also measures the rows that trained it; its table never holds them.
+
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
     that was not trained on it, without flips: it said so in training.
 
@@ -56,7 +60,8 @@ def evaluate(
     """
     settings = effective(delivered, settings)
     classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
-    labels = np.array(classes)[targets(rows, names.classes, merge)]
+    numbers = targets(rows, names.classes, merge)
+    labels = np.array(classes)[numbers]
     trained = rows["set"] == "train"
     if out_of_fold is not None:
         rows = rows.assign(set=rows["set"].where(~np.isin(np.arange(len(rows)), out_of_fold.rows), "val"))
@@ -70,7 +75,16 @@ def evaluate(
 
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
-        found = Evaluation(table, *classification_report(delivered.name, table, classes, training, settings, seed))
+        measured = table
+        if out_of_fold is None:
+            learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
+            output = _outputs(model, arrays, learnt, None, settings.flips)["output"]
+            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, output)
+            measured = pd.concat([table, known], ignore_index=True)
+        found = Evaluation(table, *classification_report(delivered.name, measured, classes, training, settings, seed))
+        found.report["only"] = only
+        if delivered.settings.get("kind") == "mean":
+            found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
         if len(arrays) == 1 and tables:
             explained = _explained(delivered, settings.explain)
             found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)
@@ -87,8 +101,9 @@ def evaluate(
         p = outputs["tumour"][:, 0]
         _, masks = cascade.apply(p, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
         table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
-        found = Evaluation(table, *cascade_report(delivered.name, table, classes, training, settings, seed))
-    found.report["mask_pixels"] = list(truth.shape[1:])
+        measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
+        found = Evaluation(table, *measures)
+    found.report |= {"only": only, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
         Example(identifier, arrays[0].inputs[chosen[i]], truth[i], masks[i])
@@ -101,6 +116,14 @@ def evaluate(
 def effective(delivered: Delivery, settings: Evaluate) -> Evaluate:
     """The settings without flips for a model that reads tables alone."""
     return settings if () in delivered.features else settings.model_copy(update={"flips": ()})
+
+
+def _learnt(settings: dict[str, Any], labels: npt.NDArray[np.int64], trained: pd.Series) -> npt.NDArray[np.int64]:
+    """The row numbers of the training set that trained the model, drawn again as its training drew them."""
+    rows = np.flatnonzero(trained)
+    if settings.get("undersample"):
+        rows = undersample(rows, labels, settings["undersample"], settings["seed"])
+    return thin(rows, labels, settings["rows"], settings["seed"]) if "rows" in settings else rows
 
 
 def _outputs(

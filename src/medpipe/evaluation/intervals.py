@@ -97,8 +97,7 @@ def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
     resamples = Resamples(p.groups, settings.resamples, seed)
     weights = resamples.weights  # (r, g)
     size, k = len(resamples.names), len(p.classes)
-    counts = np.bincount((resamples.codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
-    matrices = (weights @ counts.reshape(size, k * k)).reshape(-1, k, k)  # (r, truth, predicted)
+    matrices = resampled_confusion(p, resamples, weights)
     overall, per_class = counted(matrices)
 
     chances = p.probabilities[np.arange(len(p.truth)), p.truth]
@@ -118,6 +117,13 @@ def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
         key(metric, name): values[:, c] for metric, values in per_class.items() for c, name in enumerate(p.classes)
     }
     return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
+
+
+def resampled_confusion(p: Predictions, resamples: Resamples, weights: np.ndarray) -> np.ndarray:
+    """(r, truth, predicted): the confusion matrix of each resample of `weights` (r, g)."""
+    size, k = len(resamples.names), len(p.classes)
+    counts = np.bincount((resamples.codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
+    return (weights @ counts.reshape(size, k * k)).reshape(-1, k, k)
 
 
 def counted(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
+POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
 TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
 
 
@@ -39,6 +40,10 @@ def bounds(interval: dict[str, float | None], digits: int = 3) -> str:
     return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]".replace("-", "−")
 
 
+def best(comparison: dict[str, Any]) -> str:
+    return comparison["best"] or "none, for every model knows one class alone"
+
+
 def headed(section: str) -> str:
     return {"classification": "Classes", "masks": "Masks"}[section]
 
@@ -60,7 +65,10 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         f"Intervals: {comparison['confidence']:.0%}, percentiles of {comparison['resamples']} resamples of whole groups"
         " (lesions or patients), the same for every model.",
         "Differences: paired, in those resamples; p two-sided, then corrected by Holm's method for all"
-        f" tests of the ranking ({section['tests']}). The best was chosen on these very rows, which flatters it.",
+        f" tests of the ranking ({section['tests']}). They are of test rows, which chose nothing.",
+        f"Ranked, and the best chosen, by {metric_name(section['metric'])} on the validation rows that all models have."
+        " Those rows also chose epochs, a cascade's threshold and an ensemble's weights, which flatters them: what to"
+        " expect of new cases is the test rows' figure.",
     ]
     if "zero_r" in section:
         label = section["zero_r"]["label"]
@@ -78,26 +86,42 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         )
     if any(model["only"] for model in section["models"]):
         notes.append(
-            "A model without a rank was tested on the rows of one class alone, which nobody knows beforehand; its"
-            " differences are taken on the rows that both have."
+            "A model without a rank was trained and tested on the rows of one class, which nobody can tell beforehand:"
+            " it is never the champion. Its differences are taken on the rows that both have."
+        )
+    if section.get("operating_points"):
+        notes.append(
+            f"Operating points: “{section['classes'][1]}” is said from a probability of that threshold on, of a cascade"
+            " its classifier's. The model's own threshold is marked; missed and false alarms are rows."
         )
     return notes
 
 
 def markdown(comparison: dict[str, Any]) -> str:
     """Ranking, F1 of each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
-    lines = [f"# {comparison['task']}: models on the same test rows", ""]
-    lines += [f"Best by {metric_name(comparison['metric'])}: **{comparison['best']}**", ""]
+    lines = [f"# {comparison['task']}: models on the same rows", ""]
+    lines += [f"Best by {metric_name(comparison['metric'])} on validation rows: **{best(comparison)}**", ""]
+    lines += ["Validation rows rank; all other figures are of test rows.", ""]
     if comparison["leak"]:
         lines += ["> **Split by image: the test set shares groups with training. The figures are inflated.**", ""]
     for name, section in sections(comparison):
         metric = section["metric"]
         others = other_metrics(section)
-        head = ["", "model", "rows", "groups", metric_name(metric), "− best", "p", "− baseline", "p"]
+        head = [
+            "",
+            "model",
+            f"{metric_name(metric)}, validation",
+            "test rows",
+            "groups",
+            f"{metric_name(metric)}, test",
+        ]
+        head += ["− best", "p", "− baseline", "p"]
         lines += [f"## {headed(name)}", "", *table([*head, *map(metric_name, others)], _ranking(section, others))]
         if section["models"][0]["per_class"]:
             lines += ["### F1 of each class", "", *_classes(section)]
             lines += ["### Differences of F1, model by model", "", *_pairs(section)]
+        if section.get("operating_points"):
+            lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
     return "\n".join(lines)
 
@@ -106,7 +130,7 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     rows = []
     for model in section["models"]:
         found = model["metrics"][section["metric"]]
-        cells = [str(model["rank"] or f"({', '.join(model['only'])} only)"), model["model"]]
+        cells = [str(model["rank"] or f"({model['only']} only)"), model["model"], bounded(model["validation"])]
         cells += [str(model["rows"]), str(model["groups"]), bounded(found)]
         for against in (model["vs_best"], model["vs_baseline"]):
             if against is None:
@@ -117,7 +141,7 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     if "zero_r" in section:
         zero = section["zero_r"]
         figures = [number(zero.get(m)) for m in (section["metric"], *others)]
-        rows.append(["", f"ZeroR ({zero['label']})", "", "", figures[0], "", "", "", "", *figures[1:]])
+        rows.append(["", f"ZeroR ({zero['label']})", "", "", "", figures[0], "", "", "", "", *figures[1:]])
     return rows
 
 
@@ -144,6 +168,23 @@ def _pairs(section: dict[str, Any]) -> list[str]:
     return table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
 
 
+def _operating_points(section: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, threshold(point), *(bounded(point[m]) for m in POINT), *(count(point[m]) for m in COUNTS)]
+        for name, points in section["operating_points"].items()
+        for point in points
+    ]
+    return table(["model", "threshold", *map(metric_name, (*POINT, *COUNTS))], rows)
+
+
+def threshold(point: dict[str, Any]) -> str:
+    return f"{point['threshold']:.3g}" + (" (its own)" if point["chosen"] else "")
+
+
+def count(interval: dict[str, float | None]) -> str:
+    return f"{number(interval['value'], 0)} {bounds(interval, 0)}"
+
+
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
     """The lines of a Markdown table, and an empty one."""
     cells = [[cell.replace("|", "\\|").strip() for cell in row] for row in (head, ["---"] * len(head), *rows)]
@@ -162,6 +203,7 @@ def html(comparison: dict[str, Any]) -> str:
     environment.filters |= {"number": number, "signed": signed, "bounds": bounds, "metric_name": metric_name}
     return environment.get_template("comparison.html.j2").render(
         comparison=comparison,
+        best=best(comparison),
         sections=sections(comparison),
         headed=headed,
         reading=reading,

@@ -83,6 +83,22 @@ def same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
             raise InputError(f"{b} and {a} have another {column} for {ids}; evaluate both again")
 
 
+def common_validation(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The validation rows that all tables have, sorted by id: a cross-validated model has more of them than others.
+
+    Raises InputError where there is none, or two models have another label or group for a row.
+    """
+    kept = {name: table[table["set"] == "val"] for name, table in tables.items()}
+    shared = set.intersection(*(set(table["id"]) for table in kept.values()))
+    if not shared:
+        raise InputError(f"{listed(tables)}: no validation row in common; evaluate them on one split")
+    kept = {name: table[table["id"].isin(shared)].sort_values("id", ignore_index=True) for name, table in kept.items()}
+    first, *others = kept
+    for name in others:
+        same_rows(first, kept[first], name, kept[name])
+    return kept
+
+
 def _predictions(table, classes, predicted, probabilities) -> Predictions:
     truth = table["label"].map({c: i for i, c in enumerate(classes)}).to_numpy(np.int64)
     return Predictions(classes, table["group"].astype(str).to_numpy(object), truth, predicted, probabilities)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from medpipe.errors import InputError
+from medpipe.evaluation import operating
 from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
 from medpipe.evaluation.predictions import COUNTS, Predictions, check, classified, detected
@@ -18,7 +19,8 @@ from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
 from medpipe.evaluation.subgroups import SMALL, by_subgroup
 from medpipe.params import Evaluate
 
-SETS = ("test", "val", "external")
+SETS = ("test", "val", "external", "train")
+ARGMAX = 0.5  # the threshold of two classes of which the more probable one is said
 MASKS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_median"))
 
 
@@ -32,6 +34,7 @@ def classification_report(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline.
 
+    Training rows in the table are measured without subgroups: they show how far the model has learnt them by heart.
     Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
     """
     classified(name, table, classes)
@@ -39,11 +42,17 @@ def classification_report(
     for part, rows in _sets(name, table):
         p = classified(name, rows, classes)
         sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
+        if len(classes) == 2:
+            sets[part]["operating_points"] = operating.operating_points(p, ARGMAX, settings, seed)
+        if part == "train":
+            continue
         sets[part]["subgroups"] = by_subgroup(
             rows, lambda some: estimate(classified(name, some, classes), settings, seed), OVERALL, settings.confidence
         )
     report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
-    return finite(_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
+    points = sets["test"].get("operating_points", ())
+    headline = _headline(sets["test"]) | operating.headline(points)
+    return finite(headline), finite(report | _said(settings, seed) | {"sets": sets})
 
 
 def segmentation_report(
@@ -60,11 +69,15 @@ def cascade_report(
     name: str,
     table: pd.DataFrame,
     classes: tuple[str, ...],
+    threshold: float,
     training: Mapping[str, int],
     settings: Evaluate,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(headline, report) of a cascade: its masks over all slices, and as a detector of (negative, positive) slices."""
+    """(headline, report) of a cascade: its masks over all slices, and as a detector of (negative, positive) slices.
+
+    `threshold`: the one of its classifier.
+    """
     detected(name, table, classes)
     sets = {}
     for part, rows in _sets(name, table):
@@ -76,6 +89,7 @@ def cascade_report(
             "specificity": detection["per_class"][classes[0]]["recall"],
             "false_alarms": false_alarms,
             "missed": missed,
+            "operating_points": operating.operating_points(p, threshold, settings, seed),
         }
         sets[part] = _masks(rows, settings, seed) | {"detection": detection}
     test = sets["test"]["detection"]
@@ -85,6 +99,8 @@ def cascade_report(
         "missed": test["missed"],
         "false_alarms": test["false_alarms"],
         "accuracy": test["overall"]["accuracy"]["value"],
+        "threshold": threshold,
+        **operating.headline(point for point in test["operating_points"] if not point["chosen"]),
     }
     report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
     report = report | {"tversky_alpha": settings.tversky_alpha} | _said(settings, seed) | {"sets": sets}

@@ -4,6 +4,8 @@ Every classifier has that layer: what stands before it makes features, what come
 """
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from medpipe.errors import SettingError
 
@@ -50,6 +52,46 @@ def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> N
     for i, layer in enumerate(model.layers):
         kept = freeze_norm and i < len(layers) and isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = i >= first and not kept
+
+
+def standardise(model: keras.Model, images: npt.NDArray[np.uint8], batch: int) -> None:
+    """Makes the features of a backbone that begins at random and stays frozen tell `images`, (n, h, w, 3), apart.
+
+    At the initial statistics, 0 and 1, no batch normalisation does anything: what comes out grows or dwindles by orders
+    of magnitude with depth, and the residual branches of a deep random network drown its input in noise. So a branch
+    begins at zero, by the scale of the normalisation that ends it (arXiv 1706.02677), and the backbone's last
+    normalisation gives each channel mean 0 and deviation 1 over the images (data-dependent initialisation, arXiv
+    1511.06856). Both train from there where they are unfrozen. A backbone without batch normalisation stays as it is.
+    """
+    layers = _backbone(model)
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not norms:
+        return
+    for norm in _ends_of_branches(layers):
+        norm.gamma.assign(np.zeros(norm.gamma.shape))
+    norm = norms[-1]
+    before = keras.Model(model.inputs[0], norm.input).predict(images, batch_size=batch, verbose=0)
+    mean, variance = before.mean((0, 1, 2), np.float64), before.var((0, 1, 2), np.float64)
+    norm.moving_mean.assign(mean)
+    norm.moving_variance.assign(variance)
+    # The scale makes up for epsilon. A channel that never varies says nothing, and is left at 0.
+    norm.gamma.assign(np.sqrt((variance + norm.epsilon) / np.where(variance > 0, variance, np.inf)))
+
+
+def _ends_of_branches(layers: list[keras.Layer]) -> list[keras.layers.BatchNormalization]:
+    """The normalisations that end residual branches: of each sum's inputs, through dropout, the last one made."""
+    makers = {id(layer.output): layer for layer in layers}
+    found = []
+    for layer in layers:
+        if not isinstance(layer, keras.layers.Add):
+            continue
+        parents = [makers[id(tensor)] for tensor in layer.input]
+        while any(isinstance(parent, keras.layers.Dropout) for parent in parents):
+            parents = [makers[id(p.input)] if isinstance(p, keras.layers.Dropout) else p for p in parents]
+        last = max(parents, key=layers.index)
+        if isinstance(last, keras.layers.BatchNormalization):
+            found.append(last)
+    return found
 
 
 def _backbone(model: keras.Model) -> list[keras.Layer]:

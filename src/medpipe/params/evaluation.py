@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from medpipe.params.base import Frozen, Positive, Share
+from medpipe.params.base import Frozen, Merge, Positive, Share
 
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
 
@@ -14,6 +14,7 @@ class Evaluate(Frozen):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share
     explain: str
+    operating_points: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
     flips: tuple[Literal["horizontal", "vertical"], ...]
 
     @field_validator("flips")
@@ -27,4 +28,4 @@ class Evaluate(Frozen):
 class Compare(Frozen):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     metric: Metric
-    merge: dict[str, tuple[str, ...]]
+    merge: Merge

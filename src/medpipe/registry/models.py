@@ -33,7 +33,8 @@ def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> s
             client.log_model_artifacts(logged.model_id, str(folder))
     if not ready:
         client.finalize_logged_model(logged.model_id, "READY")
-    if logged.model_id not in {output.model_id for output in client.get_run(run.run_id).outputs.model_outputs}:
+    outputs = client.get_run(run.run_id).outputs
+    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else ())}:
         client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return logged.model_id
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medpipe import store, tracking
+from medpipe.exploration import publish as explored
 from medpipe.registry.publish import publish
 from medpipe.registry.register import register
 from medpipe.registry.stored import whole
 
 
 def restore(root: Path, max_pixels: int) -> Iterator[str]:
-    """Rebuild what the store lacks of each model in `root/models`, then move each task's alias to its champion.
+    """Rebuild what the store lacks of each model in `root/models` and each exploration, then move each task's alias to
+    its champion.
 
     Runs come in the order of their trainings, with evaluation, plots and model where evaluate has written those of the
     same run (`run` in its report). Yields a line a model and task, and one a registered version whose files
@@ -24,17 +26,28 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         model, report = root / "models" / name, root / "reports" / task / "models" / f"{name}.json"
         run = tracking.reopen(model)
         metrics, plots = root / "metrics" / task / f"{name}.json", root / "plots" / task / name
-        if not all(path.exists() for path in (report, metrics, plots)):
+        predictions = root / "predictions" / task / f"{name}.parquet"
+        if not all(path.exists() for path in (report, metrics, plots, predictions)):
             yield f"{name}: run; not evaluated yet"
         elif json.loads(report.read_text()).get("run") != run.key:
             yield f"{name}: run; its evaluation is of an earlier training"
         else:
             published[name] = run.key
-            publish(run, model=model, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
+            places = {"model": model, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
+            publish(run, **places, max_pixels=max_pixels)
             yield f"{name}: run, evaluation, model"
+    for path in sorted((root / explored.RECORDS).glob(f"*/{tracking.RECORD}")):
+        task = path.parent.name
+        facts, page = (root / "reports" / task / f"exploration.{end}" for end in ("json", "html"))
+        plots = root / "plots" / task / "exploration"
+        if all(place.exists() for place in (facts, page, plots)):
+            explored.publish(tracking.reopen(path.parent), facts=facts, page=page, plots=plots)
+            yield f"{task}: exploration"
     for path in sorted((root / "reports").glob("*/champion.json")):
         champion = json.loads(path.read_text())
         name = champion["name"]
+        if name is None:  # every model of the task answers for one class alone
+            continue
         if published.get(name) != champion["run"]:
             place = path.relative_to(root)
             yield f"{champion['registered']}: the model that {place} names is not here, or not evaluated; `dvc pull` it"

@@ -64,8 +64,12 @@ def newest_model(client: "MlflowClient", run_id: str) -> str | None:
 
 
 def logged_model(client: "MlflowClient", run_id: str, digest: str) -> "LoggedModel | None":
-    """The newest model of that `digest` logged with a run, or begun to be; or None."""
-    return next(iter(_logged(client, run_id, f" AND tags.`medpipe.digest` = '{digest}'")), None)
+    """The newest model logged with a run, or begun to be, where it has that `digest`; or None.
+
+    An older one of the digest does not count, since it is the newest that is registered.
+    """
+    newest = next(iter(_logged(client, run_id)), None)
+    return newest if newest is not None and newest.tags.get("medpipe.digest") == digest else None
 
 
 def whole(client: "MlflowClient", model: "LoggedModel") -> bool:
@@ -78,10 +82,10 @@ def whole(client: "MlflowClient", model: "LoggedModel") -> bool:
     return {"MLmodel", f"{data}/model.keras", f"{data}/recipe.json"} <= {file.path for file in files}
 
 
-def _logged(client: "MlflowClient", run_id: str, condition: str = "") -> "Sequence[LoggedModel]":
+def _logged(client: "MlflowClient", run_id: str) -> "Sequence[LoggedModel]":
     experiment = client.get_run(run_id).info.experiment_id
     newest = [{"field_name": "creation_timestamp", "ascending": False}]
-    return client.search_logged_models([experiment], f"source_run_id = '{run_id}'{condition}", order_by=newest)
+    return client.search_logged_models([experiment], f"source_run_id = '{run_id}'", order_by=newest)
 
 
 def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:

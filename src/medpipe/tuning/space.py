@@ -49,8 +49,7 @@ def _check(key: str, dimension: Dimension, metric: str, name: str, values: Mappi
         raise InputError("values of different losses say nothing about each other; choose another metric")
     recipes = []
     for value in dimension.ends:
-        overrides.replace(values["models"][name], {key: value})  # its error names the key as the recipe has it
-        params = validated(Params, changed(values, name, {key: value}), f"with {value!r}")
+        params = validated(Params, overrides.change(values, name, {key: value}), f"with {value!r}")
         found = recipe.resolve(params, name)
         if found in recipes:
             raise InputError(
@@ -58,11 +57,6 @@ def _check(key: str, dimension: Dimension, metric: str, name: str, values: Mappi
                 "something else or change the scale"
             )
         recipes.append(found)
-
-
-def changed(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` of params.yaml with `changes` of `models.<name>`, by dotted key."""
-    return {**values, "models": {**values["models"], name: overrides.replace(values["models"][name], changes)}}
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:

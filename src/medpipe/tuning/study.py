@@ -131,7 +131,7 @@ def opened(
     """
     task = values["models"][name]["task"]
     settings = tuning.model_dump(mode="json", exclude={"trials"})
-    settings["recipe"] = overrides.replace(values["models"][name], dict.fromkeys(tuning.space))
+    settings["recipe"] = overrides.replace(overrides.full(values, name), dict.fromkeys(tuning.space))
     settings |= {"scale": values["scales"][values["scale"]], "train": values["train"], "seed": seed}
     digest = hashlib.sha256(json.dumps([settings, facts], sort_keys=True).encode()).hexdigest()
     root, study_name = store.root(), f"{name}-{digest[:12]}"

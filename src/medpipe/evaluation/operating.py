@@ -1,0 +1,53 @@
+"""Operating points of a classifier of two classes: what it does where it says "positive" from another chance on."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion
+from medpipe.evaluation.metrics import confusion
+from medpipe.evaluation.predictions import Predictions
+from medpipe.params import Evaluate
+
+MEASURED = ("accuracy", "precision", "recall", "missed", "false_alarms")
+
+
+def operating_points(p: Predictions, chosen: float, settings: Evaluate, seed: int) -> list[dict[str, Any]]:
+    """One entry a threshold of `settings.operating_points`, and the `chosen` one, from high to low.
+
+    Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
+    rows that were missed, the first one's that were taken for it. Positive is a probability of at least the threshold;
+    of a cascade it is the classifier's, before a mask is looked at.
+    """
+    return [
+        {"threshold": threshold, "chosen": threshold == chosen} | _measure(p, threshold, settings, seed)
+        for threshold in sorted({*settings.operating_points, chosen}, reverse=True)
+    ]
+
+
+def headline(points: Iterable[dict[str, Any]]) -> dict[str, float | None]:
+    """`recall_at_0.05` and so on."""
+    return {f"{metric}_at_{point['threshold']:.4g}": point[metric]["value"] for point in points for metric in MEASURED}
+
+
+def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, float | None]]:
+    said = replace(p, predicted=(p.probabilities[:, 1] >= threshold).astype(np.int64))
+    resamples = Resamples(p.groups, settings.resamples, seed)
+    draws = _figures(resampled_confusion(said, resamples, resamples.weights))
+    values = {metric: float(drawn[0]) for metric, drawn in _figures(np.array([confusion(said)])).items()}
+    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
+    return {metric: estimates.interval(metric, settings.confidence) for metric in MEASURED}
+
+
+def _figures(matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """(r,) each, of confusion matrices (r, 2, 2) with truth in rows."""
+    overall, per_class = counted(matrices)
+    return {
+        "accuracy": overall["accuracy"],
+        "precision": per_class["precision"][:, 1],
+        "recall": per_class["recall"][:, 1],
+        "missed": matrices[:, 1, 0],
+        "false_alarms": matrices[:, 0, 1],
+    }
