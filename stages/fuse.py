@@ -23,7 +23,7 @@ from medpipe.training.run import deliver, tracked
 
 def main(name: str) -> None:
     params = load()
-    settings, seed = params.fusions[name], recipe.seed(params)
+    settings, seed = recipe.resolve_fusion(params, name), recipe.seed(params)
     backend.start(seed, "float32")
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
@@ -36,10 +36,10 @@ def main(name: str) -> None:
     labels = targets(rows, VOCABULARY[settings.task].classes, first.settings["merge"])
     train, val = (np.flatnonzero(rows["set"] == part) for part in ("train", "val"))
 
+    folder = Path("predictions") / settings.task
+    tables = {part.name: pd.read_parquet(folder / f"{part.name}.parquet") for part in parts}
     weights = [1 / len(parts)] * len(parts)
     if isinstance(settings, Mean) and settings.weights == "validation":
-        folder = Path("predictions") / settings.task
-        tables = {part.name: pd.read_parquet(folder / f"{part.name}.parquet") for part in parts}
         weights = choose_weights(tables, first.classes)
 
     members = {part.name: part.settings for part in parts}
@@ -54,7 +54,8 @@ def main(name: str) -> None:
             made = replace(combine(parts), name=name, settings=described)
             model = mean(models, [key for part in parts for key in part.inputs], weights)
         elif isinstance(settings, Cascade):
-            model, threshold = chain(models, arrays[0].inputs, labels, val, settings)
+            p = tables[first.name].set_index("id").loc[rows["id"].iloc[val], f"p_{first.classes[1]}"]
+            model, threshold = chain(models, p.to_numpy(), labels[val], settings)
             made = replace(made, kind="cascade", threshold=threshold)
         else:
             read = {part.name: part.inputs for part in arrays}

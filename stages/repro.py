@@ -29,13 +29,15 @@ def main(jobs: int) -> int:
     listed = subprocess.run([*DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
+        failed = [task for task in ["code"] if run(task, bar, seen)]  # first, since all targets begin with it
         with ThreadPoolExecutor(jobs) as pool:
-            codes = list(pool.map(lambda task: run(f"register@{task}", bar, seen), params.registry))
-        # What the targets above do not need, and nothing where they failed.
-        code = max(codes, default=0) or run("", bar, seen)
-    if code == 0:
-        tqdm.write("\n".join(closing(params)))
-    return code
+            targets = [] if failed else [f"register@{task}" for task in params.registry]
+            codes = pool.map(lambda target: run(target, bar, seen), targets)
+            failed += [target for target, code in zip(targets, codes, strict=True) if code]
+        if not failed and run("", bar, seen):  # what the targets above do not need
+            failed = ["repro"]
+    tqdm.write("\n".join([f"failed: {target}; its own message is above" for target in failed] or closing(params)))
+    return len(failed)
 
 
 def run(target: str, bar: tqdm, seen: set[str]) -> int:
@@ -63,7 +65,14 @@ def closing(params: Params) -> list[str]:
     for task in params.registry:
         reports = Path("reports") / task
         comparison = json.loads((reports / "comparison.json").read_text())
-        lines.append(f"{task}: best by {comparison['metric']} is {comparison['best']}; see {reports}/comparison.html")
+        best, metric = comparison["best"], comparison["metric"]
+        found = [
+            f", {model['metrics'][metric]['value']:.3f} on test rows"
+            for section in (comparison["classification"], comparison["masks"])
+            for model in (section["models"] if section else ())
+            if model["model"] == best and metric in model["metrics"]
+        ]
+        lines.append(f"{task}: best by {metric} is {best}{''.join(found)}; see {reports}/comparison.html")
     return [*lines, "all runs: `make ui`"]
 
 

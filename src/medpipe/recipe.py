@@ -1,6 +1,6 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
-from medpipe.params import ImagesVariant, Params, Recipe, Sampling, Variant, validated
+from medpipe.params import DenseFusion, Fusion, ImagesVariant, Params, Recipe, Sampling, Variant, validated
 
 
 def resolve(params: Params, name: str) -> Recipe:
@@ -42,6 +42,15 @@ def resolve(params: Params, name: str) -> Recipe:
             changes[key] = getattr(knobs, key)
     values = recipe.model_dump() | changes | {"network": network}
     return validated(type(recipe), values, f"scale {params.scale} and `train`", f"models.{name}")
+
+
+def resolve_fusion(params: Params, name: str) -> Fusion:
+    """The settings that make `fusions.<name>`: a trained head takes the scale's `head_epochs`, `head_lr` and batch."""
+    fusion, scale = params.fusions[name], params.scales[params.scale]
+    if scale is None or not isinstance(fusion, DenseFusion):
+        return fusion
+    changes = {"epochs": scale.head_epochs, "lr": scale.head_lr, "batch": min(fusion.batch, scale.batch)}
+    return fusion.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:

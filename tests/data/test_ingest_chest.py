@@ -3,7 +3,7 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from medpipe.data.chest import CLASSES
+from medpipe.data.chest import CLASSES, source_of
 from medpipe.data.ingest import build_manifest
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
@@ -74,7 +74,7 @@ def test_the_workbook_names_the_source(ingest, files):
     manifest, quarantine = ingest(files | books)
     assert quarantine == []
     sources = dict(zip(manifest["id"], manifest["source"], strict=True))
-    known = {"COVID-1": "sirm.org", "Normal-1": "kaggle.com"}
+    known = {"COVID-1": "sirm.org/category/x", "Normal-1": "kaggle.com/x"}
     assert sources == {name: known.get(name, "unknown") for name in IDS}
     assert manifest.set_index("id").at["COVID-1", "url"] == "https://sirm.org/category/x/"
 
@@ -140,3 +140,20 @@ def test_the_real_archive(real, real_settings):
     manifest, quarantine, _ = build_manifest(real / "covid_radiography", "chest", real_settings)
     assert quarantine.empty
     assert manifest["label"].value_counts().to_dict() == {"COVID": 330, "Normal": 330, "Viral Pneumonia": 240}
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("https://www.kaggle.com/datasets/owner/one", "kaggle.com/owner/one"),
+        ("https://www.kaggle.com/owner/Two/data", "kaggle.com/owner/two"),
+        ("https://github.com/armiro/COVID-CXNet", "github.com/armiro/covid-cxnet"),
+        ("https://github.com/ml-workgroup/covid-19-image-repository/tree/master/png", None),
+        ("https://sirm.org/category/senza-categoria/covid-19/", "sirm.org/category/senza-categoria"),
+        ("", "unknown"),
+        ("not an address", "unknown"),
+    ],
+)
+def test_a_source_is_the_host_and_what_tells_its_data_sets_apart(url, source):
+    found = source_of(url)
+    assert found == (source or "github.com/ml-workgroup/covid-19-image-repository")

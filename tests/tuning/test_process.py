@@ -69,7 +69,7 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
         training.build(), training.samples(training.train), training.samples(training.val), settings,
         seed=seed, checkpoint=tmp_path / "own.npz", on_epoch=lambda *_: None, classes=training.classes,
     )  # fmt: skip
-    assert found == kept(history)
+    assert found == kept(history, settings.early_stopping)
     assert [numbers["val_loss"] for numbers in epochs] == history["val_loss"].tolist()
     assert found["val_loss"] == history["val_loss"].min()
 

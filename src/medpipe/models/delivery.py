@@ -37,7 +37,7 @@ class OutOfFold:
         if not path.exists():
             return None
         try:
-            with np.load(path) as file:
+            with path.open("rb") as whole, np.load(whole) as file:
                 return cls(file["rows"], file["output"])
         except Exception as error:  # zipfile's, zlib's and NumPy's own
             raise _damaged(path, error) from error

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medpipe.errors import SettingError
+from medpipe.models.predict import predict
 
 EMBEDDING = "embedding"
 # Of the batch normalisation in our own networks. Keras' 0.99 lags hundreds of steps behind: on small data val_loss
@@ -28,30 +29,30 @@ def head(model: keras.Model) -> keras.Model:
 def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> None:
     """Lets the head and part of the backbone train; compile the model afterwards.
 
-    `spec` is `all`, a number of the backbone's last layers (0: none), or a prefix: all from the first layer whose name
-    starts so. Frozen batch normalisation uses its moving statistics and keeps them; with `freeze_norm` all of the
+    `spec` is `all`, a number of the backbone's last layers (0: none), or a prefix: the layers whose names start so.
+    Frozen batch normalisation uses its moving statistics and keeps them; with `freeze_norm` all of the
     backbone's is frozen: else the batches' own statistics, in place of those that it was pretrained with, change at one
     stroke what the layers after it and the head have learnt to read. Raises SettingError for more layers than there are
     and for a prefix that no layer has.
     """
     layers = _backbone(model)
     if spec == "all":
-        first = 0
+        chosen = layers
     elif isinstance(spec, int):
         if spec > len(layers):
             raise SettingError(f"network.unfreeze: {spec} layers, but the backbone has {len(layers)}; or say all")
-        first = len(layers) - spec
+        chosen = layers[len(layers) - spec :]
     else:
-        found = [i for i, layer in enumerate(layers) if layer.name.startswith(spec)]
-        if not found:
+        chosen = [layer for layer in layers if layer.name.startswith(spec)]
+        if not chosen:
             raise SettingError(
                 f"network.unfreeze: none of the backbone's {len(layers)} layers has a name that starts with {spec!r}; "
                 f"its last one is {layers[-1].name!r}"
             )
-        first = found[0]
-    for i, layer in enumerate(model.layers):
-        kept = freeze_norm and i < len(layers) and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = i >= first and not kept
+    for layer in layers:
+        layer.trainable = layer in chosen and not (freeze_norm and isinstance(layer, keras.layers.BatchNormalization))
+    for layer in model.layers[len(layers) :]:
+        layer.trainable = True
 
 
 def standardise(model: keras.Model, images: npt.NDArray[np.uint8], batch: int) -> None:
@@ -70,7 +71,7 @@ def standardise(model: keras.Model, images: npt.NDArray[np.uint8], batch: int) -
     for norm in _ends_of_branches(layers):
         norm.gamma.assign(np.zeros(norm.gamma.shape))
     norm = norms[-1]
-    before = keras.Model(model.inputs[0], norm.input).predict(images, batch_size=batch, verbose=0)
+    before = predict(keras.Model(model.inputs[0], norm.input), [images], np.arange(len(images)), batch)["output"]
     mean, variance = before.mean((0, 1, 2), np.float64), before.var((0, 1, 2), np.float64)
     norm.moving_mean.assign(mean)
     norm.moving_variance.assign(variance)

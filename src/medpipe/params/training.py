@@ -180,6 +180,9 @@ class _Recipe(Frozen):
             raise SettingError(f"only: must be one of {', '.join(classes)}, is {self.only!r}")
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
             raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
+        rule = self.early_stopping
+        if self.loss.name == "focal_tversky" and rule is not None and rule.monitor == "val_macro_f1":
+            raise SettingError("early_stopping.monitor: val_macro_f1 is of classes; a segmenter takes val_loss")
         if self.mixing is not None and self.batch < 2:
             raise SettingError(f"batch: must be at least 2 where mixing is on, is {self.batch}")
         return self

@@ -24,7 +24,7 @@ def tracked(
     """The run in MLflow and the file of the checkpoint, the same ones where this training was killed before.
 
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
-    ended well is removed. One that other `code` began, by its fingerprint, or other libraries is passed over, and of
+    ended well is removed. One that other `code`, by its fingerprint, or other libraries began is passed over, and of
     two workers that want the same training one waits for the other.
     """
     tags = read_from(split, arrays)

@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from medpipe import overrides, recipe
 from medpipe.errors import InputError
-from medpipe.params import Choices, Dimension, Floats, Integers, Params, Tuning, read, validated
+from medpipe.params import Choices, Dimension, EarlyStopping, Floats, Integers, Params, Tuning, read, validated
+from medpipe.training.selection import cost
 
 # Another value of these is another task: no trial could be compared with another.
 _FIXED = ("task", "architecture", "inputs", "merge", "only", "folds")
@@ -80,7 +81,8 @@ def decode(space: Mapping[str, Dimension], drawn: Mapping[str, Any]) -> dict[str
     return {key: json.loads(drawn[key]) if isinstance(space[key], Choices) else drawn[key] for key in space}
 
 
-def kept(history: pd.DataFrame) -> dict[str, float]:
-    """Of a training's history the epoch whose weights it keeps, that of the lowest val_loss, and its numbers."""
-    row = history.drop(columns="phase").iloc[int(history["val_loss"].argmin())]
+def kept(history: pd.DataFrame, rule: EarlyStopping | None) -> dict[str, float]:
+    """Of a training's history the epoch whose weights it keeps, by its recipe's `rule`, and its numbers."""
+    numbers = history.drop(columns="phase")
+    row = numbers.iloc[int(numbers.apply(cost, axis=1, args=(rule,)).argmin())]
     return {str(key): float(value) for key, value in row.items()}

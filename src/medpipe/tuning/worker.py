@@ -85,7 +85,7 @@ def _train(
         training.build(), train, val, training.settings,
         seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, classes=training.classes,
     )  # fmt: skip
-    return kept(history)
+    return kept(history, training.settings.early_stopping)
 
 
 def _say(error: Exception) -> str:
