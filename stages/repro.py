@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from medpipe.params import Params, load
+from medpipe.params import Mean, Params, load
 
 DVC = (sys.executable, "-m", "dvc")
 BEGUN = re.compile(r"Running stage '(.+)':$")
@@ -25,27 +25,46 @@ NOISE = re.compile(
 
 
 def main(jobs: int) -> int:
+    """How much of it failed."""
     params = load()
     listed = subprocess.run([*DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
-        failed = [task for task in ["code"] if run(task, bar, seen)]  # first, since all targets begin with it
-        with ThreadPoolExecutor(jobs) as pool:
-            targets = [] if failed else [f"register@{task}" for task in params.registry]
-            codes = pool.map(lambda target: run(target, bar, seen), targets)
-            failed += [target for target, code in zip(targets, codes, strict=True) if code]
-        if not failed and run("", bar, seen):  # what the targets above do not need
-            failed = ["repro"]
-    tqdm.write("\n".join([f"failed: {target}; its own message is above" for target in failed] or closing(params)))
+        failed = run("code", ["code"], bar, seen)
+        if not failed:
+            # Stage by stage: DVC locks the outputs of all that a target needs, even where nothing is to be run, so that
+            # one task would keep another from `code`.
+            tasks = {task: ["--single-item", *stages_of(task, params)] for task in params.registry}
+            with ThreadPoolExecutor(jobs) as pool:
+                failed += sum(pool.map(lambda task: run(task, tasks[task], bar, seen), tasks), [])
+        if not failed:  # what is left, and whether all is up to date
+            failed = run("dvc", [], bar, seen)
+    tqdm.write("\n".join([f"{name}: failed; its own message is above" for name in failed] or closing(params)))
     return len(failed)
 
 
-def run(target: str, bar: tqdm, seen: set[str]) -> int:
-    """Run a target, by default all, and its status; stages that another target came by already are passed over."""
-    command = [*DVC, "--wait-for-lock", "repro", *filter(None, [target])]
+def stages_of(task: str, params: Params) -> list[str]:
+    """The task's stages of dvc.yaml, each behind those that it needs."""
+    prepared, models, fusions = (
+        [name for name, settings in section.items() if settings.task == task]
+        for section in (params.prepare, params.models, params.fusions)
+    )
+    fusions.sort(key=lambda name: isinstance(params.fusions[name], Mean))  # which may be of other fusions
+    return [
+        *(f"{stage}@{task}" for stage in ("phantom", "ingest", "clean", "split", "explore")),
+        *(f"prepare@{name}" for name in prepared),
+        *(f"{stage}@{name}" for name in models for stage in ("train", "evaluate")),
+        *(f"{stage}@{name}" for name in fusions for stage in ("fuse", "evaluate-fused")),
+        *(f"{stage}@{task}" for stage in ("compare", "register")),
+    ]
+
+
+def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> list[str]:
+    """Run the targets, by default all; [name] where that fails. Stages that were `seen` already do not count again."""
+    command = [*DVC, "--wait-for-lock", "repro", *targets]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert process.stdout is not None
-    stage = target or "dvc"
+    stage = name
     for line in process.stdout:
         if found := BEGUN.search(line) or DONE.search(line):
             stage = found[1]
@@ -56,7 +75,7 @@ def run(target: str, bar: tqdm, seen: set[str]) -> int:
                 continue
         if not NOISE.search(line):
             tqdm.write(f"{stage}  {line.rstrip()}")
-    return process.wait()
+    return [name] if process.wait() else []
 
 
 def closing(params: Params) -> list[str]:
