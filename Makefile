@@ -43,9 +43,9 @@ lint: setup  ## ruff and mypy
 
 ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	python stages/restore.py
+	@echo 'http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db \
-	  --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
+	  mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
 	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ predictions plots reports/*/*.html

@@ -166,3 +166,16 @@ def test_floats_as_dvc_writes_them_are_floats(tmp_path, text, value):
     assert read["lr"] == value
     assert type(read["lr"]) is type(value)
     assert read["day"] == "2e"
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+@pytest.mark.parametrize("section", [("train", "lr"), ("split", "skin", "val"), ("evaluate", "confidence")])
+def test_numbers_must_be_finite(tmp_path, section, bad):
+    def change(values):
+        *parents, last = section
+        for key in parents:
+            values = values[key]
+        values[last] = bad
+
+    with pytest.raises(InputError, match=f"{'.'.join(section)}: Input should be a finite number"):
+        load_changed(tmp_path, change)

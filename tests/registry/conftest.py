@@ -49,6 +49,8 @@ def train(root, deliver):
             table.parent.mkdir(parents=True, exist_ok=True)
             predictions(right).to_parquet(table, index=False)
             write(root / f"plots/skin/{name}/roc.png", "no image")
+            (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
+            pd.DataFrame({"set": ["test"], "truth": ["nv"]}).to_parquet(root / f"predictions/skin/{name}.parquet")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run
 

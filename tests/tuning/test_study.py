@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from small_study import EPOCHS, NAME, VALUES, Formula, run, tuning
 
 from medpipe.errors import InputError
@@ -146,3 +147,15 @@ def test_the_storage_is_the_one_that_the_environment_names(root, monkeypatch):
     run(tuning(trials=1))
     assert (root / "shared.db").exists()
     assert not (root / "optuna.db").exists()
+
+
+def test_a_storage_that_is_no_address_is_refused_by_its_variable(root, monkeypatch):
+    monkeypatch.setenv("OPTUNA_STORAGE", "/shared/optuna.db")
+    with pytest.raises(InputError, match=r"OPTUNA_STORAGE: .*; it must be a URL, such as sqlite:////shared/optuna.db"):
+        run(tuning(trials=1))
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan")])
+def test_a_range_without_end_is_refused(bound):
+    with pytest.raises(ValidationError, match="finite"):
+        tuning(space={"lr": {"low": 1e-4, "high": bound, "log": True}})
