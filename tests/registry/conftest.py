@@ -13,22 +13,23 @@ CLASSES = ("mel", "nv")
 
 
 def predictions(right):
-    """A share `right` of the 60 validation rows, and of the test rows the rest, get their label."""
-    label = ["mel", "nv"] * 30
-    tables = []
-    for name, share in (("val", right), ("test", 1 - right)):
-        hit = np.arange(60) < round(60 * share)
-        first = np.where(hit == (np.array(label) == "mel"), 0.9, 0.1)
-        ids = [f"{name}-{i}" for i in range(60)]
-        tables.append(pd.DataFrame({"id": ids, "set": name, "group": ids, "label": label, "p_mel": first}))
-    return pd.concat(tables, ignore_index=True).assign(p_nv=lambda table: 1 - table["p_mel"])
+    """Of 100 validation and 100 test rows, a lesion each, about the share `right` is told right on validation."""
+    rng = np.random.default_rng(0)
+    truth, told = np.arange(200) % 2, rng.random(200) < right
+    said = np.where(told | (np.arange(200) >= 100), truth, 1 - truth)
+    table = pd.DataFrame({"id": [f"{i:03d}" for i in range(200)], "group": [f"g{i}" for i in range(200)]})
+    table["set"] = np.where(np.arange(200) < 100, "val", "test")
+    table["label"] = np.array(CLASSES)[truth]
+    table[[f"p_{name}" for name in CLASSES]] = np.eye(2)[said]
+    return table
 
 
 @pytest.fixture
 def train(root, deliver):
     """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
 
-    def train(name, f1=0.5, evaluated=True, model=None, right=1.0, split="5f3a"):
+    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None):
+        """`right`: the share of the validation rows that it gets right."""
         checkpoint = root / ".tmp" / name
         with tracking.begin("skin", name, {"lr": 0.1}, {"split": split}, checkpoint) as run:
             run.log_epoch(0, {"loss": 0.7})
@@ -43,14 +44,11 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            report = {"kind": "classification", "classes": CLASSES, "only": None, "flips": [], "sets": {}}
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key} | report)
-            table = root / f"predictions/skin/{name}.parquet"
-            table.parent.mkdir(parents=True, exist_ok=True)
-            predictions(right).to_parquet(table, index=False)
-            write(root / f"plots/skin/{name}/roc.png", "no image")
+            about = {"kind": "classification", "classes": CLASSES, "only": only}
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}} | about)
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
-            pd.DataFrame({"set": ["test"], "truth": ["nv"]}).to_parquet(root / f"predictions/skin/{name}.parquet")
+            predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")
+            write(root / f"plots/skin/{name}/roc.png", "no image")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run
 
@@ -79,7 +77,7 @@ def stored():
                 "curves": {name: [(point.step, point.value) for point in curve] for name, curve in points.items()},
                 "artifacts": sorted(
                     file.path
-                    for folder in ("plots", "report")
+                    for folder in ("plots", "predictions", "report")
                     for file in client.list_artifacts(run.info.run_id, folder)
                 ),
                 "models": [
