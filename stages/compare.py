@@ -33,7 +33,7 @@ def main(task: Task) -> None:
     ):
         with atomic.file(reports / f"comparison.{end}") as tmp:
             tmp.write_text(text, encoding="utf-8")
-    print(f"{task}: best by {comparison['metric']} is {comparison['best']}, of {', '.join(comparison['ranking'])}")
+    print(f"{task}: best by {comparison['metric']} is {page.best(comparison)}, of {', '.join(comparison['ranking'])}")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Register a task's best model: `python stages/register.py skin`."""
+"""Register a task's best model, and make it the champion unless it is shown worse: `python stages/register.py skin`."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medpipe import atomic
 from medpipe.params import Task, load
-from medpipe.registry.register import register
+from medpipe.registry.register import elect, nobody
 
 
 def main(task: Task) -> None:
@@ -17,8 +17,15 @@ def main(task: Task) -> None:
     # An experiment may be thrown away, and of those in copies several run at once: the alias follows `dvc repro` alone,
     # and stages/restore.py once an experiment has become the repository's own state.
     own = "DVC_EXP_NAME" not in os.environ
-    metrics = Path("metrics") / task / f"{best}.json"
-    champion = register(best, params.registry[task], Path("models") / best, metrics, champion=own)
+    registered = params.registry[task]
+    if best is None:
+        champion = nobody(registered)
+    else:
+        metrics, model = Path("metrics") / task / f"{best}.json", Path("models") / best
+        settings = params.compare[task], params.evaluate, params.seed
+        champion = elect(best, registered, model, metrics, *settings, move=own)
+    decision = champion["decision"]
+    print(f"{registered}@champion: {champion['name']}; {decision['candidate']}: {decision['why']}")
     with atomic.file(reports / "champion.json") as path:
         path.write_text(json.dumps(champion, indent=2) + "\n")
 

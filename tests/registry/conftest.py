@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
@@ -11,13 +12,26 @@ VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "eq
 CLASSES = ("mel", "nv")
 
 
+def predictions(right):
+    """Of 100 validation and 100 test rows, a lesion each, about the share `right` is told right on validation."""
+    rng = np.random.default_rng(0)
+    truth, told = np.arange(200) % 2, rng.random(200) < right
+    said = np.where(told | (np.arange(200) >= 100), truth, 1 - truth)
+    table = pd.DataFrame({"id": [f"{i:03d}" for i in range(200)], "group": [f"g{i}" for i in range(200)]})
+    table["set"] = np.where(np.arange(200) < 100, "val", "test")
+    table["label"] = np.array(CLASSES)[truth]
+    table[[f"p_{name}" for name in CLASSES]] = np.eye(2)[said]
+    return table
+
+
 @pytest.fixture
 def train(root, deliver):
     """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
 
-    def train(name, f1=0.5, evaluated=True, model=None):
+    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None):
+        """`right`: the share of the validation rows that it gets right."""
         checkpoint = root / ".tmp" / name
-        with tracking.begin("skin", name, {"lr": 0.1}, {"split": "5f3a"}, checkpoint) as run:
+        with tracking.begin("skin", name, {"lr": 0.1}, {"split": split}, checkpoint) as run:
             run.log_epoch(0, {"loss": 0.7})
             run.log_epoch(1, {"loss": 0.6})
             if model is None:
@@ -30,7 +44,10 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}})
+            about = {"kind": "classification", "classes": CLASSES, "only": only}
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}} | about)
+            (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
+            predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")
             write(root / f"plots/skin/{name}/roc.png", "no image")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run
@@ -56,7 +73,7 @@ def stored():
                 "curves": {name: [(point.step, point.value) for point in curve] for name, curve in points.items()},
                 "artifacts": sorted(
                     file.path
-                    for folder in ("plots", "report")
+                    for folder in ("plots", "predictions", "report")
                     for file in client.list_artifacts(run.info.run_id, folder)
                 ),
                 "models": [

@@ -8,7 +8,7 @@ def test_a_run_gets_the_evaluation_and_the_model(train, stored):
     run = train("skin-b4", 0.61)
     found = stored()["skin-b4"]
     assert found["curves"] == {"epoch/loss": [(0, 0.7), (1, 0.6)], "test/macro_f1": [(0, 0.61)]}
-    assert found["artifacts"] == ["plots/roc.png", "report/skin-b4.json"]
+    assert found["artifacts"] == ["plots/roc.png", "predictions/skin-b4.parquet", "report/skin-b4.json"]
     [(name, params, tags, metrics)] = found["models"]
     assert (name, params, tags["medpipe.run"], metrics) == (
         "skin-b4",

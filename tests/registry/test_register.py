@@ -1,15 +1,21 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
-from outputs import write
+from outputs import PIXELS, write
 
+from medpipe import tracking
 from medpipe.errors import InputError
-from medpipe.registry.register import register
+from medpipe.params import load
+from medpipe.registry.register import elect, register
+from medpipe.registry.restore import restore
 
 REPOSITORY = Path(__file__).parents[2]
+PARAMS = load(REPOSITORY / "params.yaml")
 
 
 def registered(root, name, champion=True):
@@ -42,6 +48,90 @@ def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
     registered(root, "skin-b4")
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
+
+
+def elected(root, name, move=True):
+    where = "skin-classifier", root / "models" / name, root / f"metrics/skin/{name}.json"
+    return elect(name, *where, PARAMS.compare["skin"], PARAMS.evaluate, 1, move=move)
+
+
+def aliases(versions):
+    return {tags["model"]: aliases for tags, aliases in versions("skin-classifier").values()}
+
+
+def test_a_worse_model_does_not_replace_the_champion_and_the_reason_is_said(train, root, versions):
+    champion = train("skin-b4", 0.61, right=0.9)
+    train("skin-v2m", 0.99, right=0.6)  # better on test rows alone
+    assert elected(root, "skin-b4")["decision"]["why"] == "there was no champion"
+    said = elected(root, "skin-v2m")
+    assert aliases(versions) == {"skin-b4": ["champion"], "skin-v2m": []}
+    assert (said["name"], said["run"], said["metrics"]) == ("skin-b4", champion.key, {"macro_f1": 0.61})
+    decision = said["decision"]
+    assert (decision["candidate"], decision["reigning"], decision["moves"]) == ("skin-v2m", "skin-b4", False)
+    assert decision["rows"] == decision["groups"] == 100
+    assert decision["difference"] == pytest.approx(decision["new"] - decision["old"])
+    assert decision["high"] < 0
+    assert re.fullmatch(
+        r"macro_f1 0\.\d+ against 0\.\d+ of skin-b4 on 100 validation rows: -0\.\d+ \[-0\.\d+, -0\.\d+\], worse",
+        decision["why"],
+    )
+    json.dumps(said, allow_nan=False)
+
+
+def test_a_better_or_like_model_replaces_the_champion(train, root, versions):
+    train("skin-b4", right=0.6)
+    train("skin-v2m", right=0.9)
+    train("skin-image", right=0.88)
+    for name in ("skin-b4", "skin-v2m", "skin-image"):
+        assert elected(root, name)["name"] == name
+    assert aliases(versions)["skin-image"] == ["champion"]
+
+
+def test_a_retrained_model_must_hold_its_own_against_its_former_self(train, root, versions):
+    first = train("skin-b4", right=0.9)
+    assert elected(root, "skin-b4")["run"] == first.key
+    assert elected(root, "skin-b4")["decision"]["why"] == "it is the champion already"
+    rmtree(root / "models/skin-b4")
+    train("skin-b4", right=0.6)
+    said = elected(root, "skin-b4")
+    assert (said["name"], said["run"]) == ("skin-b4", first.key)
+    assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
+
+
+def test_an_experiment_decides_and_leaves_the_alias(train, root, versions):
+    train("skin-b4", right=0.6)
+    train("skin-v2m", right=0.9)
+    elected(root, "skin-b4")
+    assert elected(root, "skin-v2m", move=False)["name"] == "skin-v2m"
+    assert aliases(versions)["skin-b4"] == ["champion"]
+
+
+def test_where_the_two_cannot_be_compared_the_alias_moves_and_the_reason_is_said(train, root, versions):
+    train("skin-image", right=1.0, only="mel")
+    train("skin-b4", right=0.9)
+    train("skin-v2m", right=0.6, split="77aa")
+    elected(root, "skin-image")
+    assert elected(root, "skin-b4")["decision"]["why"] == (
+        "skin-image cannot be compared: skin-image answers for mel alone"
+    )
+    assert elected(root, "skin-v2m")["decision"]["why"] == "skin-b4 was made on other data: split 5f3a, now 77aa"
+    assert aliases(versions)["skin-v2m"] == ["champion"]
+    run = tracking.reopen(root / "models/skin-v2m")
+    rmtree(root / "mlartifacts/skin" / run.run_id / "artifacts/predictions")
+    why = elected(root, "skin-b4")["decision"]["why"]
+    assert why == "the reigning champion cannot be compared: no predictions are logged with its run"
+
+
+def test_where_every_model_answers_for_one_class_the_stage_leaves_the_alias(train, root, versions):
+    train("skin-b4")
+    elected(root, "skin-b4")
+    write(root / "reports/skin/comparison.json", {"best": None})
+    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    subprocess.run([sys.executable, str(REPOSITORY / "stages/register.py"), "skin"], check=True, cwd=root)
+    found = json.loads((root / "reports/skin/champion.json").read_text())
+    assert (found["name"], found["decision"]["why"]) == (None, "every model answers for one class alone")
+    assert aliases(versions) == {"skin-b4": ["champion"]}
+    assert list(restore(root, PIXELS)) == ["skin-b4: run, evaluation, model"]
 
 
 def test_the_model_of_an_experiment_leaves_the_alias(train, root, versions):

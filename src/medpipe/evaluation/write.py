@@ -22,12 +22,14 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
     metrics, report = Path("metrics") / task / f"{name}.json", Path("reports") / task / "models" / f"{name}.json"
     plots = Path("plots") / task / name
-    with atomic.file(Path("predictions") / task / f"{name}.parquet") as path:
+    predictions = Path("predictions") / task / f"{name}.parquet"
+    with atomic.file(predictions) as path:
         found.table.to_parquet(path, index=False)
     for target, content in ((metrics, found.headline), (report, {"run": run.key} | found.report)):
         with atomic.file(target) as path:
             path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     with atomic.folder(plots) as path:
         plot_all(path, found.report, found.table, history, found.examples, found.shap)
-    publish(run, model=folder, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
+    places = {"model": folder, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
+    publish(run, **places, max_pixels=max_pixels)
     return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.headline.items() if value is not None)

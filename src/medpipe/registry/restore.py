@@ -22,17 +22,21 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         model, report = root / "models" / name, root / "reports" / task / "models" / f"{name}.json"
         run = tracking.reopen(model)
         metrics, plots = root / "metrics" / task / f"{name}.json", root / "plots" / task / name
-        if not all(path.exists() for path in (report, metrics, plots)):
+        predictions = root / "predictions" / task / f"{name}.parquet"
+        if not all(path.exists() for path in (report, metrics, plots, predictions)):
             yield f"{name}: run; not evaluated yet"
         elif json.loads(report.read_text()).get("run") != run.key:
             yield f"{name}: run; its evaluation is of an earlier training"
         else:
             published[name] = run.key
-            publish(run, model=model, metrics=metrics, report=report, plots=plots, max_pixels=max_pixels)
+            places = {"model": model, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
+            publish(run, **places, max_pixels=max_pixels)
             yield f"{name}: run, evaluation, model"
     for path in sorted((root / "reports").glob("*/champion.json")):
         champion = json.loads(path.read_text())
         name = champion["name"]
+        if name is None:  # every model of the task answers for one class alone
+            continue
         if published.get(name) != champion["run"]:
             place = path.relative_to(root)
             yield f"{champion['registered']}: the model that {place} names is not here, or not evaluated; `dvc pull` it"

@@ -1,0 +1,66 @@
+"""Whether a new model may take the place of the reigning champion: the paired difference on validation rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from medpipe.errors import InputError
+from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
+from medpipe.evaluation.predictions import COUNTS, check, classified, common_validation, detected, merge_classes
+from medpipe.evaluation.segmentation import estimate_masks
+from medpipe.params import Compare, Evaluate
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model by its name, its prediction table and its report."""
+
+    name: str
+    table: pd.DataFrame
+    report: dict[str, Any]
+
+
+def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
+    """new - old in `settings.metric`, on the validation rows that both have, in the same resamples.
+
+    {metric, rows, groups, new, old, difference, low, high, p}. Dice is a ratio and is compared whatever the masks'
+    sizes. Raises InputError where the two cannot be compared: other classes, no such metric, no row in common, or one
+    of them answers for one class alone.
+    """
+    sides = {"new": new, "old": old}
+    for side in sides.values():
+        if only := side.report.get("only"):
+            raise InputError(f"{side.name} answers for {only} alone")
+    if settings.metric == "dice":
+        for side in sides.values():
+            check(side.name, side.table, tuple(side.report["classes"]), COUNTS)
+        rows = common_validation({key: side.table for key, side in sides.items()})
+        found = {key: estimate_masks(table, evaluate, seed) for key, table in rows.items()}
+    else:
+        found = _classified(sides, settings, evaluate, seed)
+    return {
+        "metric": settings.metric,
+        "rows": found["new"].rows,
+        "groups": len(found["new"].groups),
+        **{key: estimates.values[settings.metric] for key, estimates in found.items()},
+        **paired_difference(found["new"], found["old"], settings.metric, evaluate.confidence),
+    }
+
+
+def is_worse(found: dict[str, Any]) -> bool:
+    """Whether the interval of the difference lies below 0; of one group, which has no interval, the difference."""
+    return (found["difference"] if found["high"] is None else found["high"]) < 0
+
+
+def _classified(sides: dict[str, Contender], settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Estimates]:
+    merged, classes = {}, {}
+    for key, side in sides.items():
+        merged[key], classes[key] = merge_classes(side.name, side.table, tuple(side.report["classes"]), settings.merge)
+    if set(classes["new"]) != set(classes["old"]):
+        raise InputError(f"it knows {', '.join(classes['old'])}, not {', '.join(classes['new'])}")
+    found = {}
+    for key, table in common_validation(merged).items():
+        read = detected if sides[key].report["kind"] == "cascade" else classified
+        found[key] = estimate(read(sides[key].name, table, classes["new"]), evaluate, seed)
+    return found
