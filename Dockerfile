@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends git make && 
     && git config --system --add safe.directory '*'
 
 WORKDIR /opt/medpipe
-COPY requirements.lock pyproject.toml README.md ./
+COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN pip install --no-cache-dir "$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)" \
     && uv pip sync --system --no-cache --require-hashes --compile-bytecode requirements.lock
 COPY src src

@@ -24,8 +24,7 @@ help:  ## this list
 setup: .venv/.synced  ## make the environment in .venv from requirements.lock
 
 repro: setup  ## the whole pipeline: run what changed, JOBS (2) tasks at a time (phantoms, unless params.yaml names archives)
-	printf 'register@%s\n' skin brain chest | xargs --max-procs $(JOBS) --replace=TASK dvc --wait-for-lock repro TASK
-	dvc repro
+	python stages/repro.py --jobs $(JOBS)
 
 study: JOBS = 1
 study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on
@@ -44,12 +43,14 @@ lint: setup  ## ruff and mypy
 
 ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	python stages/restore.py
+	@echo 'http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db \
-	  --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
+	  mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean:  ## delete what the pipeline wrote here, and keep DVC's cache
-	rm -rf data models votes predictions plots metrics reports mlflow.db mlartifacts optuna.db .tmp
+clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
+	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ predictions plots reports/*/*.html
+	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
+	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 
 lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -29,7 +29,7 @@ from medpipe.training.sampling import Sampler
 
 SIDE, BATCH, CLASSES, ROUNDS = 128, 32, 7, 25
 USUAL = Augmentation(
-    horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=0, brightness=0.1
+    probability=1.0, horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=0, brightness=0.1
 )
 MIXING = Mixing(mixup=0.2, cutmix=1.0)  # as in the recipes of system C
 BALANCED = Sampling(kind="balanced", schedule=((1, "rows"),))

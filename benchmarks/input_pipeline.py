@@ -26,7 +26,7 @@ from medpipe.training.batches import Batches, Samples
 
 SIDE, BATCH, ROUNDS = 224, 32, 5
 USUAL = Augmentation(
-    horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=0, brightness=0.1
+    probability=1.0, horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=0, brightness=0.1
 )
 
 

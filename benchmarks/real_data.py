@@ -91,8 +91,6 @@ def keep(params: dict[str, Any], names: list[str]) -> None:
     task = params["models"][names[0]]["task"]
     for section in ("models", "fusions"):
         params[section] = {k: v for k, v in params[section].items() if v["task"] != task or k in names}
-    for section in ("ensembles", "votes"):
-        params[section] = {k: v for k, v in params[section].items() if v["task"] != task}
     params["compare"][task]["models"] = names
 
 

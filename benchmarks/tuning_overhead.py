@@ -21,11 +21,11 @@ import pandas as pd
 
 from medpipe import backend, recipe
 from medpipe.data.vocabulary import VOCABULARY
+from medpipe.overrides import change
 from medpipe.params import Params, Tuning, read, validated
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.tuning.process import Trainer
-from medpipe.tuning.space import changed
 from medpipe.tuning.study import opened
 
 NAME, ROWS, SIDE, EPOCHS = "chest-convnet", 320, 32, 10
@@ -35,7 +35,7 @@ SPLIT, PREPARED = Path("data/split/chest"), Path("data/prepared")
 def main(trials: int) -> None:
     machine.describe()
     settings = {"network.filters": [8, 16], "epochs": EPOCHS, "early_stopping": None}
-    values = changed(read(Path("params.yaml")), NAME, settings)
+    values = change(read(Path("params.yaml")), NAME, settings)
     tuning = Tuning.model_validate({
         "trials": trials, "metric": "val_loss", "sampler": {"startup": 4}, "pruner": {"startup": trials, "warmup": 0},
         "space": {
@@ -94,7 +94,7 @@ def train(values: dict, changes: dict, folder: Path) -> None:
     import keras
 
     keras.utils.clear_session()
-    params = validated(Params, changed(values, NAME, changes), "params.yaml")
+    params = validated(Params, change(values, NAME, changes), "params.yaml")
     settings, seed = recipe.resolve(params, NAME), recipe.seed(params)
     backend.start(seed, settings.precision)
     training = assemble(settings, SPLIT, PREPARED, seed, recipe.training_rows(params))

@@ -18,6 +18,11 @@ def main(task: Task) -> None:
     params = load()
     settings = params.compare[task]
     reports = Path("reports") / task
+    # DVC leaves the files of a model that was taken out of params.yaml, and counts them to the folders that it was in.
+    for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
+        for path in folder.glob("*.*"):
+            if path.stem not in settings.models:
+                path.unlink()
     comparison = {"task": task} | compare(
         {name: pd.read_parquet(_there(Path("predictions") / task / f"{name}.parquet")) for name in settings.models},
         {name: _json(reports / "models" / f"{name}.json") for name in settings.models},

@@ -1,4 +1,4 @@
-"""Make one model of two trained ones, as `fusions` in params.yaml says: `python stages/fuse.py skin-late`."""
+"""Make one model of trained ones, as `fusions` in params.yaml says: `python stages/fuse.py skin-late`."""
 
 import sys
 from dataclasses import replace
@@ -11,39 +11,59 @@ from medpipe import backend, recipe
 from medpipe.data.arrays import load_task, targets
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
+from medpipe.evaluation.mixture import choose_weights
+from medpipe.fingerprint import fingerprint
 from medpipe.models import delivery
-from medpipe.params import Cascade, load
+from medpipe.models.ensemble import combine
+from medpipe.models.mean import mean
+from medpipe.params import Cascade, Mean, load
 from medpipe.training.fuse import chain, fuse
 from medpipe.training.run import deliver, tracked
 
 
 def main(name: str) -> None:
     params = load()
-    settings, seed = params.fusions[name], recipe.seed(params)
+    settings, seed = recipe.resolve_fusion(params, name), recipe.seed(params)
     backend.start(seed, "float32")
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
-    (first, one), (second, two) = (delivery.read(Path("models") / member) for member in settings.members)
-    if first.classes != second.classes:
-        raise InputError(f"fusions.{name}.members: {first.name} knows {first.classes}, {second.name} {second.classes}")
+    parts, models = zip(*(delivery.read(Path("models") / member) for member in settings.members), strict=True)
+    first = parts[0]
+    for part in parts:
+        if part.classes != first.classes:
+            known = (f"{m.name} knows {', '.join(m.classes)}" for m in (first, part))
+            raise InputError(f"fusions.{name}.members: {'; '.join(known)}; train them with the same `merge`")
     labels = targets(rows, VOCABULARY[settings.task].classes, first.settings["merge"])
     train, val = (np.flatnonzero(rows["set"] == part) for part in ("train", "val"))
 
+    folder = Path("predictions") / settings.task
+    tables = {part.name: pd.read_parquet(folder / f"{part.name}.parquet") for part in parts}
+    weights = [1 / len(parts)] * len(parts)
+    if isinstance(settings, Mean) and settings.weights == "validation":
+        weights = choose_weights(tables, first.classes)
+
+    members = {part.name: part.settings for part in parts}
+    if isinstance(settings, Mean):
+        members = {part.name: {"weight": weight} | part.settings for part, weight in zip(parts, weights, strict=True)}
     described = settings.model_dump(mode="json") | {"seed": seed, "backend": backend.name()}
-    described |= {"merge": first.settings["merge"], "members": {m.name: m.settings for m in (first, second)}}
-    with tracked(name, settings.task, described, split, arrays) as (run, checkpoint):
-        made = replace(first, name=name, threshold=None, settings=described)
-        if isinstance(settings, Cascade):
-            model, threshold = chain([one, two], arrays[0].inputs, labels, val, settings)
-            history = pd.DataFrame()
+    described |= {"merge": first.settings["merge"], "members": members}
+    code = fingerprint(Path(__file__).resolve())
+    with tracked(name, settings.task, described, split, arrays, code) as (run, checkpoint):
+        made, history = replace(first, name=name, threshold=None, settings=described), pd.DataFrame()
+        if isinstance(settings, Mean):
+            made = replace(combine(parts), name=name, settings=described)
+            model = mean(models, [key for part in parts for key in part.inputs], weights)
+        elif isinstance(settings, Cascade):
+            p = tables[first.name].set_index("id").loc[rows["id"].iloc[val], f"p_{first.classes[1]}"]
+            model, threshold = chain(models, p.to_numpy(), labels[val], settings)
             made = replace(made, kind="cascade", threshold=threshold)
         else:
-            sources = [part.inputs for part in arrays]
+            read = {part.name: part.inputs for part in arrays}
             model, history = fuse(
-                [one, two], sources, labels, len(first.classes), train, val, settings,
+                models, [read[part.inputs[0]] for part in parts], labels, len(first.classes), train, val, settings,
                 seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch,
             )  # fmt: skip
-            both = {key: getattr(first, key) + getattr(second, key) for key in ("inputs", "variants", "features")}
+            both = {key: getattr(first, key) + getattr(parts[1], key) for key in ("inputs", "variants", "features")}
             made = replace(made, **both)
         deliver(run, made, model, history)
 

@@ -6,26 +6,29 @@ from pathlib import Path
 import pandas as pd
 
 from medpipe import atomic
-from medpipe.data.ingest import QuarantineError, build_manifest
+from medpipe.data.ingest import QuarantineError, build_manifest, summary
 from medpipe.params import Task, load
 
 
 def main(task: Task) -> None:
     params = load()
-    report = Path("reports") / task / "quarantine.csv"
+    reports = Path("reports") / task
     try:
-        manifest, quarantine = build_manifest(params.archives[task], task, params.ingest)
+        ingested = build_manifest(params.archives[task], task, params.ingest)
     except QuarantineError as error:
-        write(error.quarantine, report)  # what is wrong must be readable although the stage fails
+        write(error.quarantine, reports)  # what is wrong must be readable although the stage fails
         raise
-    write(quarantine, report)
+    write(ingested.quarantine, reports)
+    lines = [f"{task}: {line}" for line in summary(ingested)]
+    with atomic.file(reports / "ingest.txt") as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with atomic.file(Path("data/manifest") / f"{task}.parquet") as path:
-        manifest.to_parquet(path, index=False)
-    print(f"{task}: {len(manifest)} images, {len(quarantine)} in quarantine ({report})")
+        ingested.manifest.to_parquet(path, index=False)
+    print("\n".join(lines))
 
 
-def write(quarantine: pd.DataFrame, report: Path) -> None:
-    with atomic.file(report) as path:
+def write(quarantine: pd.DataFrame, reports: Path) -> None:
+    with atomic.file(reports / "quarantine.csv") as path:
         quarantine.to_csv(path, index=False)
 
 

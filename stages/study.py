@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -50,5 +49,4 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--jobs", type=int, required=True)
     arguments = parser.parse_args()
-    logging.disable(logging.WARNING)  # DVC's, of the killed tasks that are cleared away here
     sys.exit(not main(arguments.name, arguments.jobs))

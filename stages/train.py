@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medpipe import backend, recipe
 from medpipe.errors import settings_of
+from medpipe.fingerprint import fingerprint
 from medpipe.params import Recipe, load
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
@@ -26,7 +27,8 @@ def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None)
     # First, so that what cannot be built opens no run.
     model = training.build()
     described = training.described(seed)
-    with tracked(name, settings.task, described, split, [training.arrays]) as (run, checkpoint):
+    code = fingerprint(Path(__file__).resolve(), settings.architecture)
+    with tracked(name, settings.task, described, split, [training.arrays], code) as (run, checkpoint):
         delivery = training.delivery(name, described)
         if settings.folds is not None:
             deliver(run, delivery, *cross_validate(

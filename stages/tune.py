@@ -33,7 +33,7 @@ def main(name: str) -> None:
         search.run.tag("best", str(best.number))
         for key, value in search.changes(best).items():
             search.run.tag(f"best.{key}", str(value))
-        experiment, value = winner.experiment(search, values)
+        experiment, value = winner.experiment(Path.cwd(), search, values)
         search.run.tag("experiment", experiment)
         print(f"trial {best.number}: {tuning.metric} {best.value}; experiment {experiment}: {value}")
         if value != best.value:

@@ -1,5 +1,6 @@
 """The backend's start: seeds, policy, determinism. In a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ def draw():
 (policy, first), (_, second) = draw(), draw()
 assert policy == "bfloat16"
 np.testing.assert_array_equal(first, second)
+assert (keras.config.image_data_format(), keras.config.floatx()) == ("channels_last", "float32")
+assert keras.config.epsilon() == 1e-7
 if backend.name() == "tensorflow":
     import tensorflow as tf
     from tensorflow.python.framework import config
@@ -35,7 +38,10 @@ def run(backend):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_start(backend):
+def test_start(backend, tmp_path, monkeypatch):
+    kept = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "torch"}
+    (tmp_path / "keras.json").write_text(json.dumps(kept))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     done = run(backend)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == backend

@@ -1,4 +1,4 @@
-"""DVC makes of the arguments what `replace` does."""
+"""DVC makes of the arguments what `change` does."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from dvc.utils.hydra import apply_overrides
 
 from medpipe import params
 from medpipe.errors import InputError
-from medpipe.overrides import arguments, replace
+from medpipe.overrides import arguments, change, full, replace
 
 SHIPPED = Path("params.yaml")
 
@@ -34,20 +34,27 @@ SHIPPED = Path("params.yaml")
         {"class_weights": [{"epoch": 1, "draws": 35000}, {"epoch": 9, "draws": None}]},
     ],
 )
-def test_dvc_sets_what_replace_does(tmp_path, changes):
+def test_dvc_sets_what_change_does(tmp_path, changes):
     path = tmp_path / "params.yaml"
     shutil.copy(SHIPPED, path)
-    before = params.read(SHIPPED)["models"]["skin-b4"]
-    apply_overrides(str(path), arguments(before, changes, "models.skin-b4"))
-    assert params.read(path)["models"]["skin-b4"] == replace(before, changes)
-    assert before == params.read(SHIPPED)["models"]["skin-b4"]
+    before = params.read(SHIPPED)
+    apply_overrides(str(path), arguments(before, "skin-b4", changes))
+    assert params.read(path) == change(before, "skin-b4", changes)
+    assert full(params.read(path), "skin-b4") == replace(full(before, "skin-b4"), changes)
+    assert before == params.read(SHIPPED)
 
 
 def test_what_cannot_be_set_is_named():
-    for change in (replace, lambda *both: arguments(*both, "models.x")):
-        with pytest.raises(InputError, match="network.wieghts: no such key; 'wieghts' is none of weights"):
-            change({"network": {"weights": None}}, {"network.wieghts": None})
+    values = {
+        "bases": {"b": {"lr": 1.0, "options": {"alpha": 1.0}}},
+        "models": {"x": {"base": "b", "network": {"w": None}}},
+    }
+    for make in (change, arguments):
+        with pytest.raises(InputError, match="network.v: no such key; 'v' is none of w"):
+            make(values, "x", {"network.v": None})
         with pytest.raises(InputError, match="lr.x: no such key"):
-            change({"lr": 1.0}, {"lr.x": None})
+            make(values, "x", {"lr.x": None})
+    with pytest.raises(InputError, match="options: bases.b.options has keys that this lacks"):
+        change(values, "x", {"options": {"beta": 2.0}})
     with pytest.raises(InputError, match="'Viral Pneumonia': DVC cannot set"):
-        arguments({"class_weights": None}, {"class_weights": {"Viral Pneumonia": 1.0}}, "models.x")
+        arguments(values, "x", {"network.w": {"Viral Pneumonia": 1.0}})

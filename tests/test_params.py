@@ -20,13 +20,16 @@ def load_changed(tmp_path: Path, change) -> params.Params:
     return params.load(path)
 
 
-def vote(values, **changes):
-    values["votes"]["skin-mean-b4"].update(changes)
+def mean(values, **changes):
+    values["fusions"]["skin-mean"].update(changes)
 
 
-def brain_vote(values, member):
-    values["ensembles"]["brain-mean"] = {"task": "brain", "weights": "equal"}
-    values["votes"]["brain"] = {"ensemble": "brain-mean", "task": "brain", "member": member}
+def brain_mean(values, member):
+    values["fusions"]["brain-mean"] = {
+        "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
+        "weights": "equal",
+    }  # fmt: skip
+    values["compare"]["brain"]["models"].append("brain-mean")
 
 
 def test_the_shipped_file_is_valid_and_every_scale_resolves():
@@ -100,23 +103,40 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             lambda v: v["fusions"]["skin-late"].update(members=["skin-tabular", "gone"]),
             "fusions.skin-late.members: 'gone'",
         ),
-        (lambda v: v["fusions"]["skin-late"].update(inputs=["skin-table", "skin-480"]), "fusions.skin-late.inputs"),
-        (lambda v: v["ensembles"]["skin-mean"].update(weights="best"), "ensembles.skin-mean.weights"),
-        (lambda v: v["ensembles"].update(lone=v["ensembles"]["skin-mean"]), "ensembles.lone: has 0 of votes"),
-        (lambda v: v["ensembles"].update({"skin-b4": v["ensembles"]["skin-mean"]}), "skin-b4 is there twice"),
-        (lambda v: vote(v, ensemble="gone"), "votes.skin-mean-b4.ensemble: 'gone' is none of ensembles: skin-mean"),
-        (lambda v: vote(v, task="chest"), "votes.skin-mean-b4.task: is chest, but ensembles.skin-mean.task is skin"),
-        (lambda v: vote(v, member="gone"), "votes.skin-mean-b4.member: 'gone' is no skin model in models or fusions"),
-        (
-            lambda v: vote(v, member="skin-v2m"),
-            "votes.skin-mean-v2m.member: 'skin-v2m' has a vote in skin-mean",
+        (lambda v: v["fusions"]["skin-late"].update(inputs=["skin-28"]), "each once: skin-table, skin-28"),
+        (lambda v: mean(v, weights="best"), "fusions.skin-mean.weights"),
+        (lambda v: mean(v, members=["skin-b4"]), "fusions.skin-mean.members"),
+        (lambda v: mean(v, members=["skin-b4"] * 2), "fusions.skin-mean.members: each can be named once"),
+        (lambda v: mean(v, members=["skin-b4", "gone"]), "'gone' is no skin model in models or fusions"),
+        (lambda v: mean(v, members=["skin-b4", "skin-early"]), "each once: skin-480, skin-table, skin-28"),
+        (lambda v: mean(v, task="chest"), "fusions.skin-mean.inputs: 'skin-480' is none of prepare's"),
+        (lambda v: v["fusions"].update({"skin-b4": v["fusions"]["skin-mean"]}), "skin-b4 is in both"),
+        (lambda v: v["models"]["skin-b4"].update(folds=3), "fusions.skin-mean.members: models.skin-b4.folds must be"),
+        (lambda v: brain_mean(v, "brain-resunet"), "'brain-resunet' must be a classifier"),
+        (lambda v: brain_mean(v, "brain-cascade"), "'brain-cascade' must be a classifier"),
+        (lambda v: v["models"]["skin-b4"].update(base="gone"), "models.skin-b4.base: 'gone' is none of bases: "),
+        (lambda v: v["models"]["skin-b4"].pop("base"), "models.skin-b4.base: missing"),
+        (lambda v: v["bases"]["scratch"].update(base="backbone"), "bases.scratch.base: a base cannot have one"),
+        (lambda v: v["bases"]["backbone"].update(lrr=1), "models.skin-image.lrr: unknown key"),
+        (lambda v: v["compare"]["skin"]["models"].remove("skin-b4"), "compare.skin.models: lacks skin-b4"),
+        *(
+            (
+                lambda v, name=name: v["models"].update({name: v["models"]["skin-b4"]}),
+                f"models.{name}: {name!r} must match",
+            )
+            for name in ("skin-v1.5", "skin b4", "skin:b4", "skin/b4", "../b4", "skin@b4")
         ),
-        (
-            lambda v: v["models"]["skin-b4"].update(folds=3),
-            "votes.skin-mean-b4.member: models.skin-b4.folds must be",
+        (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
+        (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
+        (lambda v: v["registry"].update(skin="skin/classifier"), "registry.skin"),
+        (lambda v: v["registry"].update(skin="skin's"), "registry.skin"),
+        *(
+            (
+                lambda v, name=name: v["models"]["chest-convnet"].update(merge={name: ["COVID", "Normal"]}),
+                f"models.chest-convnet.merge.{name}: {name!r} must match",
+            )
+            for name in ("benign (other)", "nv+bkl", "a/b")
         ),
-        (lambda v: brain_vote(v, "brain-resunet"), "votes.brain.member: 'brain-resunet' must be a classifier"),
-        (lambda v: brain_vote(v, "brain-cascade"), "votes.brain.member: 'brain-cascade' must be a classifier"),
         (lambda v: v["evaluate"].update(flips=["diagonal"]), "evaluate.flips"),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
@@ -146,3 +166,16 @@ def test_floats_as_dvc_writes_them_are_floats(tmp_path, text, value):
     assert read["lr"] == value
     assert type(read["lr"]) is type(value)
     assert read["day"] == "2e"
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+@pytest.mark.parametrize("section", [("train", "lr"), ("split", "skin", "val"), ("evaluate", "confidence")])
+def test_numbers_must_be_finite(tmp_path, section, bad):
+    def change(values):
+        *parents, last = section
+        for key in parents:
+            values = values[key]
+        values[last] = bad
+
+    with pytest.raises(InputError, match=f"{'.'.join(section)}: Input should be a finite number"):
+        load_changed(tmp_path, change)

@@ -23,7 +23,9 @@ def test_laptop_caps_and_never_raises():
     params = at("laptop")
     cap = params.scales["laptop"]
     recipe = resolve(params, "skin-b4")
-    assert recipe.epochs == cap.epochs
+    assert (recipe.epochs, recipe.lr) == (cap.head_epochs, cap.head_lr)  # a head on a frozen backbone
+    assert resolve(params, "brain-resunet").epochs == min(cap.epochs, params.models["brain-resunet"].epochs)
+    assert resolve(params, "brain-resunet").lr == params.models["brain-resunet"].lr
     assert recipe.warmup.epochs == params.models["skin-b4"].warmup.epochs < cap.epochs
     assert recipe.network.unfreeze == cap.unfreeze
     assert resolve(params, "chest-densenet169").network.unfreeze == cap.unfreeze
@@ -31,9 +33,16 @@ def test_laptop_caps_and_never_raises():
     assert recipe.precision == "float32"
     assert recipe.augmentation is None
     assert recipe.mixing is None
-    assert recipe.lr == params.models["skin-b4"].lr
     assert resolve_variant(params, "skin-28").sizes == (28, cap.image_size)
+    assert resolve(params, "skin-tabular").epochs == cap.head_epochs
+    assert resolve(params, "skin-tabular").lr == params.models["skin-tabular"].lr
+
+
+def test_without_epochs_for_heads_the_recipes_own_are_capped():
+    params = at("study")
     assert resolve(params, "skin-tabular").epochs == params.models["skin-tabular"].epochs
+    assert resolve(params, "chest-mobilenetv2").epochs == params.scales["study"].epochs
+    assert resolve(params, "chest-mobilenetv2").lr == params.models["chest-mobilenetv2"].lr
 
 
 def test_knobs_win_over_the_scale_and_hold_for_every_model():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medpipe import tracking
+from medpipe import provenance, store, tracking
 from medpipe.errors import InputError
 
 SETTINGS = {"lr": 2e-5, "network": {"dropout": 0.3, "units": (100, 64)}, "mixing": None, "merge": {}}
@@ -17,7 +17,7 @@ EPOCHS = [{"loss": 1 / (i + 1), "val_loss": 0.1 + 0.2 * i} for i in range(4)]
 TRAINING = """
 import os, signal, sys, time
 from pathlib import Path
-from medpipe import tracking
+from medpipe import store, tracking
 folder, epochs, then = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 with tracking.begin("skin", folder.name, {"lr": 0.1}, {}, folder) as run:
     for i in range(epochs):
@@ -45,7 +45,7 @@ def delivered(run, folder):
 
 
 def curves(run):
-    names = run.client.get_run(run.run_id).data.metrics
+    names = [name for name in run.client.get_run(run.run_id).data.metrics if name.startswith("epoch/")]
     return {name: [(p.step, p.value) for p in run.client.get_metric_history(run.run_id, name)] for name in names}
 
 
@@ -120,13 +120,15 @@ def test_a_run_that_breaks_off_says_so(root, error, status):
 
 def test_sigterm_ends_a_run_as_killed(root):
     process = train("skin-b4", 1, "SIGTERM")
-    assert process.wait() == 128 + signal.SIGTERM
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
     assert stored(tracking.reopen(Path("skin-b4"))).info.status == "KILLED"
 
 
 def test_a_training_resumed_after_sigkill_goes_on_in_its_run(root):
     process = train("skin-b4", 3, "SIGKILL")
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     killed = tracking.reopen(Path("skin-b4"))
     assert stored(killed).info.status == "RUNNING"
     with tracking.begin("skin", "skin-b4", {"lr": 0.1}, {}, Path("skin-b4")) as run:
@@ -160,6 +162,94 @@ def test_a_run_may_have_more_parameters_than_mlflow_takes_at_once(root):
     settings = {f"setting-{i}": i for i in range(230)}
     run = tracking.begin("skin", "skin-b4", settings, {}, Path("checkpoint"))
     assert stored(run).data.params == {name: str(value) for name, value in settings.items()}
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs"])
+def test_a_training_killed_while_its_run_is_made_goes_on_in_it(root, monkeypatch, call):
+    from mlflow import MlflowClient
+
+    real = getattr(MlflowClient, call)
+
+    def killed_after(*arguments, **named):
+        real(*arguments, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, killed_after)
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    with begin() as run:
+        pass
+    [found] = run.client.search_runs([stored(run).info.experiment_id])
+    assert (found.info.run_id, found.info.status) == (run.run_id, "FINISHED")
+    assert found.data.params == tracking.flatten(SETTINGS)
+
+
+def test_a_rebuilding_that_was_killed_goes_on(root, new_root, monkeypatch):
+    from mlflow import MlflowClient
+
+    with begin() as run:
+        for epoch, values in enumerate(EPOCHS):
+            run.log_epoch(epoch, values)
+        folder = delivered(run, root / "models" / "skin-b4")
+    new_root("clone")
+
+    def killed(*arguments, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_terminated", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.reopen(folder)
+    rebuilt = tracking.reopen(folder)
+    [found] = rebuilt.client.search_runs([stored(rebuilt).info.experiment_id])
+    assert (found.info.status, found.data.tags, curves(rebuilt)) == (
+        "FINISHED",
+        run.record["tags"] | found.data.tags,
+        LOGGED,
+    )
+    assert tracking.REBUILDING not in found.data.tags
+
+
+def test_split_and_data_are_inputs_and_the_machine_is_watched(root, capfd):
+    with tracking.begin("skin", "skin-b4", {}, {"split": "5f3a", "data.skin-480": "77ab"}, Path("checkpoint")) as run:
+        pass
+    found = stored(run)
+    inputs = [(one.dataset.name, one.dataset.digest, one.dataset.source) for one in found.inputs.dataset_inputs]
+    assert sorted(inputs) == [
+        ("skin split", "5f3a", '{"uri": "data/split/skin"}'),
+        ("skin-480", "77ab", '{"uri": "data/prepared/skin-480"}'),
+    ]
+    assert found.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert "cpu_utilization_percentage" in " ".join(found.data.metrics)
+    assert "system metrics" not in capfd.readouterr().err
+    kind = run.client.get_experiment(found.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
+
+
+@pytest.mark.parametrize("name", ["what? (50 %20) [#1]", "it's new"])
+def test_a_repository_may_lie_anywhere(root, new_root, name):
+    place = new_root(name)
+    with begin(folder=place / "checkpoint") as run:
+        run.log_artifacts(place / "checkpoint", "record")
+    assert [path.name for path in (place / "mlartifacts").glob("skin/*/artifacts/record/*")] == ["run.json"]
+    assert [file.path for file in run.client.list_artifacts(run.run_id, "record")] == ["record/run.json"]
+    assert sorted(path.name for path in place.parent.iterdir()) == sorted({"repository", name})
+
+
+def test_where_git_cannot_tell_the_commit_the_run_and_stderr_say_so_once(root, monkeypatch, capfd):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
+    provenance._warn.cache_clear()
+    runs = [begin(folder=Path(name)) for name in ("one", "two")]
+    assert all(run.record["tags"]["medpipe.commit"].startswith("unknown: fatal: not a git") for run in runs)
+    assert capfd.readouterr().err.count("WARNING: runs cannot be traced to their code") == 1
+
+
+def test_another_library_than_the_one_that_trained_is_told(root):
+    tags = begin().record["tags"]
+    assert provenance.differences(tags) == ""
+    said = provenance.differences(tags | {"medpipe.version.keras": "2.1"})
+    assert said == f"keras: trained with 2.1, now {provenance.versions()['keras']}"
 
 
 def test_a_run_without_epochs_is_rebuilt(root, new_root):
@@ -202,13 +292,13 @@ def test_the_root_is_dvcs_or_the_next_repository_upwards(tmp_path, monkeypatch):
     (tmp_path / "repository/stages").mkdir()
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path / "repository/stages")
-    assert tracking.root() == tmp_path / "repository"
+    assert store.root() == tmp_path / "repository"
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert tracking.root() == tmp_path
+    assert store.root() == tmp_path
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="run from the pipeline's root"):
-        tracking.root()
+        store.root()
 
 
 def test_a_model_without_a_record_is_an_error_that_says_what_to_do(root):

@@ -1,7 +1,8 @@
 """Outputs that are there whole or not at all: written to a temporary name beside the target, then renamed.
 
 The name is always the same, so that what a killed process has left is gone with the next one: DVC lets one at a time
-write an output, and a checkpoint is locked.
+write an output, and a checkpoint is locked. What was there is replaced, never written to, since DVC may have linked it
+to its cache, or to the same output of an experiment.
 """
 
 import shutil
@@ -15,6 +16,7 @@ def file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path`, on an error nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         temporary.replace(path)
@@ -27,11 +29,18 @@ def folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it replaces the folder `path`, on an error nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    _remove(temporary)
     temporary.mkdir()
     try:
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""Changes of settings: `{"network.weights": None, "loss": {"name": "focal", ...}}`, by dotted key.
+"""Changes of a recipe in params.yaml: `{"network.weights": None, "loss": {"name": "focal", ...}}`, by dotted key.
 
-A value takes the place of the old one as a whole, also where both are mappings. In a mapping of settings they are
-applied by `replace`; `arguments` gives the same to DVC, whose `--set-param` speaks Hydra's grammar.
+A key may stand in the recipe or in its base, and a value takes the place of the old one as a whole, also where both are
+mappings. `change` makes the changes in the values of the file; `arguments` gives the same to DVC, whose `--set-param`
+speaks Hydra's grammar.
 """
 
 import copy
@@ -9,37 +10,69 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from medpipe.bases import expand
 from medpipe.errors import InputError
 
 
 def replace(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` with `changes`. Raises InputError for a key that it has not."""
-    changed = copy.deepcopy(dict(settings))
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        _find(changed, key)
-        place = changed
-        for parent in parents:
-            place = place[parent]
-        place[last] = copy.deepcopy(value)
+    for key in changes:
+        _find(settings, key)
+    return _put(settings, changes)
+
+
+def full(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`models.<name>` of `values`, what params.yaml says, over its base."""
+    return expand(values)["models"][name]
+
+
+def change(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` of params.yaml with `changes` of `models.<name>`, as `arguments` has DVC make them.
+
+    Raises InputError for a key that neither the recipe nor its base has, and for a mapping that cannot take the place
+    of its base's, since their keys are merged.
+    """
+    wanted = replace(full(values, name), changes)
+    changed = {**values, "models": {**values["models"], name: _put(values["models"][name], changes)}}
+    found = full(changed, name)
+    for key in changes:
+        if _find(found, key) != _find(wanted, key):
+            base = values["models"][name]["base"]
+            raise InputError(f"{key}: bases.{base}.{key} has keys that this lacks; give each of them a value")
     return changed
 
 
-def arguments(settings: Mapping[str, Any], changes: Mapping[str, Any], prefix: str) -> list[str]:
-    """What `--set-param` takes, one a change or two, to make `changes` of the `settings` that stand at `prefix`.
+def arguments(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> list[str]:
+    """What `--set-param` takes, one a change or two, to make `changes` of `models.<name>`.
 
-    Raises InputError for a key that `settings` has not, and for a mapping's key that the grammar cannot say.
+    Raises InputError for a key that the recipe has not, and for a mapping's key that the grammar cannot say.
     """
-    found = []
+    settings, own, found = full(values, name), values["models"][name], []
     for key, value in changes.items():
-        where = f"{prefix}.{key}"
-        old = _find(settings, key)
+        where = f"models.{name}.{key}"
+        _find(settings, key)
+        try:
+            old = _find(own, key)
+        except InputError:  # it stands in the base
+            found.append(f"+{where}={_say(value)}")
+            continue
         if isinstance(old, Mapping) or (isinstance(value, Mapping) and old is not None):
             # A mapping over another one would be merged with it; a null cannot be deleted, and need not be.
             found += [f"~{where}", f"+{where}={_say(value)}"]
         else:
             found.append(f"{where}={_say(value)}")
     return found
+
+
+def _put(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(settings))
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = changed
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = copy.deepcopy(value)
+    return changed
 
 
 def _find(settings: Mapping[str, Any], key: str) -> Any:

@@ -1,30 +1,60 @@
-"""What a run was made by: code, script, user, DVC stage and experiment."""
+"""What a run was made by: code, libraries, script, user, DVC stage and experiment."""
 
+import functools
 import getpass
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock")
+LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
+VERSION = "medpipe.version."
 
 
 def tags() -> dict[str, str]:
     """Tags for MLflow: the git commit of the current directory (the copy, where an experiment runs in one), in
-    `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment.
+    `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment. Where git cannot
+    tell, `medpipe.commit` says why, and stderr too. `medpipe.version.<name>` are those of `versions`.
     """
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in passwd
         user = str(os.getuid())
     found = {"mlflow.user": user, "mlflow.source.type": "LOCAL", "mlflow.source.name": sys.argv[0]}
-    if commit := _git("rev-parse", "HEAD"):
-        found |= {"mlflow.source.git.commit": commit, "medpipe.dirty": str(_dirty()).lower()}
+    try:
+        found |= {"mlflow.source.git.commit": _git("rev-parse", "HEAD"), "medpipe.dirty": str(_dirty()).lower()}
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "").strip() or str(error)
+        found["medpipe.commit"] = f"unknown: {said.splitlines()[0]}"
+        _warn(f"WARNING: runs cannot be traced to their code, their commit is {found['medpipe.commit']}")
     for tag, variable in (("medpipe.stage", "DVC_STAGE"), ("medpipe.experiment", "DVC_EXP_NAME")):
         if value := os.environ.get(variable):
             found[tag] = value
+    return found | {f"{VERSION}{name}": value for name, value in versions().items()}
+
+
+def versions() -> dict[str, str]:
+    """What decides figures beside settings, data and code: the libraries, and the backend where Keras is in use."""
+    found = {name: version(name) for name in LIBRARIES}
+    if keras := sys.modules.get("keras"):
+        backend = keras.backend.backend()
+        found["backend"] = f"{backend} {sys.modules[backend].__version__}"
     return found
+
+
+def differences(tags: Mapping[str, str]) -> str:
+    """How what runs now differs from what made the run with these tags, as a line; "" where it does not."""
+    was = {tag.removeprefix(VERSION): value for tag, value in tags.items() if tag.startswith(VERSION)}
+    now = versions()
+    return "; ".join(
+        f"{name}: trained with {was.get(name, 'an unknown one')}, now {now.get(name, 'none')}"
+        for name in sorted(was | now)
+        if was.get(name) != now.get(name)
+    )
 
 
 def _dirty() -> bool:
@@ -37,11 +67,13 @@ def _dirty() -> bool:
 
 
 def _git(*command: str, index: str | None = None) -> str:
-    """What git prints; "" where it cannot say, or is not there."""
+    """What git prints, of another user's repository too: its code runs here anyway. Raises as `subprocess.run` does."""
     environment = os.environ | ({"GIT_INDEX_FILE": index} if index else {})
-    try:
-        return subprocess.run(
-            ["git", *command], capture_output=True, text=True, check=True, env=environment
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    full = ["git", "-c", "safe.directory=*", *command]
+    return subprocess.run(full, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Once a process: a search begins many runs."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,12 +1,13 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
-from medpipe.params import ImagesVariant, Params, Recipe, Sampling, Variant, validated
+from medpipe.params import DenseFusion, Fusion, ImagesVariant, Params, Recipe, Sampling, Variant, validated
 
 
 def resolve(params: Params, name: str) -> Recipe:
     """The settings that train `models.<name>`: recipe, then `scales.<scale>`, then `train` where it is not null.
 
-    A model that reads a table keeps its epochs at every scale: they cost nothing.
+    Models that read a table, and heads of a backbone that is frozen as a whole, take the scale's `head_epochs` in
+    place of their own, heads its `head_lr` too: an epoch of theirs costs next to nothing.
     """
     recipe = params.models[name]
     network = recipe.network.model_dump()
@@ -14,11 +15,6 @@ def resolve(params: Params, name: str) -> Recipe:
     scale = params.scales[params.scale]
     if scale is not None:
         changes |= {"batch": min(recipe.batch, scale.batch), "precision": scale.precision}
-        if recipe.architecture != "mlp":
-            changes["epochs"] = min(recipe.epochs, scale.epochs)
-        if recipe.sampling is not None:
-            epochs = recipe.epochs if recipe.architecture == "mlp" else min(recipe.epochs, scale.epochs)
-            changes["sampling"] = _scaled(recipe.sampling, recipe.epochs, epochs, scale.draws)
         if not scale.augmentation:
             changes |= {"augmentation": None, "mixing": None}
         if recipe.warmup is not None:
@@ -29,6 +25,15 @@ def resolve(params: Params, name: str) -> Recipe:
             layers = network["unfreeze"]
             if scale.unfreeze is not None:
                 network["unfreeze"] = min(layers, scale.unfreeze) if isinstance(layers, int) else scale.unfreeze
+        head = network.get("unfreeze") == 0
+        epochs = recipe.epochs if recipe.architecture == "mlp" else min(recipe.epochs, scale.epochs)
+        if scale.head_epochs is not None and (head or recipe.architecture == "mlp"):
+            epochs = scale.head_epochs
+        changes["epochs"] = epochs
+        if scale.head_lr is not None and head:
+            changes["lr"] = scale.head_lr
+        if recipe.sampling is not None:
+            changes["sampling"] = _scaled(recipe.sampling, recipe.epochs, epochs, scale.draws)
     knobs = params.train
     if knobs.dropout is not None and "dropout" in network:
         network["dropout"] = knobs.dropout
@@ -37,6 +42,15 @@ def resolve(params: Params, name: str) -> Recipe:
             changes[key] = getattr(knobs, key)
     values = recipe.model_dump() | changes | {"network": network}
     return validated(type(recipe), values, f"scale {params.scale} and `train`", f"models.{name}")
+
+
+def resolve_fusion(params: Params, name: str) -> Fusion:
+    """The settings that make `fusions.<name>`: a trained head takes the scale's `head_epochs`, `head_lr` and batch."""
+    fusion, scale = params.fusions[name], params.scales[params.scale]
+    if scale is None or not isinstance(fusion, DenseFusion):
+        return fusion
+    changes = {"epochs": scale.head_epochs, "lr": scale.head_lr, "batch": min(fusion.batch, scale.batch)}
+    return fusion.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:

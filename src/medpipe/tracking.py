@@ -8,7 +8,7 @@ back from its cache, or that a clone pulls, must still be found, or be rebuilt w
 
 import hashlib
 import json
-import os
+import logging
 import signal
 import time
 import uuid
@@ -19,69 +19,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from medpipe import atomic, provenance
 from medpipe.errors import InputError
+from medpipe.store import connect, experiment, lock
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
-    from filelock import BaseFileLock
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Run as StoredRun
 
 RECORD = "run.json"
+KEY, REBUILDING = "medpipe.run", "medpipe.rebuilding"
 METRICS, PARAMS = 1000, 100  # the most that MLflow takes in one call
 EPOCH = "epoch/"  # before the names of metrics that have a curve: the UI groups by it, and shows these first
-
-
-# ------------------------------------------------------------------------------------------------ the store
-def root() -> Path:
-    """The repository that store and artifacts belong to.
-
-    DVC names it in DVC_ROOT, and means the real one even where an experiment runs in a copy under .dvc/tmp. Without
-    DVC it is the next folder upwards that holds .dvc or .git. Raises InputError where there is none.
-    """
-    if named := os.environ.get("DVC_ROOT"):
-        return Path(named).resolve()
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".dvc").is_dir() or (folder / ".git").exists():
-            return folder
-    raise InputError(f"{here}: neither it nor a folder above is a repository; run from the pipeline's root")
-
-
-def connect() -> "MlflowClient":
-    """A client of the server that MLFLOW_TRACKING_URI names, else of `<root>/mlflow.db`, made here if need be."""
-    from mlflow import MlflowClient
-
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return MlflowClient(tracking_uri=uri)
-    with _lock():  # two workers at once would both migrate an empty database, and one of them fail
-        client = MlflowClient(tracking_uri=f"sqlite:///{root() / 'mlflow.db'}")
-        client.search_experiments(max_results=1)
-    return client
-
-
-def _lock() -> "BaseFileLock":
-    from filelock import FileLock
-
-    return FileLock(root() / "mlflow.db.lock")
-
-
-def _experiment(client: "MlflowClient", task: str) -> str:
-    """The id of the task's experiment. Its artifacts get a fixed place: MLflow's default is the current directory."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(task)
-    if found is None:
-        remote = client.tracking_uri.startswith("http")
-        try:
-            return client.create_experiment(task, None if remote else (root() / "mlartifacts" / task).as_uri())
-        except MlflowException:  # another worker was first
-            found = client.get_experiment_by_name(task)
-            if found is None:
-                raise
-    if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
-        client.restore_experiment(found.experiment_id)
-    return found.experiment_id
 
 
 # ------------------------------------------------------------------------------------------------ begin, reopen
@@ -92,34 +40,29 @@ def begin(
     tags: Mapping[str, str],
     folder: Path,
     parent: "Run | None" = None,
+    key: str | None = None,
 ) -> "Run":
     """Open the run of a training, or go on with it where its record lies in `folder`, that of its checkpoint.
 
-    `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot (hashes
-    of data and split) and are stored as `medpipe.<tag>`. The UI shows it below `parent`, and under `name`; that of an
-    experiment as `name (experiment)`.
+    `settings` become the run's parameters, nested ones under dotted names. `tags` say what the settings cannot and are
+    stored as `medpipe.<tag>`; `split` and `data.<variant>`, hashes, are its inputs too. The UI shows it below `parent`,
+    and under `name`; that of an experiment as `name (experiment)`. A `key` that follows from the result makes one run
+    of all that come out the same.
     """
     client = connect()
-    if (folder / RECORD).exists():
-        record = _read(folder)
-        run = Run(client, _find(client, record) or _create(client, record), record)
-        run.resume()
-        return run
-    key, params = uuid.uuid4().hex, flatten(settings)
-    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
-    own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {"medpipe.run": key, "medpipe.settings": digest}
-    if parent is not None:
-        own["mlflow.parentRunId"] = parent.run_id
-    record = {
-        "key": key,
-        "task": task,
-        "name": name,
-        "params": params,
-        "tags": own | provenance.tags(),
-        "started": _now(),
-    }
-    run = Run(client, _create(client, record), record)
-    run.write(folder)
+    if not (folder / RECORD).exists():
+        key, params = key or uuid.uuid4().hex, flatten(settings)
+        digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
+        own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {KEY: key, "medpipe.settings": digest}
+        if parent is not None:
+            own["mlflow.parentRunId"] = parent.run_id
+        named = {"key": key, "task": task, "name": name, "params": params, "tags": own | provenance.tags()}
+        # Before the run is made: killed between the two, none is left that nobody knows.
+        _write(folder, named | {"started": _now()})
+    record = _read(folder)
+    with lock():  # two may come out the same at once
+        run = Run(client, _open(client, record), record)
+    run.resume()
     return run
 
 
@@ -129,15 +72,15 @@ def reopen(folder: Path) -> "Run":
     Raises InputError where the folder has no run.json.
     """
     client, record = connect(), _read(folder)
-    with _lock():  # an evaluation and a restore may want the same run
-        run_id = _find(client, record)
-        if run_id is None:
-            # The tag by which it will be found comes last: killed before, this begins anew.
-            tags = {name: value for name, value in record["tags"].items() if name != "medpipe.run"}
-            run_id = _create(client, record | {"tags": tags})
+    with lock():  # an evaluation and a restore may want the same run
+        found = _find(client, record)
+        if found is None or REBUILDING in found.data.tags:  # the latter: killed below
+            run_id = _open(client, record | {"tags": record["tags"] | {REBUILDING: "true"}})
             _replay(client, run_id, record, folder / "history.csv")
             client.set_terminated(run_id, "FINISHED", record["ended"])
-            client.set_tag(run_id, "medpipe.run", record["key"])
+            client.delete_tag(run_id, REBUILDING)
+        else:
+            run_id = found.info.run_id
     return Run(client, run_id, record)
 
 
@@ -146,25 +89,54 @@ def _read(folder: Path) -> dict[str, Any]:
         return json.loads((folder / RECORD).read_text())
     except FileNotFoundError:
         raise InputError(f"{folder / RECORD}: not found; train the model, or `dvc pull` it") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{folder / RECORD}: damaged ({error}); `dvc pull` the model, or delete the folder and train it"
+        ) from None
 
 
-def _find(client: "MlflowClient", record: Mapping[str, Any]) -> str | None:
-    query = f"tags.`medpipe.run` = '{record['key']}'"
-    runs = client.search_runs([_experiment(client, record["task"])], query, max_results=1)
-    return runs[0].info.run_id if runs else None
+def _write(folder: Path, record: Mapping[str, Any]) -> None:
+    with atomic.file(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1))
 
 
-def _create(client: "MlflowClient", record: Mapping[str, Any]) -> str:
+def _find(client: "MlflowClient", record: Mapping[str, Any]) -> "StoredRun | None":
+    runs = client.search_runs([experiment(client, record["task"])], f"tags.`{KEY}` = '{record['key']}'", max_results=1)
+    return runs[0] if runs else None
+
+
+def _open(client: "MlflowClient", record: Mapping[str, Any]) -> str:
+    """The id of the record's run, made where there is none. One that a kill left half made is completed."""
     from mlflow.entities import Param
 
     name, tags = record["name"], record["tags"]
-    if experiment := tags.get("medpipe.experiment"):  # or all runs of a study would have one name
-        name = f"{name} ({experiment})"
-    run = client.create_run(_experiment(client, record["task"]), record["started"], tags, name)
+    if chosen := tags.get("medpipe.experiment"):  # or all runs of a study would have one name
+        name = f"{name} ({chosen})"
+    run = _find(client, record) or client.create_run(experiment(client, record["task"]), record["started"], tags, name)
+    run_id = run.info.run_id
     params = [Param(key, value) for key, value in record["params"].items()]
     for start in range(0, len(params), PARAMS):
-        client.log_batch(run.info.run_id, params=params[start : start + PARAMS])
-    return run.info.run_id
+        client.log_batch(run_id, params=params[start : start + PARAMS])
+    client.log_inputs(run_id, _inputs(record))
+    return run_id
+
+
+def _inputs(record: Mapping[str, Any]) -> "list[DatasetInput]":
+    """Split and prepared data that the tags have hashes of, by their places in the repository."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    task, found = record["task"], []
+    for tag, digest in record["tags"].items():
+        if tag == "medpipe.split":
+            name, place = f"{task} split", f"data/split/{task}"
+        elif tag.startswith("medpipe.data."):
+            name = tag.removeprefix("medpipe.data.")
+            place = f"data/prepared/{name}"
+        else:
+            continue
+        dataset = Dataset(name, digest, "local", json.dumps({"uri": place}))
+        found.append(DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]))
+    return found
 
 
 def _replay(client: "MlflowClient", run_id: str, record: Mapping[str, Any], history: Path) -> None:
@@ -185,7 +157,9 @@ def _replay(client: "MlflowClient", run_id: str, record: Mapping[str, Any], hist
 
 # ------------------------------------------------------------------------------------------------ the run
 class Run:
-    """A run of the store. As a context it ends finished, failed (an exception) or killed (Ctrl-C, SIGTERM)."""
+    """A run of the store. As a context it ends finished, failed (an exception) or killed (Ctrl-C, SIGTERM), and logs
+    every ten seconds and at its end what the machine does, as `system/<name>`.
+    """
 
     def __init__(self, client: "MlflowClient", run_id: str, record: dict[str, Any]) -> None:
         self.client, self.run_id, self.record = client, run_id, record
@@ -193,11 +167,22 @@ class Run:
         self._epochs: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Self:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
         self._handler = signal.signal(signal.SIGTERM, _terminate)
+        logging.getLogger(SystemMetricsMonitor.__module__).setLevel(logging.WARNING)  # it announces its start and end
+        self._monitor = SystemMetricsMonitor(self.run_id, resume_logging=True, tracking_uri=self.client.tracking_uri)
+        self._monitor.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         signal.signal(signal.SIGTERM, self._handler)
+        self._monitor.finish()
+        for part in self._monitor.monitors:  # of the time since the last sample alone
+            part.clear_metrics()
+        self._monitor.collect_metrics()
+        self._monitor.publish_metrics(self._monitor.aggregate_metrics())
+        self._monitor.mlflow_logger.flush()
         if kind is None:
             self.finish()
         elif issubclass(kind, (KeyboardInterrupt, SystemExit)):
@@ -241,6 +226,10 @@ class Run:
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log(self.run_id, str(path), to)
 
+    def describe(self, text: str) -> None:
+        """Set what the UI shows as its description, in Markdown."""
+        self.client.set_tag(self.run_id, "mlflow.note.content", text)
+
     def tag(self, name: str, value: str) -> None:
         self.client.set_tag(self.run_id, f"medpipe.{name}", value)
 
@@ -256,8 +245,7 @@ class Run:
 
     def write(self, folder: Path) -> None:
         """Write the record by which the run is found, and rebuilt where a store lacks it."""
-        with atomic.file(folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(self.record | {"ended": _now()}, indent=1))
+        _write(folder, self.record | {"ended": _now()})
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
 from medpipe.params import ImagesVariant
@@ -9,6 +9,27 @@ from medpipe.params import ImagesVariant
 
 def variant(*sizes, square=False, equalise=False):
     return ImagesVariant(task="skin", kind="images", square=square, sizes=sizes, equalise=equalise)
+
+
+# What a viewer shows of a stored array (h, w), by the EXIF tag Orientation: its row 0 and column 0 are, in the
+# standard's words, 1 top left, 2 top right, 3 bottom right, 4 bottom left, 5 left top, 6 right top, 7 right bottom,
+# 8 left bottom.
+SHOWN = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def tagged(orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
 
 
 def read(data, max_pixels=10_000):
@@ -48,6 +69,32 @@ def test_a_size_is_refused_from_the_header_alone(encode, noise):
     assert read(data, 400).size == (20, 20)
     with pytest.raises(Unreadable, match="20 x 20, at most 399"):
         read(data, 399)
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_deflate"})],
+    ids=["JPEG", "PNG", "TIFF", "TIFF deflated"],
+)
+def test_images_and_masks_are_turned_as_they_are_tagged(encode, noise, kind, options, orientation):
+    corner = np.zeros((16, 24), np.uint8)
+    corner[:8, :16] = 255  # whole blocks of a JPEG, so that it keeps them
+    for stored in (np.asarray(noise(5)), corner):
+        whole = np.asarray(read(encode(Image.fromarray(stored), kind, **options)))
+        image = read(encode(Image.fromarray(stored), kind, exif=tagged(orientation), **options))
+        np.testing.assert_array_equal(np.asarray(image), SHOWN[orientation](whole))
+    mask = mask_to_array(image, variant(48))
+    shown = SHOWN[orientation](corner // 255)
+    np.testing.assert_array_equal(mask, shown.repeat(48 // shown.shape[0], 0).repeat(48 // shown.shape[1], 1))
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0" + b"\xff" * 20, tagged(9)], ids=["damaged", "unknown"])
+def test_a_tag_that_tells_nothing_leaves_the_image_as_it_is(encode, noise, exif):
+    image = noise(6)
+    np.testing.assert_array_equal(
+        np.asarray(read(encode(image, "JPEG", exif=exif))), np.asarray(read(encode(image, "JPEG")))
+    )
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "RGB"])

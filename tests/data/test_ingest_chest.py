@@ -3,8 +3,9 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from medpipe.data.chest import CLASSES
-from medpipe.data.ingest import COLUMNS, build_manifest
+from medpipe.data.chest import CLASSES, source_of
+from medpipe.data.ingest import build_manifest
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 TOP = "COVID-19_Radiography_Dataset"
@@ -32,7 +33,7 @@ def workbook(names, urls, last="URL"):
 @pytest.fixture
 def ingest(folder, settings):
     def run(files):
-        manifest, quarantine = build_manifest(folder(files), "chest", settings)
+        manifest, quarantine, _ = build_manifest(folder(files), "chest", settings)
         return manifest, quarantine.to_numpy().tolist()
 
     return run
@@ -50,7 +51,7 @@ def test_the_manifest_says_what_the_folders_say(ingest, files):
 
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files):
-    wanted, _ = build_manifest(folder(files), "chest", settings)
+    wanted, _, _ = build_manifest(folder(files), "chest", settings)
     older = {name.replace("/images/", "/"): data for name, data in files.items()}
     masks = {name.replace("/images/", "/masks/"): b"x" for name in files}
     for path in (
@@ -60,7 +61,7 @@ def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files):
         zipped(files | masks, "masks.zip"),
         folder(files | {f"{TOP}/{name}": data for name, data in files.items()}, "twice"),
     ):
-        manifest, quarantine = build_manifest(path, "chest", settings)
+        manifest, quarantine, _ = build_manifest(path, "chest", settings)
         assert quarantine.empty
         pd.testing.assert_frame_equal(manifest.drop(columns="path"), wanted.drop(columns="path"))
 
@@ -73,7 +74,7 @@ def test_the_workbook_names_the_source(ingest, files):
     manifest, quarantine = ingest(files | books)
     assert quarantine == []
     sources = dict(zip(manifest["id"], manifest["source"], strict=True))
-    known = {"COVID-1": "sirm.org", "Normal-1": "kaggle.com"}
+    known = {"COVID-1": "sirm.org/category/x", "Normal-1": "kaggle.com/x"}
     assert sources == {name: known.get(name, "unknown") for name in IDS}
     assert manifest.set_index("id").at["COVID-1", "url"] == "https://sirm.org/category/x/"
 
@@ -136,6 +137,23 @@ def test_no_images(ingest):
 
 
 def test_the_real_archive(real, real_settings):
-    manifest, quarantine = build_manifest(real / "covid_radiography", "chest", real_settings)
+    manifest, quarantine, _ = build_manifest(real / "covid_radiography", "chest", real_settings)
     assert quarantine.empty
     assert manifest["label"].value_counts().to_dict() == {"COVID": 330, "Normal": 330, "Viral Pneumonia": 240}
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("https://www.kaggle.com/datasets/owner/one", "kaggle.com/owner/one"),
+        ("https://www.kaggle.com/owner/Two/data", "kaggle.com/owner/two"),
+        ("https://github.com/armiro/COVID-CXNet", "github.com/armiro/covid-cxnet"),
+        ("https://github.com/ml-workgroup/covid-19-image-repository/tree/master/png", None),
+        ("https://sirm.org/category/senza-categoria/covid-19/", "sirm.org/category/senza-categoria"),
+        ("", "unknown"),
+        ("not an address", "unknown"),
+    ],
+)
+def test_a_source_is_the_host_and_what_tells_its_data_sets_apart(url, source):
+    found = source_of(url)
+    assert found == (source or "github.com/ml-workgroup/covid-19-image-repository")

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from medpipe.data.images import decode
-from medpipe.data.ingest import COLUMNS, QuarantineError, build_manifest
+from medpipe.data.ingest import FEW, QuarantineError, build_manifest, summary
 from medpipe.data.skin import CLASSES
 from medpipe.data.source import Archive
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
 CSV = "HAM10000_metadata.csv"
@@ -41,7 +42,7 @@ def path_of(name):
 @pytest.fixture
 def ingest(folder, settings):
     def run(files, **changes):
-        return build_manifest(folder(files), "skin", settings.model_copy(update=changes))
+        return build_manifest(folder(files), "skin", settings.model_copy(update=changes))[:2]
 
     return run
 
@@ -72,10 +73,10 @@ def test_the_manifest_says_what_the_files_and_rows_say(ingest, rows, pictures):
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, rows, pictures):
     plain = {CSV: csv(rows)} | pictures
-    wanted, _ = build_manifest(folder(plain), "skin", settings)
+    wanted, _, _ = build_manifest(folder(plain), "skin", settings)
 
     def same(path, keys=("path",)):
-        manifest, quarantine = build_manifest(path, "skin", settings)
+        manifest, quarantine, _ = build_manifest(path, "skin", settings)
         assert quarantine.empty
         pd.testing.assert_frame_equal(manifest.drop(columns=list(keys)), wanted.drop(columns=list(keys)))
         return manifest
@@ -271,8 +272,8 @@ def test_too_many_in_quarantine_stop_the_run(ingest, rows, pictures):
     damaged = {path_of(f"ISIC_000000{i}"): b"" for i in (1, 2)} | {path_of("ISIC_0000003"): b"x"}
     assert len(ingest({CSV: csv(rows)} | pictures | damaged, max_quarantined=3 / 8)[1]) == 3
     message = (
-        r"3 of 8 images quarantined, more than ingest\.max_quarantined \(30%\): empty file 2, no image 1\. "
-        r"First: .*ISIC_0000001\.jpg: empty file"
+        r"3 of 8 images quarantined, more than ingest\.max_quarantined \(30%\): 2 in quarantine for 'empty file', such "
+        r"as .*ISIC_0000001\.jpg: empty file"
     )
     with pytest.raises(QuarantineError, match=message) as error:
         ingest({CSV: csv(rows)} | pictures | damaged, max_quarantined=0.3)
@@ -285,7 +286,7 @@ def test_nothing_left_is_an_error_whatever_is_allowed(ingest, rows, pictures):
 
 
 def test_the_real_archive(real, real_settings):
-    manifest, quarantine = build_manifest(real / "ham10000", "skin", real_settings)
+    manifest, quarantine, _ = build_manifest(real / "ham10000", "skin", real_settings)
     assert len(manifest) == 10_013
     assert quarantine["id"].tolist() == ["ISIC_0029861", "ISIC_0029938"]
     assert manifest["label"].value_counts().to_dict() == (
@@ -295,3 +296,21 @@ def test_the_real_archive(real, real_settings):
     assert (manifest["sex"] == "unknown").sum() == 57
     assert (manifest["localization"] == "unknown").sum() == 234
     assert manifest["age"].isna().sum() == 57
+
+
+def test_an_age_is_missing_however_that_is_written(ingest, rows, pictures):
+    words = ["", "NA", "NaN", "null", "unknown", "None", " n/a ", "50.0"]
+    manifest, quarantine = ingest({CSV: csv(rows.assign(age=words, sex=[*words[:7], "male"]))} | pictures)
+    assert quarantine.empty
+    assert manifest["age"].isna().tolist() == [True] * 7 + [False]
+    assert manifest["sex"].tolist() == ["unknown"] * 7 + ["male"]
+
+
+def test_many_rows_lost_for_one_reason_are_said_loudly(folder, settings, rows, pictures):
+    ages = ["old"] * (FEW + 1) + ["50"] * (len(rows) - FEW - 1)
+    lines = summary(build_manifest(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
+    assert lines[0] == f"{len(rows) - FEW - 1} images, {FEW + 1} in quarantine"
+    assert lines[1].startswith(f"WARNING: {FEW + 1} in quarantine for 'age', such as ")
+    ages = ["old"] + ["50"] * (len(rows) - 1)
+    lines = summary(build_manifest(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
+    assert lines[1].startswith("1 in quarantine for 'age'")

@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
+
+from medpipe.data.ingest import build_manifest
+from medpipe.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +37,25 @@ def test_the_stage_writes_both_or_the_report_alone(tmp_path, folder, encode, noi
     assert "2 of 20 images quarantined, more than ingest.max_quarantined (5%)" in failed.stderr
     assert pd.read_csv(report)["id"].tolist() == ["Normal-3", "Normal-4"]
     assert list(manifest.parent.iterdir()) == []
+
+
+def test_a_relative_archive_that_experiments_would_lack_is_refused(
+    tmp_path, folder, settings, encode, noise, monkeypatch
+):
+    files = {f"Normal/images/Normal-{i}.png": encode(noise(i, "L")) for i in range(2)}
+    repository = tmp_path / "repository"
+    for name in ("ignored/archive", "added/archive", "made/archive", "tracked/archive"):
+        folder(files, f"repository/{name}")
+    folder(files, "outside")
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    subprocess.run(["git", "-C", str(repository), "add", "tracked"], check=True)
+    (repository / ".dvc").mkdir()
+    (repository / "added.dvc").write_text("outs:\n- path: added\n")
+    (repository / "dvc.yaml").write_text("stages:\n  make:\n    cmd: make\n    outs: [made/archive]\n")
+    (repository / ".gitignore").write_text("/ignored\n/added\n/made\n")
+    monkeypatch.chdir(repository)
+    for name in ("added/archive", "made/archive", "tracked/archive", str(repository / "ignored/archive")):
+        assert len(build_manifest(name, "chest", settings)[0]) == 2
+    for name in ("ignored/archive", "../outside"):
+        with pytest.raises(InputError, match=rf"^archives\.chest: '{name}' is relative, and neither .* Write '/.*/"):
+            build_manifest(name, "chest", settings)

@@ -109,7 +109,7 @@ def test_a_zip_gives_the_same_arrays(tmp_path, folder, zipped, few):
 
 def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, few, noise, encode):
     table, archive = table_of(few), folder(few)
-    with pytest.raises(Unreadable, match=r"0\.png: too many pixels"):
+    with pytest.raises(Unreadable, match=r"0\.png: too large: more than 40 bytes"):
         prepare_images(table, archive, variant(), tmp_path, 10)
     (archive / "6.png").write_bytes(encode(noise(1)))
     with pytest.raises(InputError, match=r"6\.png has changed since ingest"):

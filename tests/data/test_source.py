@@ -1,4 +1,7 @@
+import os
 import pickle
+import shutil
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -34,10 +37,32 @@ def test_another_process_opens_its_own(zipped):
     assert archive.read("top/a.jpg") == b"one"
 
 
-def test_hidden_files_are_passed_over(folder, zipped):
-    hidden = {".DS_Store": b"x", "__MACOSX/top/._a.jpg": b"x", "top/._a.jpg": b"x"}
+def test_hidden_files_and_litter_are_passed_over(folder, zipped):
+    hidden = {".DS_Store": b"x", "__MACOSX/top/._a.jpg": b"x", "top/._a.jpg": b"x", "top/@eaDir/a.jpg/small.jpg": b"x"}
+    hidden |= {"Thumbs.db": b"x", "top/Desktop.ini": b"x", "top/~$table.xlsx": b"x", "$RECYCLE.BIN/a.jpg": b"x"}
     assert Archive(folder(FILES | hidden)).names() == sorted(FILES)
     assert Archive(zipped(FILES | hidden | {"./b.jpg": b"x"})).names() == ["./b.jpg", *sorted(FILES)]
+
+
+def test_windows_names_in_a_zip_and_unpacked_as_they_were(folder, zipped):
+    files = {"top\\a.jpg": b"one", "top\\deeper\\b.PNG": b"two", "table.csv": b"x,y\n1,2\n"}
+    folders = {"top\\": b"", "top\\deeper\\": b""}
+    litter = {"top\\Thumbs.db": b"x", "__MACOSX\\a.jpg": b"x"}
+    for path in (zipped(folders | files | litter), folder(files | litter)):
+        archive = Archive(path)
+        assert {name: archive.read(name) for name in archive.names()} == FILES
+    with pytest.raises(InputError, match=r"holds 'top/a\.jpg' twice; remove one"):
+        Archive(folder(files | {"top/a.jpg": b"one"}))
+
+
+def test_names_that_are_not_utf_8_are_written_out(tmp_path, folder, zipped):
+    path = folder(FILES)
+    shutil.copy(path / "top/a.jpg", os.fsencode(path) + b"/caf\xe9.jpg")
+    assert Archive(path).read("caf\\xe9.jpg") == b"one"
+    path = zipped({"caf\u00e9.jpg": b"x"})  # says that it is UTF-8
+    path.write_bytes(path.read_bytes().replace("caf\u00e9".encode(), b"caf\xe9\xe9"))
+    with pytest.raises(InputError, match=r"archive\.zip: no folder and no whole zip \('utf-8' codec can't decode"):
+        Archive(path)
 
 
 def test_no_archive_an_empty_one_and_what_is_none(tmp_path, folder, zipped):
@@ -81,6 +106,27 @@ def test_links(tmp_path, folder):
         (path / "out").unlink()
 
 
+@pytest.mark.parametrize("configured", [None, "../elsewhere"])
+def test_links_into_dvcs_cache_stay(tmp_path, folder, monkeypatch, configured):
+    repository = tmp_path / "repository"
+    (repository / ".dvc").mkdir(parents=True)
+    cache = tmp_path / "elsewhere" if configured else repository / ".dvc/cache"
+    if configured:
+        (repository / ".dvc/config.local").write_text(f"[cache]\n    dir = ../{configured}\n")
+    (cache / "files/md5/f9").mkdir(parents=True)
+    (cache / "files/md5/f9/7c").write_bytes(b"one")
+    path = folder(FILES)
+    (path / "top/a.jpg").unlink()
+    (path / "top/a.jpg").symlink_to(cache / "files/md5/f9/7c")
+    with pytest.raises(InputError, match="the link leads out"):
+        Archive(path)
+    monkeypatch.setenv("DVC_ROOT", str(repository))  # as DVC does, in a copy of the repository too
+    assert Archive(path).read("top/a.jpg") == b"one"
+    (path / "out.jpg").symlink_to(repository / ".dvc/config")
+    with pytest.raises(InputError, match=r"out\.jpg: the link leads out"):
+        Archive(path)
+
+
 def test_an_encrypted_zip(zipped):
     path = zipped({"a.jpg": b"x"})
     data = bytearray(path.read_bytes())
@@ -89,6 +135,47 @@ def test_an_encrypted_zip(zipped):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"'a\.jpg' is encrypted; unpack"):
         Archive(path)
+
+
+def test_what_unpacks_to_gigabytes_is_refused_unread(zipped):
+    path = zipped({})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("table.csv", "a/1.csv", "b/1.csv", "hmnist.csv", "c/1.csv"):
+            archive.writestr(name, bytes(33 << 20 if name == "table.csv" else 1))
+            if name in ("a/1.csv", "b/1.csv", "hmnist.csv"):
+                archive.getinfo(name).file_size = 3 << 30  # in the listing, which is what counts
+    archive = Archive(path)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"^table\.csv: too large: more than 33554432 bytes"):
+        read_table(archive, "table.csv", ["id"])
+    with pytest.raises(InputError, match=r"^hmnist\.csv: too large: more than 268435456 bytes"):
+        archive.read("hmnist.csv#0")
+    with pytest.raises(InputError, match=r"^a/1\.csv: too large: more than 536870912 bytes"):
+        distinct(archive, ["a/1.csv", "b/1.csv"], stem)
+    assert len(distinct(archive, ["a/1.csv", "c/1.csv"], stem)[1]) == 2  # of other sizes: they differ
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_copies_are_compared_piece_by_piece(zipped):
+    data = bytearray(np.random.default_rng(0).bytes(5 << 20))
+    path = zipped({"a/1.png": data, "b/1.png": data, "2.png": data, "b/2.png": data[:-1] + b"x"})
+    archive = Archive(path)
+    tracemalloc.start()
+    files, problems = distinct(archive, archive.names(), stem)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+    assert files == {"1": "a/1.png"}
+    assert {problem.path for problem in problems} == {"2.png", "b/2.png"}
+
+
+def test_a_damaged_copy_is_a_problem_of_both(zipped):
+    path = zipped({"a/1.png": b"abcdefgh", "b/1.png": b"abcdefgh", "2.png": b"x"})
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcdefgx", 1))
+    files, problems = distinct(Archive(path), Archive(path).names(), stem)
+    assert files == {"2": "2.png"}
+    assert [problem.path for problem in problems] == ["a/1.png", "b/1.png"]
+    assert all(p.reason.startswith("duplicate id: a/1.png: damaged: Bad CRC") for p in problems)
 
 
 def test_a_zip_in_a_zip_and_a_name_twice(zipped):
@@ -119,11 +206,12 @@ def test_an_unknown_name(folder):
 def test_rows_of_a_pixel_table_are_images(folder):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 2352))
     table = pd.DataFrame(pixels, columns=[f"pixel{i:04d}" for i in range(2352)]).assign(label=[4, 6, 0])
-    path = folder({"hmnist.csv": table.to_csv(index=False)})
-    archive = Archive(path)
-    for row in range(3):
-        image = decode(archive.read(f"hmnist.csv#{row}"), name="", max_pixels=784)
-        np.testing.assert_array_equal(np.asarray(image), pixels[row].reshape(28, 28, 3))
+    for separator in (",", ";", "\t"):
+        path = folder({"hmnist.csv": table.to_csv(index=False, sep=separator)})
+        archive = Archive(path)
+        for row in range(3):
+            image = decode(archive.read(f"hmnist.csv#{row}"), name="", max_pixels=784)
+            np.testing.assert_array_equal(np.asarray(image), pixels[row].reshape(28, 28, 3))
     for wrong in (256, -1, 0.5, "x", "nan"):
         text = table.astype(object)
         text.iloc[1, 7] = wrong
@@ -152,14 +240,19 @@ def test_tables(folder):
             {
                 "bom.csv": "\ufeffid, age\nNA,\n x ,5\n",
                 "tabs.tab": '"id"\t"age"\n"a,b"\t5\n',
+                "semicolons.csv": "id;age;note\r\nx;5;a, b\r\n",
                 "ragged.csv": "id,age\na,1\nb,1,2,3\n",
                 "empty.csv": "",
                 "binary.csv": b"id,age\n\xff\xfe\xfa,1\n",
             }
         )
     )
-    assert read_table(archive, "bom.csv", ["id", "age"]).to_numpy().tolist() == [["NA", ""], ["x", "5"]]
+    assert read_table(archive, "bom.csv", ["id", "age"]).to_numpy().tolist() == [["", ""], ["x", "5"]]
     assert read_table(archive, "tabs.tab", ["id", "age"]).to_numpy().tolist() == [["a,b", "5"]]
+    columns = ["id", "age", "note"]
+    assert read_table(archive, "semicolons.csv", columns).to_numpy().tolist() == [["x", "5", "a, b"]]
+    with pytest.raises(InputError, match=r"semicolons\.csv: lacks the column sex; it has id, age, note"):
+        read_table(archive, "semicolons.csv", ["id", "age", "sex"])
     with pytest.raises(InputError, match=r"bom\.csv: lacks the column sex, site; it has id, age"):
         read_table(archive, "bom.csv", ["id", "sex", "site"])
     for name in ("ragged.csv", "empty.csv", "binary.csv"):

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from medpipe import params
 from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation import page
@@ -265,7 +267,7 @@ def test_page_is_whole_and_loads_nothing(task, request):
     for name in tables:
         assert name in text
         assert name in notes
-    assert not re.search(r"https?://|src=|href=|@import|url\(", text)
+    assert not re.search(r"https?://|src=|href=(?!\"exploration\.html)|@import|url\(", text)
     assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
     assert ("inflated" in text) == ("inflated" in notes) == (task == "brain")  # split by image
     assert text == page.html(comparison)
@@ -280,16 +282,20 @@ def test_names_are_escaped(skin):
 
 def test_stage_writes_the_three_files(skin, tmp_path):
     tables, _ = skin
-    params = (REPOSITORY / "params.yaml").read_text()
-    params, found = re.subn(r"(skin:\s+models: )\[[^\]]*\]", rf"\1[{', '.join(tables)}]", params)
-    assert found == 1
-    (tmp_path / "params.yaml").write_text(re.sub(r"resamples: \d+", "resamples: 50", params))
-    for folder in ("predictions/skin", "reports/skin/models"):
+    values = params.read(REPOSITORY / "params.yaml")
+    for section in ("models", "fusions"):
+        values[section] = {k: v for k, v in values[section].items() if v["task"] != "skin" or k in tables}
+    values["compare"]["skin"]["models"] = list(tables)
+    values["evaluate"]["resamples"] = 50
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    for folder in ("predictions/skin", "reports/skin/models", "metrics/skin"):
         (tmp_path / folder).mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
-    (tmp_path / "predictions/skin/stray.parquet").write_text("no table")
+    removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
+    for path in removed:
+        path.write_text("of a model that params.yaml has no more")
     (tmp_path / "reports/skin/split.json").write_text('{"by": "group"}')
 
     def run():
@@ -302,6 +308,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     assert json.loads((tmp_path / "reports/skin/comparison.json").read_text())["best"] == "skin-v2m"
     assert "**skin-v2m**" in (tmp_path / "reports/skin/comparison.md").read_text()
     assert (tmp_path / "reports/skin/comparison.html").read_text().startswith("<!doctype html>")
+    assert not any(path.exists() for path in removed)
 
     shutil.rmtree(tmp_path / "predictions")
     failed = run()

@@ -1,4 +1,4 @@
-"""Ensembles of prediction tables: rows, weights, mean."""
+"""The weights of an ensemble."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
-from medpipe.evaluation.mixture import align, average, choose_weights, maximise
+from medpipe.evaluation.mixture import choose_weights, maximise
 
 
 def loss(w, chances):
@@ -55,25 +55,12 @@ def test_validation_alone_chooses(classifier_table):
     assert choose_weights(changed, SKIN) == chosen
 
 
-def test_the_mean_is_by_row_and_class(classifier_table):
-    a, b = classifier_table(seed=1), classifier_table(seed=2)
-    mean = average(align({"a": a, "b": b.sample(frac=1, random_state=0)}), SKIN, [0.25, 0.75])
-    columns = [f"p_{name}" for name in SKIN]
-    np.testing.assert_allclose(mean[columns], 0.25 * a[columns] + 0.75 * b[columns], atol=1e-6)
-    assert list(mean) == list(a)
-    assert mean["label"].tolist() == a["label"].tolist()
-
-
-def test_external_rows_count_where_all_members_have_them(classifier_table):
-    table = classifier_table(sets=("test", "external"))
-    without = table[table["set"] != "external"]
-    aligned = align({"image": table, "early": without})
-    assert [set(rows["set"]) for rows in aligned.values()] == [{"test"}, {"test"}]
-
-
-def test_other_rows_are_refused_by_name(classifier_table):
-    a = classifier_table()
+def test_the_order_of_rows_does_not_matter_and_other_rows_are_refused_by_name(classifier_table):
+    a, b = (classifier_table(seed=seed, sets=("val",)) for seed in (1, 2))
+    shuffled = b.sample(frac=1, random_state=0)
+    assert choose_weights({"a": a, "b": shuffled}, SKIN) == choose_weights({"a": a, "b": b}, SKIN)
     with pytest.raises(InputError, match="b and a were not evaluated on the same rows: ISIC_0000003"):
-        align({"a": a, "b": a.drop(index=3)})
-    with pytest.raises(InputError, match="b and a have another set for ISIC_0000002"):
-        align({"a": a, "b": a.assign(set=a["set"].where(a["id"] != "ISIC_0000002", "val"))})
+        choose_weights({"a": a, "b": b.drop(index=3)}, SKIN)
+    moved = b.assign(label=b["label"].where(b["id"] != "ISIC_0000002", SKIN[0]))
+    with pytest.raises(InputError, match="b and a have another label for ISIC_0000002"):
+        choose_weights({"a": a, "b": moved}, SKIN)

@@ -1,13 +1,14 @@
 """Halves of a model and what of it trains."""
 
+import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 from small_models import SIDE, SMALL, batch
 
 from medpipe.errors import InputError
 from medpipe.models.build import build
-from medpipe.models.embedding import extractor, head, unfreeze_layers
+from medpipe.models.embedding import extractor, head, standardise, unfreeze_layers
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def test_unfreeze(model):
     unfreeze_layers(model, len(backbone), freeze_norm=False)
     assert training(model) == backbone + top
     unfreeze_layers(model, "block_16", freeze_norm=False)
-    assert training(model) == backbone[backbone.index("block_16_expand") :] + top
+    assert training(model) == [name for name in backbone if name.startswith("block_16")] + top
+    assert not {"Conv_1", "Conv_1_bn"} & set(training(model))
     unfreeze_layers(model, "all", freeze_norm=False)
     assert training(model) == backbone + top
 
@@ -75,3 +77,38 @@ def test_only_what_is_unfrozen_changes(model):
     changed = {path.split("/")[0] for path in after if not np.array_equal(before[path], after[path])}
     assert {"Conv_1", "Conv_1_bn", "probabilities"} <= changed
     assert changed <= set(training(model))
+
+
+def random_residual(blocks):
+    """Convolutions in residual branches, as EfficientNet's and ResNet's end, under a last normalisation."""
+    keras.utils.set_random_seed(1)
+    inputs = x = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, padding="same")(x)
+    for i in range(blocks):
+        branch = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", kernel_initializer="he_normal")(x))
+        branch = layers.Conv2D(8, 3, padding="same", kernel_initializer="he_normal")(layers.ReLU()(branch))
+        branch = layers.Dropout(0.1)(layers.BatchNormalization(name=f"end_{i}")(branch))
+        x = layers.Add()([branch, x])
+    x = layers.BatchNormalization(name="last")(layers.Conv2D(16, 1)(x))
+    x = layers.GlobalAveragePooling2D(name="embedding")(layers.ReLU()(x))
+    return keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+
+
+def test_a_random_backbone_is_standardised_and_its_branches_begin_at_zero():
+    model, images = random_residual(12), np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    last = keras.Model(model.inputs[0], model.get_layer("last").output)
+    assert abs(last.predict(images, verbose=0)).max() > 1e3
+    standardise(model, images, batch=16)
+    features = last.predict(images, verbose=0)
+    np.testing.assert_allclose(features.mean((0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(features.std((0, 1, 2)), 1, atol=1e-3)
+    for layer in model.layers:
+        if layer.name.startswith("end_"):
+            assert not np.any(layer.gamma)
+        elif isinstance(layer, layers.BatchNormalization) and layer.name != "last":
+            np.testing.assert_array_equal(layer.gamma, 1)
+    before = [ops.convert_to_numpy(w) for w in model.weights]
+    again = random_residual(12)
+    standardise(again, images, batch=16)
+    for one, other in zip(before, again.weights, strict=True):
+        np.testing.assert_array_equal(one, ops.convert_to_numpy(other))

@@ -34,29 +34,21 @@ def commits(project: Project) -> dict[str, str | None]:
 
 
 def kill_in_second_row(project: Project, name: str, limit: float = 240) -> None:
-    """Begin the study and kill -9 it and DVC's worker when experiment `name` trains; its training lives on."""
+    """Begin the study and kill -9 it and its DVC when experiment `name` trains; its training lives on."""
     driver = subprocess.Popen(COMMAND, cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL)
-    pid_file = project.root / ".dvc/tmp/exps/celery/dvc-exp-worker-1.pid"
-    end = time.monotonic() + limit
+    itself = psutil.Process(driver.pid)
     family: list[psutil.Process] = []
+    end = time.monotonic() + limit
     while not any("stages/train.py" in p.cmdline() and p.environ()["DVC_EXP_NAME"] == name for p in alive(family)):
         assert time.monotonic() < end, f"{name} did not train within {limit} s"
         with suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=0.2)
             raise AssertionError("the study ended before it could be killed")
-        family = below(int(pid_file.read_text() or 0)) if pid_file.exists() else []
-    for process in alive(family):
+        family = itself.children(recursive=True)
+    for process in [itself, *alive(family)]:
         if "stages/train.py" not in process.cmdline():
             process.kill()
-    driver.kill()
     driver.wait()
-
-
-def below(pid: int) -> list[psutil.Process]:
-    try:
-        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def alive(family: list[psutil.Process]) -> list[psutil.Process]:

@@ -21,9 +21,9 @@ from medpipe.params import read
 
 REPOSITORY = Path(__file__).parents[2]
 MODELS = ("skin-tabular", "skin-image", "brain-classifier", "brain-resunet", "chest-convnet")
-FUSIONS = ("skin-early", "brain-cascade")
-ENSEMBLES = {"skin-mean": ("skin-image", "skin-early")}
-ALL = (*MODELS, *FUSIONS, *ENSEMBLES)
+ENSEMBLE = {"skin-mean": ("skin-image", "skin-early")}
+FUSIONS = ("skin-early", *ENSEMBLE, "brain-cascade")
+ALL = (*MODELS, *FUSIONS)
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,8 @@ def shrink(params: dict[str, Any]) -> None:
     params["phantom"]["chest"] |= {"images": 90, "size": 64}
     params["models"] = {name: params["models"][name] for name in MODELS}
     params["fusions"] = {name: params["fusions"][name] for name in FUSIONS}
-    params["ensembles"] = {name: params["ensembles"][name] for name in ENSEMBLES}
-    params["votes"] = {
-        f"{name}-{member}": {"ensemble": name, "task": params["ensembles"][name]["task"], "member": member}
-        for name, members in ENSEMBLES.items()
-        for member in members
-    }
+    for name, members in ENSEMBLE.items():
+        params["fusions"][name] |= {"members": list(members), "inputs": ["skin-28", "skin-table"]}
     params["models"]["skin-image"]["network"] |= {
         "backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": 0, "head": [16]
     }  # fmt: skip
@@ -122,26 +118,36 @@ def shrink_to_table(params: dict[str, Any]) -> None:
     params["compare"], params["registry"] = {"skin": params["compare"]["skin"]}, {"skin": params["registry"]["skin"]}
     params["prepare"] = {"skin-table": params["prepare"]["skin-table"]}
     params["models"] = {"skin-tabular": params["models"]["skin-tabular"]}
-    params["fusions"], params["ensembles"], params["votes"] = {}, {}, {}
+    params["fusions"] = {}
     params["compare"]["skin"]["models"] = ["skin-tabular"]
 
 
-def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str) -> Project:
-    """After one `dvc repro` of the targets, by default of all, committed."""
+def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str, repository: str = ".") -> Project:
+    """After `make repro`, or one `dvc repro` of the targets where there are some, committed.
+
+    What `make repro` printed is in the file `printed` beside the project. `repository`: git's place, from the project.
+    """
     project = Project(folder / "medpipe")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=REPOSITORY, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if (REPOSITORY / name).is_file() and not name.startswith(("reports/", "metrics/")) and name != "dvc.lock":
+        if (
+            (REPOSITORY / name).is_file()
+            and not re.match(r"(reports|metrics)/.+\.(json|md|csv)$", name)
+            and name != "dvc.lock"
+        ):
             (project.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, project.root / name)
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "init", "--quiet", "--initial-branch", "main", repository)
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
         project.run("git", "config", key, value)
     project.edit(change)
     project.commit("The pipeline, small")
-    project.repro(*targets)
+    if targets:
+        project.repro(*targets)
+    else:
+        (folder / "printed").write_text(project.run("python", "stages/repro.py", "--jobs", "2"))
     project.commit("Its results")
     return project

@@ -12,8 +12,8 @@ from small_project import Project, make, shrink_to_table
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Of skin-tabular alone."""
-    return make(tmp_path_factory.mktemp("table"), shrink_to_table, "register@skin")
+    """Of skin-tabular alone, in a folder of a larger repository."""
+    return make(tmp_path_factory.mktemp("table"), shrink_to_table, "register@skin", repository="..")
 
 
 def test_experiments_in_copies_and_two_workers_at_once_keep_their_runs(project):
@@ -57,17 +57,24 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     killed_study.write(project, {"slow": 0.02, "fast": 0.3})
     killed_study.kill_in_second_row(project, "small-fast-1")
     killed = killed_study.commits(project)
+    project.edit(lambda params: params["models"]["skin-tabular"].update(lr=0.5))  # each row has its own
+    edited = project.run("git", "diff", "--", "params.yaml")
     assert killed["slow"]
     assert killed["fast"] is None
 
     output = project.run(*killed_study.COMMAND)
     assert "1 of 2 experiments are done already" in output
-    assert "queued small-fast-1" in output
+    assert "running small-fast-1" in output
+    assert project.run("git", "diff", "--", "params.yaml") == edited
+    assert project.run("git", "branch", "--show-current") == "main\n"
+    assert not project.run("git", "stash", "list")
     done = killed_study.commits(project)
     assert done["slow"] == killed["slow"]
     assert done["fast"]
-    assert not list((project.root / ".dvc/tmp/exps").glob("tmp*"))
-    assert project.run("git", "status", "--porcelain").splitlines() == [" M studies.yaml", "?? reports/skin/studies/"]
+    assert not list((project.root / ".tmp/experiments").glob("*/"))
+    assert project.run("git", "status", "--porcelain").splitlines() == [
+        " M medpipe/params.yaml", " M medpipe/studies.yaml", "?? medpipe/reports/skin/studies/",
+    ]  # fmt: skip
 
     table = json.loads((project.root / "reports/skin/studies/small.json").read_text())
     for row in table["rows"]:

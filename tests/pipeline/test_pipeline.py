@@ -1,13 +1,14 @@
 """What the pipeline promises its users, on the real DAG."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_project import ALL, ENSEMBLES, Project, stages_in
+from small_project import ALL, ENSEMBLE, FUSIONS, MODELS, Project, stages_in
 
 TASKS = ("skin", "brain", "chest")
 
@@ -27,6 +28,19 @@ def test_every_task_ends_in_a_comparison_a_champion_and_figures(project):
         assert {f"test/{k}": v for k, v in headline.items() if v is not None}.items() <= run.data.metrics.items()
 
 
+def test_the_first_run_says_which_stage_speaks_what_is_best_and_where_to_look(project):
+    lines = (project.root.parent / "printed").read_text().splitlines()
+    assert sum(line.startswith("train@chest-convnet  ") for line in lines) > 2
+    for line, task in zip(lines[-4:], TASKS, strict=False):
+        best = json.loads((project.root / "reports" / task / "comparison.json").read_text())["best"]
+        assert line.startswith(f"{task}: best by ")
+        assert re.search(rf" is {best}, 0\.\d+ on test rows; see reports/{task}/comparison.html$", line)
+    assert lines[-1] == "all runs: `make ui`"
+    told = "\n".join(lines)
+    assert "cuda" not in told.lower()
+    assert "warning" not in told.lower()
+
+
 def test_a_second_repro_does_nothing(project):
     assert project.repro() == set()
     assert project.run("git", "status", "--porcelain", "--", "reports", "metrics", "dvc.lock") == ""
@@ -42,7 +56,7 @@ def test_training_and_evaluation_agree_on_the_validation_rows(project):
 
 
 def test_an_ensemble_is_the_mean_of_its_members_by_the_weights_of_its_report_and_run(project):
-    for name, members in ENSEMBLES.items():
+    for name, members in ENSEMBLE.items():
         report = json.loads((project.root / f"reports/skin/models/{name}.json").read_text())
         assert tuple(report["weights"]) == members
         assert sum(report["weights"].values()) == pytest.approx(1)
@@ -66,29 +80,32 @@ def test_test_rows_share_no_group_with_the_others(project):
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("src/medpipe/registry/restore.py", set()),
-        ("src/medpipe/serving/predictor.py", set()),
-        ("src/medpipe/params/__init__.py", set()),
         ("src/medpipe/models/resnet.py", {"train@brain-classifier"}),
         ("src/medpipe/data/chest.py", {"ingest@chest"}),
+        ("src/medpipe/params/__init__.py", set()),
+        ("src/medpipe/registry/restore.py", set()),
+        (
+            "src/medpipe/serving/predictor.py",
+            {f"evaluate@{n}" for n in MODELS}
+            | {f"evaluate-fused@{n}" for n in FUSIONS}
+            | {f"register@{task}" for task in TASKS},
+        ),
     ],
 )
-def test_a_comment_in_a_module_reruns_the_stages_that_import_it_alone(project, module, stages):
+def test_an_edit_reruns_the_stages_that_import_it_and_a_comment_none(project, module, stages):
     path = project.root / module
     text = path.read_text()
-    path.write_text(text + "\n# A comment.\n")
     try:
+        path.write_text(text + "\n# A comment.\n")
+        assert project.repro("code") == {"code"}
+        assert json.loads(project.run("dvc", "status", "--json")) == {}
+        path.write_text(text + "\nADDED = 1\n")
+        project.repro("code")
         status = json.loads(project.run("dvc", "status", "--json"))
-        changed = {
-            stage
-            for stage, problems in status.items()
-            for problem in problems
-            if isinstance(problem, dict) and module in problem.get("changed deps", {})
-        }
-        assert changed == stages
-        assert set(status) == stages
+        assert {stage for stage, problems in status.items() if "reports/code.json" in str(problems)} == stages
     finally:
         path.write_text(text)
+        project.repro("code")
 
 
 def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(project):
@@ -116,9 +133,8 @@ def test_an_experiments_value_reaches_optimizer_run_and_table(project):
         "dvc", "exp", "run", "--name", "slow", "--set-param", "train.lr=2e-5", "--downstream", "train@skin-tabular"
     )
     ran = stages_in(output)
-    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "ensemble@skin-mean"} <= ran
-    assert {"vote@skin-mean-skin-early", "compare@skin"} <= ran
-    assert "vote@skin-mean-skin-image" not in ran
+    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "fuse@skin-mean"} <= ran
+    assert {"evaluate-fused@skin-early", "evaluate-fused@skin-mean", "compare@skin"} <= ran
     assert not {stage for stage in ran if "brain" in stage or "chest" in stage or stage == "train@skin-image"}
     history = pd.read_csv(project.root / "models/skin-tabular/history.csv")
     assert set(history["lr"]) == {2e-5}
@@ -155,11 +171,12 @@ def test_the_champion_gives_in_a_fresh_process_what_evaluate_gave(project, tmp_p
     script = (
         "import sys, mlflow, pandas as pd\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion')\n"
+        "root = {'image_root': sys.argv[3]}\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion', model_config=root)\n"
         "model.predict(pd.read_pickle('cases.pkl')).to_pickle('found.pkl')\n"
     )
     store = f"sqlite:///{project.root / 'mlflow.db'}"
-    subprocess.run([sys.executable, "-I", "-c", script, store, registered], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-I", "-c", script, store, registered, str(archive)], cwd=tmp_path, check=True)
     found = pd.read_pickle(tmp_path / "found.pkl")
     if task == "skin":
         columns = [c for c in table if c.startswith("p_")]

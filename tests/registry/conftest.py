@@ -64,7 +64,11 @@ def stored():
         experiment = client.get_experiment_by_name("skin").experiment_id
         found = {}
         for run in client.search_runs([experiment]):
-            points = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+            points = {
+                name: client.get_metric_history(run.info.run_id, name)
+                for name in run.data.metrics
+                if not name.startswith("system/")
+            }
             models = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
             found[run.info.run_name] = {
                 "status": run.info.status,

@@ -1,16 +1,18 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from shutil import rmtree
 
 import pytest
-from outputs import PIXELS, write
+from outputs import PIXELS, places, write
 
-from medpipe import tracking
+from medpipe import fingerprint, tracking
 from medpipe.errors import InputError
 from medpipe.params import load
+from medpipe.registry.publish import publish
 from medpipe.registry.register import elect, register
 from medpipe.registry.restore import restore
 
@@ -37,7 +39,11 @@ def test_the_best_model_becomes_champion_once(train, root, versions):
     assert registered(root, "skin-b4") == said
     [(version, (tags, aliases))] = versions("skin-classifier").items()
     assert (version, aliases) == (1, ["champion"])
-    assert tags == {"model": "skin-b4", "medpipe.run": run.key, "test/macro_f1": "0.61"}
+    assert tags == {"model": "skin-b4", "medpipe.run": run.key}
+    version = run.client.get_model_version("skin-classifier", "1")
+    assert version.description.startswith("`skin-b4` on the test rows: macro_f1 0.61.")
+    [metric] = run.client.get_logged_model(version.source.removeprefix("models:/")).metrics
+    assert (metric.key, metric.value) == ("test/macro_f1", 0.61)
 
 
 def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):
@@ -48,6 +54,25 @@ def test_the_alias_moves_to_a_better_model_and_back(train, root, versions):
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
     registered(root, "skin-b4")
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
+
+
+def test_other_code_to_serve_it_is_a_new_version_and_the_champion(train, root, versions, monkeypatch, tmp_path):
+    train("skin-b4")
+    registered(root, "skin-b4")
+    source, changed = fingerprint.SOURCE, tmp_path / "changed"
+    shutil.copytree(source, changed, ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "medpipe/data/images.py").open("a") as file:
+        file.write("FORMATS = ('PNG',)")
+    for number, folder in [(2, changed), (2, changed), (3, source)]:  # the last: the change is taken back
+        monkeypatch.setattr(fingerprint, "SOURCE", folder)
+        publish(tracking.reopen(root / "models/skin-b4"), **places(root, "skin-b4"), max_pixels=PIXELS)
+        registered(root, "skin-b4")
+        aliases = [aliases for _, aliases in versions("skin-classifier").values()]
+        assert aliases == [[]] * (number - 1) + [["champion"]]
+        found = tracking.connect().get_model_version_by_alias("skin-classifier", "champion")
+        place = tracking.connect().get_logged_model(found.source.removeprefix("models:/")).artifact_location
+        [brought] = Path(place.removeprefix("file://"), "code").iterdir()
+        assert ("('PNG',)" in (brought / "data/images.py").read_text()) == (folder == changed)
 
 
 def elected(root, name, move=True):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from shutil import rmtree
 
 import mlflow
@@ -78,6 +80,53 @@ def test_a_champion_whose_plots_were_not_pulled_keeps_nothing_from_being_shown(t
         "skin-b4: run; not evaluated yet",
         "skin-classifier: the model that reports/skin/champion.json names is not here, or not evaluated; `dvc pull` it",
     ]
+
+
+def moved(root, monkeypatch):
+    """The repository under another name."""
+    to = root.rename(root.with_name("renamed here"))
+    monkeypatch.setenv("DVC_ROOT", str(to))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it in a process that registers
+    monkeypatch.chdir(to)
+    return to
+
+
+def load(root):
+    """The champion loaded as another service does."""
+    script = f"""
+import mlflow
+mlflow.set_tracking_uri("sqlite:///{root}/mlflow.db")
+print(mlflow.pyfunc.load_model("models:/skin-classifier@champion").metadata.run_id)
+"""
+    found = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    return found.stdout.strip()
+
+
+def test_in_a_repository_that_was_moved_all_is_found_and_what_is_new_lies_there(train, root, monkeypatch):
+    trained = train("skin-b4", 0.61)
+    champion(root, "skin-b4")
+    old, root = root, moved(root, monkeypatch)
+    client = tracking.connect()
+    assert load(root) == trained.run_id
+    with tracking.begin("skin", "skin-v2m", {}, {}, root / "checkpoint") as run:
+        run.log_artifacts(root / "checkpoint")
+    for found in client.search_runs([client.get_experiment_by_name("skin").experiment_id]):
+        assert found.info.artifact_uri.startswith((root / "mlartifacts/skin").as_uri())
+        assert client.list_artifacts(found.info.run_id)
+    assert not old.exists()
+
+
+def test_files_that_are_gone_are_put_there_again_or_are_said_to_be_gone(train, root):
+    train("skin-b4", 0.61)
+    champion(root, "skin-b4")
+    best = train("skin-v2m", 0.64)
+    champion(root, "skin-v2m")
+    rmtree(root / "mlartifacts")
+    rmtree(root / "models/skin-b4")
+    lines = list(restore(root, PIXELS))
+    assert load(root) == best.run_id
+    [gone] = [line for line in lines if "cannot be loaded" in line]
+    assert gone.startswith("skin-classifier, version 1: cannot be loaded, its files are gone from file://")
 
 
 @pytest.mark.parametrize("folder", ["models", "."])

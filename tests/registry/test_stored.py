@@ -73,7 +73,7 @@ def test_an_alias_is_asked_once_a_process(train, root):
     "name", ["runs:/0123", "models:/skin-classifier@champion", "models:/skin-classifier/7", "models:/skin-classifier"]
 )
 def test_what_the_store_does_not_hold_is_refused(root, name):
-    with pytest.raises(InputError, match=rf"network.weights: {name}: sqlite:.* has none .*; give runs:/<run id>, "):
+    with pytest.raises(InputError, match=rf"network.weights: {name}: sqlite.* has none .*; give runs:/<run id>, "):
         stored.find(name)
 
 

@@ -1,9 +1,12 @@
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,10 +15,11 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
-from medpipe import backend
+from medpipe import backend, fingerprint
+from medpipe.errors import InputError
 from medpipe.models import cascade
 from medpipe.models.predict import predict
-from medpipe.serving import package
+from medpipe.serving import code, package
 
 SIZE = 32
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (48, SIZE), "equalise": False}
@@ -28,7 +32,7 @@ HEALTH = ("healthy", "tumour")
 PIXELS = 10_000  # at most; the cases have 70 x 50
 FLIPS = ("horizontal", "vertical")
 
-# What another service does, in a process without this package but for what travels with the model.
+# What another service does, in one process without this package but for what travels with the models.
 SERVICE = """
 import base64, sys
 from pathlib import Path
@@ -36,17 +40,17 @@ import numpy as np
 import pandas as pd
 sys.path = [path for path in sys.path if Path(path) != Path(sys.argv[1])]
 import mlflow
-for model in sorted(Path(sys.argv[2]).iterdir()):
-    loaded = mlflow.pyfunc.load_model(str(model))
-    assert sys.modules["medpipe"].__file__.startswith(str(model)), sys.modules["medpipe"].__file__
-    cases = pd.read_pickle(sys.argv[3])
-    loaded.predict(cases).to_pickle(sys.argv[4] + f"/{model.name}-paths")
-    cases["image"] = [Path(path).read_bytes() for path in cases["image"]]
-    loaded.predict(cases).to_pickle(sys.argv[4] + f"/{model.name}-bytes")
-    cases["image"] = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in cases["image"]]
-    loaded.predict(cases).to_pickle(sys.argv[4] + f"/{model.name}-uris")
-    for name in [name for name in sys.modules if name.split(".")[0] == "medpipe"]:
-        del sys.modules[name]  # the next model brings its own
+cases = pd.read_pickle(sys.argv[3])
+root = {"image_root": str(Path(sys.argv[3]).parent)}
+models = {path.name: mlflow.pyfunc.load_model(str(path), model_config=root) for path in Path(sys.argv[2]).iterdir()}
+assert "medpipe" not in sys.modules
+for name, model in models.items():
+    paths = cases.assign(image=[Path(path).name if i % 2 else path for i, path in enumerate(cases["image"])])
+    model.predict(paths).to_pickle(sys.argv[4] + f"/{name}-paths")
+    read = cases.assign(image=[Path(path).read_bytes() for path in cases["image"]])
+    model.predict(read).to_pickle(sys.argv[4] + f"/{name}-bytes")
+    read["image"] = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in read["image"]]
+    model.predict(read).to_pickle(sys.argv[4] + f"/{name}-uris")
 """
 
 
@@ -136,17 +140,32 @@ def packages(models, deliver, tmp_path_factory):
     deliveries = tmp_path_factory.mktemp("models")
     for name, (model, about) in models.items():
         package.save(deliver(deliveries / name, model, **about), folder / name, PIXELS, FLIPS)
+        if name == "skin-image":
+            with another_version(tmp_path_factory.mktemp("source")):
+                package.save(deliveries / name, folder / "skin-other", PIXELS, FLIPS)
     shutil.rmtree(deliveries)  # a package is whole
     return folder
+
+
+@contextmanager
+def another_version(folder):
+    """Within, what is packed comes from a copy of this package whose predictor gives other labels."""
+    shutil.copytree(fingerprint.SOURCE / "medpipe", folder / "medpipe", ignore=shutil.ignore_patterns("__pycache__"))
+    predictor = folder / "medpipe/serving/predictor.py"
+    predictor.write_text(predictor.read_text().replace("label=[classes[i]", "label=['other ' + classes[i]"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint, "SOURCE", folder)
+        yield
 
 
 @pytest.fixture(scope="module")
 def served(packages, cases, tmp_path_factory):
     """What a service in another folder gets from each package, as {model: {paths, bytes, uris: its answer}}."""
     folder = tmp_path_factory.mktemp("service")
-    cases.to_pickle(folder / "cases")
+    table = Path(cases["image"][0]).parent / "cases"  # beside the images
+    cases.to_pickle(table)
     (folder / "answers").mkdir()
-    arguments = [package.PACKAGE.parent, packages, folder / "cases", folder / "answers"]
+    arguments = [fingerprint.SOURCE, packages, table, folder / "answers"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DVC_ROOT")}
     command = [sys.executable, "-c", SERVICE, *map(str, arguments)]
     subprocess.run(command, check=True, cwd=folder, env=environment)
@@ -220,10 +239,42 @@ def test_a_package_tells_signature_example_and_versions(packages):
     assert example["data"][0][0].startswith("data:image/png;base64,")
     wanted = (packages / "skin-early/requirements.txt").read_text().split()
     assert f"keras=={keras.__version__}" in wanted
-    code = {
-        str(path.relative_to(packages / "skin-early/code/medpipe")) for path in packages.glob("skin-early/code/**/*.py")
-    }
-    assert code == set(package.CODE)
+    [brought] = (packages / "skin-early/code").iterdir()
+    assert brought.name == f"medpipe_{code.digest()}"
+    found = {path.relative_to(brought).as_posix(): path.read_text() for path in brought.rglob("*.py")}
+    assert set(found) > {"serving/predictor.py", "models/delivery.py", "params/data.py", "errors.py"}
+    # Keras' registry is one a process, so that two versions of an object of ours would meet in it.
+    assert not [name for name, source in found.items() if "register_keras_serializable" in source]
+
+
+def test_two_versions_in_one_process_each_run_their_own_code(served):
+    one, other = served["skin-image"]["bytes"], served["skin-other"]["bytes"]
+    pd.testing.assert_frame_equal(one[[*CLASSES]], other[[*CLASSES]])
+    assert other["label"].tolist() == ["other " + label for label in one["label"]]
+
+
+def test_a_comment_is_the_same_code_and_a_statement_other_code(tmp_path):
+    before = code.digest()
+    for number, (file, text, same) in enumerate(
+        [
+            ("serving/predictor.py", "# nothing", True),
+            ("serving/package.py", "LIBRARIES += ('lz4',)", False),
+            ("data/images.py", "FORMATS = ('PNG',)", False),
+            ("params/data.py", "Positive = int", False),
+        ]
+    ):
+        shutil.copytree(fingerprint.SOURCE / "medpipe", tmp_path / f"{number}/medpipe")
+        with (tmp_path / f"{number}/medpipe" / file).open("a") as opened:
+            opened.write(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fingerprint, "SOURCE", tmp_path / str(number))
+            assert (code.digest() == before) == same
+
+
+def test_what_publishes_depends_on_the_code_that_is_packed():
+    for stage in ("evaluate", "register"):
+        reached = fingerprint.reached(fingerprint.SOURCE.parent / f"stages/{stage}.py")
+        assert reached > {fingerprint.SOURCE / f"medpipe/{file}.py" for file in ("serving/predictor", "data/images")}
 
 
 def test_packaging_imports_no_backend():
@@ -237,3 +288,67 @@ def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_pat
     variants = [(one, PIXELS, ()), (one, PIXELS + 1, ()), (one, PIXELS, FLIPS), (two, PIXELS, ())]
     assert package.digest(one, PIXELS, ()) == package.digest(one, PIXELS, ())
     assert len({package.digest(*variant) for variant in variants}) == 4
+
+
+def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):
+    model, about = models["skin-image"]
+    folder = deliver(tmp_path / "skin-image", model, **about)
+    (folder / "recipe.json").write_text("{}")
+    with pytest.raises(InputError, match=r"skin-image/recipe.json: damaged .*`dvc checkout --force .*, or train it"):
+        package.save(folder, tmp_path / "package", PIXELS, ())
+
+
+@pytest.fixture(scope="module")
+def early(packages):
+    """The packaged fusion, loaded as a service does: no paths."""
+    import mlflow
+
+    return mlflow.pyfunc.load_model(str(packages / "skin-early"))
+
+
+@pytest.fixture
+def two(cases):
+    """A case of known metadata, and one of unknown."""
+    images = [Path(path).read_bytes() for path in cases["image"][:2]]
+    return pd.DataFrame({"image": images, "age": [45, None], "sex": ["male", None], "localization": ["back", None]})
+
+
+@pytest.mark.parametrize("word", [None, np.nan, pd.NA, "", " ", "NA", "unknown", "Unknown"])
+@pytest.mark.parametrize("dtype", [object, "category", "string[pyarrow]"])
+def test_whatever_stands_for_unknown_gives_the_same(early, two, word, dtype):
+    expected = early.predict(two)
+    for name in ("age", "sex", "localization"):
+        two[name] = pd.Series([two[name][0] if name != "age" else "45", word], dtype=dtype)
+    pd.testing.assert_frame_equal(early.predict(two), expected)
+
+
+def test_a_table_of_empty_fields_is_read_as_one_of_unknown(early, two, tmp_path):
+    two.drop(columns="image")[1:].to_csv(tmp_path / "cases.csv", index=False)
+    table = pd.read_csv(tmp_path / "cases.csv").assign(image=[two["image"][1]])
+    assert table.dtypes[["age", "sex"]].tolist() == [np.float64, np.float64]
+    pd.testing.assert_frame_equal(early.predict(table), early.predict(two)[1:].reset_index(drop=True), atol=1e-6)
+
+
+def test_over_http_an_error_names_row_field_and_what_is_wrong(early, two):
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc.scoring_server import invocations
+
+    uris = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in two["image"]]
+    records = two.assign(image=uris).astype(object).where(two.notna(), None).to_dict("records")
+
+    def send(records):
+        body = json.dumps({"dataframe_records": records})
+        return invocations(body, "application/json", early, early.metadata.get_input_schema())
+
+    answers = pd.DataFrame(json.loads(send(records).response)["predictions"])
+    pd.testing.assert_frame_equal(answers, early.predict(two), check_dtype=False, atol=1e-6)
+    for change, message in [
+        ({"age": "old"}, "row 1: age is 'old', must be years from 0 to 120, or unknown"),
+        ({"sex": 3}, "row 1: sex is '3', must be unknown or one of: male, female"),
+        ({"image": "/dev/zero"}, "row 1: image: '/dev/zero' is no data URI, and paths are read only"),
+        ({"image": uris[1][:-100]}, "row 1: image: damaged"),
+    ]:
+        with pytest.raises(MlflowException) as raised:
+            send([records[0], records[1] | change])
+        assert message in raised.value.message
+        assert raised.value.get_http_status_code() == 400

@@ -1,15 +1,21 @@
+import base64
+import os
+import shutil
 from io import BytesIO
+from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from PIL import Image
+from mlflow.exceptions import MlflowException
+from PIL import ExifTags, Image
 
 from medpipe.data import features
 from medpipe.errors import InputError
-from medpipe.serving.predictor import Predictor, encode
+from medpipe.serving.cases import encode
+from medpipe.serving.predictor import Predictor
 
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (16,), "equalise": False}
 TABLE = {"task": "skin", "kind": "table"}
@@ -24,16 +30,19 @@ def png(size=(20, 10), value=0):
 
 
 @pytest.fixture(scope="module")
-def reader(deliver, tmp_path_factory):
-    """Of a classifier of images and metadata."""
+def delivered(deliver, tmp_path_factory):
+    """The folder of a classifier of images and metadata."""
     image, table = keras.Input((16, 16, 3)), keras.Input((5,))
     joined = layers.Concatenate()([layers.GlobalAveragePooling2D()(image), table])
     model = keras.Model([image, table], layers.Dense(2, activation="softmax")(joined))
     names = ("age", "sex_male", "sex_female", "localization_back", "localization_lower extremity")
     about = {"classes": ("mel", "nv"), "variants": (IMAGES, TABLE), "features": ((), names)}
-    return Predictor(
-        deliver(tmp_path_factory.mktemp("models") / "skin-early", model, **about), max_pixels=1000, flips=()
-    )
+    return deliver(tmp_path_factory.mktemp("models") / "skin-early", model, **about)
+
+
+@pytest.fixture(scope="module")
+def reader(delivered):
+    return Predictor(delivered, max_pixels=1000, flips=())
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,19 @@ def outliner(deliver, tmp_path_factory):
     about = {"kind": "segmenter", "classes": ("healthy", "tumour"), "variants": (IMAGES | {"square": True},)}
     folder = tmp_path_factory.mktemp("models") / "brain-resunet"
     return Predictor(deliver(folder, model, task="brain", features=((),), **about), max_pixels=1000, flips=())
+
+
+def test_an_image_is_turned_as_it_is_tagged(outliner):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the stored left side is shown on top
+    image, buffer = Image.new("L", (16, 8)), BytesIO()
+    image.paste(255, (0, 0, 8, 8))
+    image.save(buffer, "JPEG", exif=exif)
+    [mask] = outliner.predict(pd.DataFrame({"image": [buffer.getvalue()]}))["mask"]
+    mask = np.asarray(Image.open(BytesIO(mask)))
+    assert mask.shape == (16, 8)
+    assert (mask[4:8] == 255).all()  # of the square in the middle the upper half
+    assert not mask[8:].any()
 
 
 def test_a_square_models_mask_leaves_out_what_it_did_not_see(outliner):
@@ -64,25 +86,33 @@ def test_no_case_no_answer(reader):
 
 
 def test_missing_columns_are_named(reader):
-    with pytest.raises(InputError, match="columns missing: age, localization; the model reads image, age, sex"):
+    with pytest.raises(MlflowException, match="columns missing: age, localization; the model reads image, age, sex"):
         reader.predict(pd.DataFrame({"image": [png()], "sex": ["male"]}))
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("nowhere.jpg", "row 1, nowhere.jpg: No such file or directory; give a path"),
-        (None, "row 1: image is NoneType, must be a path, bytes or a data URI"),
-        (b"", "row 1: empty file"),
-        (b"GIF89a", "row 1: no image"),
-        pytest.param(png()[:-30], "row 1: damaged", id="truncated"),
-        pytest.param(png((50, 50)), "row 1: too many pixels", id="large"),
-        ("data:image/png;base64,@@", "row 1: image is no base64 data URI"),
-        ("data:image/png;base64,R0lG", "row 1: no image"),
+        ("lesion.jpg", "row 1: image: 'lesion.jpg' is no data URI, and paths are read only of a model .* image_root"),
+        ("/dev/zero", "row 1: image: '/dev/zero' is no data URI"),
+        (None, "row 1: image is missing; give the file's bytes, or data:image/jpeg;base64"),
+        (np.nan, "row 1: image is missing"),
+        (7, "row 1: image is int; give the file's bytes"),
+        (b"", "row 1: image: empty file"),
+        (b"GIF89a", "row 1: image: no image"),
+        pytest.param(png()[:-30], "row 1: image: damaged", id="truncated"),
+        pytest.param(png((50, 50)), "row 1: image: too many pixels", id="large"),
+        ("data:image/png;base64,@@", "row 1: image: what follows ';base64,' is no base64: "),
+        ("data:image/png;base64,A", "row 1: image: what follows ';base64,' is no base64: "),
+        ("data:image/png;base64,\xe9", "row 1: image: what follows ';base64,' is no base64: "),
+        ("data:image/png;base64,", "row 1: image: empty file"),
+        ("data:image/png;base64,R0lG", "row 1: image: no image"),
+        ("data:image/png,%89PNG", "row 1: image: 'data:image/png' is a data URI without ';base64,'"),
+        ("data:", "row 1: image: 'data:' is a data URI without ';base64,'"),
     ],
 )
 def test_an_image_that_cannot_be_read_is_named_by_its_row(reader, image, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MlflowException, match=message):
         reader.predict(pd.DataFrame([{"image": png()} | CASE, {"image": image} | CASE], index=[7, 8]))
 
 
@@ -91,13 +121,16 @@ def test_an_image_that_cannot_be_read_is_named_by_its_row(reader, image, message
     [
         ({"sex": "M"}, "row 40: sex is 'M', must be unknown or one of: male, female"),
         ({"localization": "knee"}, "row 40: localization is 'knee', must be unknown or one of: back, lower extremity"),
-        ({"age": -1}, "row 40: age is .*-1.*, must be years from 0 to 120"),
+        ({"age": -1}, "row 40: age is '-1', must be years from 0 to 120"),
         ({"age": "old"}, "row 40: age is 'old', must be years"),
+        ({"age": [45]}, r"row 40: age is '\[45\]', must be years"),
+        ({"age": float("inf")}, "row 40: age is 'inf', must be years"),
+        ({"sex": ["male"]}, "row 40: sex is .*male.*, must be"),
     ],
 )
 def test_metadata_that_the_model_cannot_know_is_named_by_its_row(reader, change, message):
     rows = [{"image": png()} | CASE] * 40 + [{"image": png()} | CASE | change]
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MlflowException, match=message):
         reader.predict(pd.DataFrame(rows))
 
 
@@ -118,3 +151,79 @@ def test_metadata_is_encoded_as_for_training(policy):
 def test_ages_may_be_whole_numbers():
     names = ["age", "sex_male", "sex_female", "localization_back"]
     assert encode(pd.DataFrame([CASE]), names).tolist() == [[45, 1, 0, 1]]
+
+
+def test_base64_may_be_wrapped_and_without_padding(reader):
+    data = png((30, 10))
+    text = base64.encodebytes(data).decode()
+    assert "\n" in text.strip()
+    assert text.rstrip().endswith("=")
+    uris = [head + body for head in ("data:image/png;base64,", "DATA:;base64,") for body in (text, text.rstrip("=\n"))]
+    answer = reader.predict(pd.DataFrame([{"image": image} | CASE for image in [data, *uris]]))
+    assert (answer == answer.iloc[0]).all(axis=None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of images beside one that is none of them."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/lesion.png").write_bytes(png())
+    (tmp_path / "secret.png").write_bytes(png())
+    return tmp_path / "images"
+
+
+def test_paths_are_read_under_the_root_that_the_loader_names(delivered, folder):
+    rooted = Predictor(delivered, max_pixels=1000, flips=(), image_root=str(folder))
+    values = [png(), "lesion.png", Path("lesion.png"), str(folder / "lesion.png")]
+    answer = rooted.predict(pd.DataFrame([{"image": image} | CASE for image in values]))
+    assert (answer == answer.iloc[0]).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere.png", "'nowhere.png' is not there under image_root"),
+        ("../secret.png", "'../secret.png' lies outside of image_root"),
+        ("link.png", "'link.png' lies outside of image_root"),
+        ("/dev/zero", "'/dev/zero' lies outside of image_root"),
+        ("pipe", "'pipe' is no regular file"),
+        ("", "'' is no regular file"),
+        ("large.png", "'large.png' has more than 4000 bytes"),
+        ("a\0b.png", r"'a\\x00b.png' cannot be read: embedded null byte"),
+        ("loop.png", "'loop.png' cannot be read: "),
+        pytest.param("x" * 300, "'x*' cannot be read: File name too long", id="long"),
+    ],
+)
+def test_no_other_file_is_read(delivered, folder, path, message):
+    (folder / "link.png").symlink_to(folder.parent / "secret.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "large.png").write_bytes(bytes(5000))
+    os.mkfifo(folder / "pipe")
+    rooted = Predictor(delivered, max_pixels=1000, flips=(), image_root=str(folder))
+    with pytest.raises(MlflowException, match=f"row 0: image: {message}"):
+        rooted.predict(pd.DataFrame([{"image": path} | CASE]))
+
+
+def test_a_root_that_is_no_folder_is_refused(delivered, tmp_path):
+    with pytest.raises(InputError, match="image_root: .*nowhere is no folder"):
+        Predictor(delivered, max_pixels=1000, flips=(), image_root=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.keras", b""),
+        ("model.keras", b"PK\x03\x04"),
+        ("model.keras", None),
+        ("recipe.json", b"{"),
+        ("recipe.json", b"{}"),
+        ("recipe.json", b"[]"),
+        ("recipe.json", b"\xff"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_way_out(delivered, tmp_path, file, content):
+    shutil.copytree(delivered, tmp_path / "model")
+    whole = (tmp_path / "model" / file).read_bytes()
+    (tmp_path / "model" / file).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(InputError, match=rf"model/{file}: damaged .*; get it again \(`dvc checkout --force .*train it"):
+        Predictor(tmp_path / "model", max_pixels=1000, flips=())

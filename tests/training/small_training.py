@@ -11,7 +11,7 @@ from medpipe.training.batches import Samples
 
 PUBLISHED = params.load(Path(__file__).parents[2] / "params.yaml").models
 USUAL = params.Augmentation(
-    horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=5, brightness=0.1
+    probability=1.0, horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=5, brightness=0.1
 )
 
 

@@ -27,7 +27,7 @@ def test_other_weights_behind_the_same_path_are_another_training(root):
     for content in (b"one", b"two", b"one"):
         (root / "any.weights.h5").write_bytes(content)
         described = training.described(seed=1)
-        with tracked("chest-mobilenetv2", "chest", described, root / "split", [arrays]) as (run, checkpoint):
+        with tracked("chest-mobilenetv2", "chest", described, root / "split", [arrays], "code") as (run, checkpoint):
             seen.append(checkpoint)
         logged = run.client.get_run(run.run_id).data.params
         assert logged["network.weights"] == "any.weights.h5"

@@ -5,7 +5,9 @@ from small_training import USUAL
 from medpipe.params import Augmentation
 from medpipe.training.augment import augment, pipeline
 
-OFF = Augmentation(horizontal_flip=False, vertical_flip=False, rotation=0, zoom=0, shift=0, shear=0, brightness=0)
+OFF = Augmentation(
+    probability=1.0, horizontal_flip=False, vertical_flip=False, rotation=0, zoom=0, shift=0, shear=0, brightness=0
+)
 
 
 def settings(**on: object) -> Augmentation:
@@ -74,3 +76,11 @@ def test_brightness_is_a_share_of_the_range():
     assert change.min() < -15
     assert change.max() > 15
     assert np.array_equal(change.min(axis=(1, 2, 3)), change.max(axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize(("probability", "fewest", "most"), [(0.0, 0, 0), (0.25, 16, 48), (1.0, 120, 128)])
+@pytest.mark.parametrize("kind", [{"rotation": 20}, {"brightness": 0.3}])
+def test_a_share_of_the_images_is_changed(kind, probability, fewest, most):
+    images = np.random.default_rng(0).integers(60, 200, (128, 8, 8, 3), dtype=np.uint8)
+    out, _ = augment(pipeline(settings(probability=probability, **kind)), images, None, 0)
+    assert fewest <= sum(not np.array_equal(a, b) for a, b in zip(out, images, strict=True)) <= most

@@ -34,7 +34,8 @@ def test_history_names_epochs_phases_rates_and_figures(tmp_path, capsys):
     seen = []
     settings = TABLE.model_copy(update={"epochs": 3, "decay": params.Decay(after=1, rate=0.5)})
     _, history = run(tmp_path, settings, on_epoch=lambda epoch, logs: seen.append((epoch, logs)))
-    assert set(history) == {"epoch", "phase", "lr", "loss", "accuracy", "val_loss", "val_accuracy"}
+    metrics = {"loss", "accuracy", "macro_f1"}
+    assert set(history) == {"epoch", "phase", "lr", *metrics, *(f"val_{name}" for name in metrics)}
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["phase"].tolist() == ["main"] * 3
     np.testing.assert_allclose(history["lr"], 0.1 * np.exp([0, -0.5, -1]))

@@ -3,10 +3,9 @@
 import os
 import subprocess
 import sys
-from types import ModuleType
 
 from medpipe import tracking
-from medpipe.training.run import code
+from medpipe.training.run import tracked
 
 WORKER = """
 import sys
@@ -17,7 +16,7 @@ from medpipe.training.run import tracked
 if sys.argv[1] == "second":
     Path("inside").read_text()
     Path("asking").write_text("")
-with tracked("skin-b4", "skin", {"lr": 0.1}, Path("split"), []) as (run, checkpoint):
+with tracked("skin-b4", "skin", {"lr": 0.1}, Path("split"), [], "code") as (run, checkpoint):
     if sys.argv[1] == "first":
         Path("inside").write_text("")
         Path("asking").read_text()
@@ -39,12 +38,11 @@ def test_two_workers_do_one_training_one_after_the_other(root):
     assert not [path for path in (root / ".tmp/checkpoints").iterdir() if path.is_dir()]
 
 
-def test_a_change_of_code_is_another_training(tmp_path, monkeypatch):
-    module = ModuleType("medpipe.of_this_test")
-    module.__file__ = str(tmp_path / "module.py")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+def test_a_change_of_code_is_another_training(root):
+    (root / "split").mkdir()
+    (root / "split/rows.parquet").write_bytes(b"rows")
     seen = []
-    for text in ("one", "two", "one"):
-        (tmp_path / "module.py").write_text(text)
-        seen.append(code())
+    for code in ("one", "two", "one"):
+        with tracked("skin-b4", "skin", {"lr": 0.1}, root / "split", [], code) as (_, checkpoint):
+            seen.append(checkpoint)
     assert seen[0] == seen[2] != seen[1]

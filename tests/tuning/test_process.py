@@ -11,15 +11,16 @@ import pytest
 
 from medpipe import backend, recipe
 from medpipe.data.vocabulary import VOCABULARY
+from medpipe.overrides import change
 from medpipe.params import Params, read, validated
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.tuning.process import Trainer, TrialError
-from medpipe.tuning.space import changed, kept
+from medpipe.tuning.space import kept
 
 NAME, ROWS = "chest-convnet", 48
 SMALL = {"network.filters": [4, 8], "network.units": 8, "epochs": 2, "early_stopping": None}
-VALUES = changed(read(Path(__file__).parents[2] / "params.yaml"), NAME, SMALL)
+VALUES = change(read(Path(__file__).parents[2] / "params.yaml"), NAME, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
     found = train(trainer, tmp_path, {"lr": 0.01}, lambda epoch, numbers: epochs.append(numbers) or True)
 
     # As stages/train.py does it.
-    params = validated(Params, changed(VALUES, NAME, {"lr": 0.01}), "params.yaml")
+    params = validated(Params, change(VALUES, NAME, {"lr": 0.01}), "params.yaml")
     settings, seed = recipe.resolve(params, NAME), recipe.seed(params)
     backend.start(seed, settings.precision)
     split, prepared = project / "data/split/chest", project / "data/prepared"
@@ -68,7 +69,7 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
         training.build(), training.samples(training.train), training.samples(training.val), settings,
         seed=seed, checkpoint=tmp_path / "own.npz", on_epoch=lambda *_: None, classes=training.classes,
     )  # fmt: skip
-    assert found == kept(history)
+    assert found == kept(history, settings.early_stopping)
     assert [numbers["val_loss"] for numbers in epochs] == history["val_loss"].tolist()
     assert found["val_loss"] == history["val_loss"].min()
 

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from medpipe.errors import InputError
+from medpipe.overrides import change
 from medpipe.params import Tuning, read, validated
-from medpipe.tuning.space import changed, decode, distributions, load
+from medpipe.tuning.space import decode, distributions, load
 
 SHIPPED, VALUES = read(Path("tuning.yaml")), read(Path("params.yaml"))
 SPACE = {
@@ -67,7 +68,7 @@ def test_bad_models_and_metrics_are_refused(tune):
     with pytest.raises(InputError, match=r"chest-convnet\.pruner\.warmup: missing"):
         tune(pruner={"startup": 1})
     with pytest.raises(InputError, match=r"models\.chest-convnet\.folds: .* set it to null"):
-        tune(values=changed(VALUES, "chest-convnet", {"folds": 3}))
+        tune(values=change(VALUES, "chest-convnet", {"folds": 3}))
     with pytest.raises(InputError, match=r"chest-convnet\.space\.lr: .* comes to the same .* under `train`"):
         tune(values=VALUES | {"train": VALUES["train"] | {"lr": 0.1}})
 

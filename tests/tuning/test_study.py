@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from small_study import EPOCHS, NAME, VALUES, Formula, run, tuning
 
 from medpipe.errors import InputError
-from medpipe.overrides import replace
+from medpipe.overrides import change
 from medpipe.tuning import report
 from medpipe.tuning.study import opened
 
@@ -102,7 +103,7 @@ def test_a_failed_trial_is_recorded_and_the_study_goes_on(root, tmp_path):
         assert child.info.status == "FAILED"
         assert child.data.tags["medpipe.error"] == "TrialError: ResourceExhaustedError: no memory"
     report.write(tmp_path, search)
-    rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))
     assert [row["error"] for row in rows].count("ResourceExhaustedError: no memory") == len(failed)
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["val_loss"] == search.best().value
@@ -120,7 +121,7 @@ def test_other_settings_are_another_study_and_the_winners_are_not(root):
     first = run(settings)
 
     def studied(changes, **others):
-        values = {**VALUES, "models": {**VALUES["models"], NAME: replace(VALUES["models"][NAME], changes)}} | others
+        values = change(VALUES, NAME, changes) | others
         return run(settings, trainer, values).study.study_name
 
     assert studied(first.changes(first.best())) == first.study.study_name
@@ -146,3 +147,15 @@ def test_the_storage_is_the_one_that_the_environment_names(root, monkeypatch):
     run(tuning(trials=1))
     assert (root / "shared.db").exists()
     assert not (root / "optuna.db").exists()
+
+
+def test_a_storage_that_is_no_address_is_refused_by_its_variable(root, monkeypatch):
+    monkeypatch.setenv("OPTUNA_STORAGE", "/shared/optuna.db")
+    with pytest.raises(InputError, match=r"OPTUNA_STORAGE: .*; it must be a URL, such as sqlite:////shared/optuna.db"):
+        run(tuning(trials=1))
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan")])
+def test_a_range_without_end_is_refused(bound):
+    with pytest.raises(ValidationError, match="finite"):
+        tuning(space={"lr": {"low": 1e-4, "high": bound, "log": True}})

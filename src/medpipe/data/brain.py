@@ -9,20 +9,20 @@ import pandas as pd
 from PIL import Image
 
 from medpipe.data.images import Unreadable
-from medpipe.data.source import Archive, Problem, Rows, distinct, leads_out, read_table, single_rows, stem
+from medpipe.data.source import Archive, Problem, Rows, distinct, read_table, single_rows, stem
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
 
 CLASSES = VOCABULARY["brain"].classes
 
 NAME = re.compile(r"(?P<patient>TCGA_(?P<site>[^_]+)_[^_]+)_\d{8}_(?P<slice>\d+)")
-LISTING = ("patient_id", "image_path", "mask_path", "mask")
+LISTING = ("image_path", "mask_path", "mask")
 
 
 def read_rows(archive: Archive) -> Rows:
     """A row a slice, of `<patient>_<date>_<k>.tif` and `..._mask.tif`; `label` is '' where no data_mask.csv tells it.
 
-    Raises InputError for an archive without slices, and for a data_mask.csv that names paths outside.
+    Raises InputError for an archive without slices.
     """
     files, problems = distinct(archive, archive.images(), stem)
     if not files and not problems:
@@ -49,18 +49,25 @@ def read_rows(archive: Archive) -> Rows:
     listings, conflicts = distinct(archive, [n for n in archive.names() if n.split("/")[-1] == "data_mask.csv"], stem)
     if conflicts:
         raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
+    notes: list[str] = []
     for listing in listings.values():
-        table, more = _labelled(table, archive, listing, {problem.id for problem in problems})
+        table, more, notes = _labelled(table, archive, listing, {problem.id for problem in problems})
         problems += more
-    return Rows(table, problems)
+    return Rows(table, problems, tuple(notes))
 
 
-def _labelled(table: pd.DataFrame, archive: Archive, name: str, done: set[str]) -> tuple[pd.DataFrame, list[Problem]]:
-    """`table` with data_mask.csv's labels, less the rows at odds with it."""
-    listed = read_table(archive, name, LISTING)
-    for path in pd.concat([listed["image_path"], listed["mask_path"]]):
-        if leads_out(path):
-            raise InputError(f"{name}: {path!r} leads out of the archive; name paths relative to it")
+def _labelled(
+    table: pd.DataFrame, archive: Archive, name: str, done: set[str]
+) -> tuple[pd.DataFrame, list[Problem], list[str]]:
+    """`table` with data_mask.csv's labels ('' where it names none), less the rows at odds with it, which are problems;
+    and what was passed over.
+
+    The path says whose slice it is. The public file's `patient_id` is mostly another patient's, and is not used. Paths
+    are of whatever machine made the listing: they are compared with the archive's own, and never opened.
+    """
+    listed = read_table(archive, name, LISTING).replace({"image_path": r"\\", "mask_path": r"\\"}, "/", regex=True)
+    notes = _at_odds(listed, name)
+    listed = listed[[*LISTING]]
     listed, problems = single_rows(listed.assign(id=listed["image_path"].map(stem)))
     done = done | {problem.id for problem in problems}
     paths = dict(zip(table["id"], zip(table["path"], table["mask_path"], strict=True), strict=True))
@@ -73,19 +80,33 @@ def _labelled(table: pd.DataFrame, archive: Archive, name: str, done: set[str]) 
             reason = f"data_mask.csv: {row['image_path']!r} is not where the image lies"
         elif not _ends(paths[slice_name][1], row["mask_path"]):
             reason = f"data_mask.csv: {row['mask_path']!r} is not the image's mask"
-        elif not slice_name.startswith(f"{row['patient_id']}_"):
-            reason = f"data_mask.csv: {row['patient_id']!r} is not the image's patient"
-        elif row["mask"] not in ("0", "1"):
+        elif row["mask"] not in ("", "0", "1"):
             reason = f"data_mask.csv: mask is {row['mask']!r}, 0 or 1 wanted"
         if not reason:
-            labels[slice_name] = CLASSES[int(row["mask"])]
+            labels[slice_name] = CLASSES[int(row["mask"])] if row["mask"] else ""
         elif slice_name not in done:
             problems.append(Problem(slice_name, "", reason))
     done |= {problem.id for problem in problems}
     left = table[~table["id"].isin(labels.keys() | done)]
     problems += [Problem(i, path, "image without row") for i, path in zip(left["id"], left["path"], strict=True)]
     kept = table[table["id"].isin(labels)]
-    return kept.assign(label=kept["id"].map(labels)), problems
+    return kept.assign(label=kept["id"].map(labels)), problems, notes
+
+
+def _at_odds(listed: pd.DataFrame, name: str) -> list[str]:
+    """What to say of a `patient_id` that is not the path's."""
+    if "patient_id" not in listed:
+        return []
+    others = [
+        bool(patient) and not stem(path).startswith(f"{patient}_")
+        for patient, path in zip(listed["patient_id"], listed["image_path"], strict=True)
+    ]
+    if not any(others):
+        return []
+    return [
+        f"{name}: patient_id is another patient's than the path's in {sum(others)} of {len(others)} rows; the column "
+        "was passed over, the path says the patient"
+    ]
 
 
 def _ends(path: str, listed: str) -> bool:

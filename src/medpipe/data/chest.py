@@ -1,20 +1,22 @@
 """COVID-19 Radiography Database: chest X-rays in four classes.
 
 Chowdhury 2020, doi 10.1109/ACCESS.2020.3010287; Rahman 2021, doi 10.1016/j.compbiomed.2021.104319. Each class comes
-mostly from sources of its own: `source` keeps the URL's host, so that a report can show what a model learns from it.
+mostly from sources of its own: `source` keeps what of the URL tells them apart, so that a report can show what a model
+learns from it.
 """
 
-from io import BytesIO
-from urllib.parse import urlparse
+from urllib.parse import urlsplit
 
 import pandas as pd
-from openpyxl import load_workbook
 
-from medpipe.data.source import Archive, Problem, Rows, distinct, stem
+from medpipe.data.features import UNKNOWN
+from medpipe.data.source import IMAGES, Archive, Problem, Rows, distinct, stem
 from medpipe.data.vocabulary import VOCABULARY
+from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
 
 CLASSES = VOCABULARY["chest"].classes
+PAGES = ("c", "competitions", "data", "dataset", "datasets")  # Kaggle's, Mendeley's
 
 
 def read_rows(archive: Archive) -> Rows:
@@ -53,8 +55,25 @@ def read_rows(archive: Archive) -> Rows:
     ]
     table = table[~no_row]
     url = table["id"].map(lambda name: urls.get(name.casefold(), ""))
-    host = url.map(lambda text: (urlparse(text).hostname or "unknown").removeprefix("www."))
-    return Rows(table.assign(group=table["id"], source=host, mask_path="", url=url), problems)
+    return Rows(table.assign(group=table["id"], source=url.map(source_of), mask_path="", url=url), problems)
+
+
+def source_of(url: str) -> str:
+    """What tells sources apart: the host and the path's first two parts, in lower case, or "unknown".
+
+    Parts that name a kind of page (PAGES) and the image's file tell none apart and are left out, so that
+    https://www.kaggle.com/datasets/<owner>/<name> and kaggle.com/<owner>/<name>/data are one source, and two data sets
+    or repositories of one host are two.
+    """
+    try:
+        address = urlsplit((url if "://" in url else f"//{url}").casefold())
+        host = address.hostname or ""
+    except ValueError:
+        return UNKNOWN
+    if "." not in host or not host.isprintable() or " " in host:
+        return UNKNOWN
+    parts = [part for part in address.path.split("/") if part and part not in PAGES and not part.endswith(IMAGES)]
+    return "/".join([host.removeprefix("www."), *parts[:2]])
 
 
 def _folder(name: str) -> str:
@@ -75,20 +94,10 @@ def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str], list[str]]:
     if conflicts:
         raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
     for book in found.values():
-        try:
-            sheet = load_workbook(BytesIO(archive.read(book)), read_only=True).worksheets[0]
-            header, *rows = list(sheet.iter_rows(values_only=True)) or [()]
-        except Exception as error:  # openpyxl lets the errors of zip and XML readers through
-            raise InputError(f"{book}: no readable workbook ({error}); download it again") from None
-        columns = [str(cell).strip() for cell in header]
-        if missing := {"FILE NAME", "URL"} - set(columns):
-            raise InputError(f"{book}: lacks the column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
-        for row in rows:
-            cells = dict(zip(columns, row, strict=False))
-            name = str(cells["FILE NAME"] or "").strip()
+        for name, url in read_workbook(archive, book, ("FILE NAME", "URL")).itertuples(index=False):
             if not name:
                 continue
-            if urls.setdefault(name.casefold(), url := str(cells["URL"] or "").strip()) != url:
+            if urls.setdefault(name.casefold(), url) != url:
                 raise InputError(f"{book}: FILE NAME {name!r} stands twice, with two URLs; remove one")
             names[name.casefold()] = name
     return urls, names, [name.removesuffix(".metadata") for name in found]

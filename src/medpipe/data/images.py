@@ -4,13 +4,22 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from medpipe.errors import InputError
 from medpipe.params import ImagesVariant
 
 FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (source.Archive.read)
 MODES = ("L", "LA", "P", "RGB", "RGBA")
+TURNS = {  # by the EXIF tag Orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Unreadable(InputError):  # noqa: N818
@@ -25,7 +34,7 @@ class Unreadable(InputError):  # noqa: N818
 
 
 def decode(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
-    """The whole image as 8-bit RGB (greyscale repeated).
+    """The whole image as 8-bit RGB (greyscale repeated), turned as its EXIF tag Orientation says.
 
     `name` is for messages. Raises Unreadable for what is empty, no JPEG, PNG or TIFF, damaged, of more than
     `max_pixels` pixels (known from the header, before anything is decoded), of another depth or colour model than
@@ -49,11 +58,20 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
         image.load()
         if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise Unreadable(name, "transparent: an opaque image wanted")
-        return image.convert("RGB")
+        return _upright(image).convert("RGB")
     except Unreadable:
         raise
     except Exception as error:
         raise Unreadable(name, f"damaged: {error}") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The loaded image turned as it is tagged. Pillow has turned a TIFF by itself, and dropped its tag."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as viewers do: a damaged EXIF block tells nothing of whole pixels
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _bits(image: Image.Image, data: bytes) -> int:

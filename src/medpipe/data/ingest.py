@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagehash
 import pandas as pd
@@ -15,13 +15,11 @@ from medpipe.data.duplicates import BLANK
 from medpipe.data.images import Unreadable, decode
 from medpipe.data.source import Archive, Problem
 from medpipe.data.tasks import task_module
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.params import Ingest
 
-COLUMNS = (
-    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
-    "mask_path", "mask_sha256",
-)  # fmt: skip
+FEW = 3  # images lost for one reason, above which it is said loudly
 
 
 class QuarantineError(InputError):
@@ -32,13 +30,20 @@ class QuarantineError(InputError):
         self.quarantine = quarantine
 
 
-def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(manifest, quarantine): a row an accepted image (COLUMNS, then the task's metadata), sorted by id; and id, path,
-    reason of the rest.
+class Ingested(NamedTuple):
+    manifest: pd.DataFrame  # a row an accepted image (COLUMNS, then the task's metadata), sorted by id
+    quarantine: pd.DataFrame  # id, path, reason of the rest
+    notes: tuple[str, ...]  # what was passed over of the archive's tables
+
+
+def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> Ingested:
+    """Read an archive.
 
     Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
     `settings.max_quarantined` of its images cannot.
     """
+    if not Path(archive_path).is_absolute():
+        _check_tracked(str(archive_path), task)
     archive = Archive(archive_path)
     rows = task_module(task).read_rows(archive)
     table = rows.table.sort_values("id", ignore_index=True)
@@ -48,7 +53,47 @@ def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> tup
     manifest = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
     quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
     _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
-    return manifest, quarantine
+    return Ingested(manifest, quarantine, rows.notes)
+
+
+def summary(ingested: Ingested) -> list[str]:
+    """The report's lines: how many images there are, what was passed over, and a line a kind of reason, the commonest
+    first. More than FEW of a kind are a WARNING: a fault of the archive or of its reading, and not of single files."""
+    manifest, quarantine, notes = ingested
+    lines = [f"{len(manifest)} images, {len(quarantine)} in quarantine"]
+    lines += [f"note: {note}" for note in notes]
+    return lines + [f"{'WARNING: ' if count > FEW else ''}{line}" for count, line in _kinds(quarantine)]
+
+
+def _kinds(quarantine: pd.DataFrame) -> list[tuple[int, str]]:
+    """(rows, what to say of them) of each kind of reason, the commonest first."""
+    kinds = Counter(reason.split(":")[0] for reason in quarantine["reason"])
+    lines = []
+    for kind, count in kinds.most_common():
+        id_, path, reason = next(row for row in quarantine.to_numpy().tolist() if row[2].split(":")[0] == kind)
+        lines.append((count, f"{count} in quarantine for {kind!r}, such as {path or id_ or 'a row'}: {reason}"))
+    return lines
+
+
+def _check_tracked(path: str, task: str) -> None:
+    """DVC runs experiments in copies of the repository, which hold what git or DVC tracks; without git, none."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import NoSCM
+
+    try:
+        with Repo() as repo:
+            place = repo.fs.abspath(path)
+            if isinstance(repo.scm, NoSCM):
+                return
+            if repo.scm.is_tracked(place) or any(repo.fs.isin_or_eq(place, out.fs_path) for out in repo.index.outs):
+                return
+    except NotDvcRepoError:
+        return
+    raise InputError(
+        f"archives.{task}: {path!r} is relative, and neither git nor DVC tracks it: experiments run in copies of the "
+        f"repository, which would lack it. Write {place!r}, or `dvc add` the archive"
+    )
 
 
 def _inspect_all(
@@ -128,11 +173,9 @@ def _check_share(archive: Archive, accepted: int, quarantine: pd.DataFrame, allo
     total = accepted + len(quarantine)
     if accepted and len(quarantine) <= allowed * total:
         return
-    counts = Counter(reason.split(":")[0] for reason in quarantine["reason"])
-    first = "; ".join(f"{path or id_}: {reason}" for id_, path, reason in quarantine.head(3).to_numpy().tolist())
     raise QuarantineError(
         f"{archive.path}: {len(quarantine)} of {total} images quarantined, more than ingest.max_quarantined "
-        f"({allowed:.0%}): {', '.join(f'{reason} {n}' for reason, n in counts.most_common())}. First: {first}. "
+        f"({allowed:.0%}): {'; '.join(line for _, line in _kinds(quarantine))}. "
         "The quarantine report lists them all; mend the archive or raise ingest.max_quarantined",
         quarantine,
     )

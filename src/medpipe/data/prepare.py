@@ -66,13 +66,14 @@ def _fill(
         inputs = open_memmap(folder / "inputs.npy", "r+")
         masks = open_memmap(folder / "masks.npy", "r+") if rows[0][2] else None
         for place, (path, digest, mask_path, mask_digest) in enumerate(rows[first : first + _FLUSH], start + first):
-            inputs[place] = to_array(_read(archive, path, digest, max_pixels), variant)
+            inputs[place] = to_array(read_image(archive, path, digest, max_pixels), variant)
             if masks is not None:
-                masks[place] = mask_to_array(_read(archive, mask_path, mask_digest, max_pixels), variant)
+                masks[place] = mask_to_array(read_image(archive, mask_path, mask_digest, max_pixels), variant)
 
 
-def _read(archive: Archive, path: str, digest: str, max_pixels: int) -> Image.Image:
-    data = archive.read(path)
+def read_image(archive: Archive, path: str, digest: str, max_pixels: int) -> Image.Image:
+    """An image or mask of the archive. Raises InputError where its bytes are not those of `digest`, its SHA-256."""
+    data = archive.read(path, limit=4 * max_pixels)  # bytes, as ingest
     if hashlib.sha256(data).hexdigest() != digest:
         raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
     return decode(data, name=path, max_pixels=max_pixels)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from medpipe.data.features import UNKNOWN
 from medpipe.data.source import Archive, Problem, Rows, attach, distinct, read_table, single_rows, stem
 from medpipe.data.vocabulary import EXTERNAL, VOCABULARY
 from medpipe.errors import InputError
@@ -59,11 +60,15 @@ def _table(archive: Archive, names: list[str], title: str) -> str | None:
 
 
 def _metadata(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    filled = table[["dx_type", "sex", "localization"]].replace("", "unknown")
-    ages = table["age"].replace({"unknown": ""})
+    filled = table[["dx_type", "sex", "localization"]].replace("", UNKNOWN)
     return pd.DataFrame(
         {"id": table["image_id"], "label": table["dx"], "group": table["lesion_id"], "source": source}
-        | {"dx_type": filled["dx_type"], "age": ages, "sex": filled["sex"], "localization": filled["localization"]}
+        | {
+            "dx_type": filled["dx_type"],
+            "age": table["age"],
+            "sex": filled["sex"],
+            "localization": filled["localization"],
+        }
     )
 
 
@@ -101,7 +106,7 @@ def _test_rows(archive: Archive, truth: str | None) -> tuple[pd.DataFrame, list[
     table = read_table(archive, truth, ("image", *columns))
     hot = table[columns].apply(pd.to_numeric, errors="coerce")
     single = hot.isin([0, 1]).all(axis=1) & (hot.sum(axis=1) == 1)
-    unknown = dict.fromkeys(("dx_type", "sex", "localization"), "unknown")
+    unknown = dict.fromkeys(("dx_type", "sex", "localization"), UNKNOWN)
     rows = pd.DataFrame(
         {"id": table["image"], "label": hot.fillna(0).idxmax(axis=1).str.lower(), "group": table["image"]}
         | {"source": EXTERNAL, "age": ""}
@@ -117,9 +122,9 @@ def _valid(table: pd.DataFrame, problems: list[Problem]) -> Rows:
     age = pd.to_numeric(table["age"], errors="coerce")
     wrong_age = ~(age.between(0, OLDEST) | table["age"].eq(""))
     checks = [("unknown class", "label", ~table["label"].isin(CLASSES)), ("age", "age", wrong_age)]
-    checks += [("no lesion_id", "group", table["group"].eq("")), ("no image_id", "id", table["id"].eq(""))]
+    checks.append(("no lesion_id", "group", table["group"].eq("")))
     for column, known in FEATURES.items():
-        checks.append((f"unknown {column}", column, ~table[column].isin((*known, "unknown"))))
+        checks.append((f"unknown {column}", column, ~table[column].isin((*known, UNKNOWN))))
     bad = pd.Series(False, index=table.index)
     for kind, column, wrong in checks:
         for _, row in table[wrong & ~bad].iterrows():

@@ -1,10 +1,11 @@
 """The archive of a data set as downloaded: a folder or a zip, with the zips in the folder seen through."""
 
+import functools
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -14,9 +15,18 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.images import Unreadable
+from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+# What file managers, Windows and Synology leave, in lower case. Excel locks `a.xlsx` by `~$a.xlsx`.
+LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
+
+# The most bytes that are read of a file, for a zip of megabytes may hold gigabytes. An image has a limit of its own.
+LARGEST = 512 << 20
+PIXELS = 256 << 20  # HAM10000's pixel table has 94 MB
+TABLE = 32 << 20  # HAM10000's metadata have 0.6 MB; a table takes many times its bytes of memory
+_PIECE = 1 << 20
 
 
 class Problem(NamedTuple):
@@ -29,17 +39,22 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest."""
+    """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest.
+
+    `notes` say what was passed over of a table that is at odds with itself or with the files.
+    """
 
     table: pd.DataFrame
     problems: list[Problem]
+    notes: tuple[str, ...] = ()
 
 
 class Archive:
     """A folder or zip by the names of its files: `part.zip!/a.jpg` lies in a zip in the folder.
 
-    Raises InputError for no archive, an empty one, what is no zip, an encrypted zip, a zip within a zip, and any name
-    or link that leads out of it. Hidden files and macOS' `__MACOSX` are passed over.
+    A name has `/` between folders also where Windows wrote `\\`, and `\\xe9` for a byte that is not UTF-8. Raises
+    InputError for no archive, an empty one, what is no zip, an encrypted zip, a zip within a zip, and any name or link
+    that leads out of it, other than into DVC's cache. Hidden files and LITTER are passed over.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -60,19 +75,19 @@ class Archive:
 
     def _add_folder(self, root: Path) -> None:
         for folder, folders, files in os.walk(root):
-            above = Path(folder).relative_to(root).as_posix()
+            above = folder[len(str(root)) + 1 :]
             for entry in (*folders, *files):
                 path = f"{folder}/{entry}"
-                if os.path.islink(path) and not Path(path).resolve().is_relative_to(root):  # noqa: PTH114
+                if os.path.islink(path) and not _stays(Path(path).resolve(), root):  # noqa: PTH114
                     raise InputError(f"{path}: the link leads out of the archive; put the files themselves there")
             for file in files:
-                name = file if above == "." else f"{above}/{file}"
+                name = _readable(f"{above}/{file}" if above else file)
                 if _hidden(name):
                     continue
                 if file.lower().endswith(".zip"):
-                    self._add_zip(root / name, f"{name}!/")
+                    self._add_zip(Path(folder, file), f"{name}!/")
                 else:
-                    self._files[name] = root / name
+                    self._add(name, Path(folder, file))
 
     def _add_zip(self, path: Path, prefix: str) -> None:
         try:
@@ -80,17 +95,21 @@ class Archive:
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             raise InputError(f"{path}: no folder and no whole zip ({error}); download it again or unpack it") from None
         for info in archive.infolist():
-            if leads_out(info.filename):
+            name = _readable(info.filename)
+            if leads_out(name):
                 raise InputError(f"{path}: {info.filename!r} leads out of the archive; do not trust this file")
-            if info.is_dir() or _hidden(info.filename):
+            if name.endswith("/") or _hidden(name):
                 continue
             if info.flag_bits & 0x1:
                 raise InputError(f"{path}: {info.filename!r} is encrypted; unpack the zip and name the folder")
-            if info.filename.lower().endswith(".zip"):
+            if name.lower().endswith(".zip"):
                 raise InputError(f"{path}: holds the zip {info.filename!r}; unpack the outer zip and name the folder")
-            if prefix + info.filename in self._files:
-                raise InputError(f"{path}: holds {info.filename!r} twice; pack it again")
-            self._files[prefix + info.filename] = (archive, info)
+            self._add(prefix + name, (archive, info))
+
+    def _add(self, name: str, file: Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]) -> None:
+        if name in self._files:
+            raise InputError(f"{self.path}: holds {name!r} twice; remove one")
+        self._files[name] = file
 
     def names(self) -> list[str]:
         """All files, sorted; `/` between folders."""
@@ -102,15 +121,13 @@ class Archive:
 
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading bytes. Raises InputError where the archive lists no such name."""
-        match self._files.get(name):
-            case None:
-                raise InputError(f"{self.path}: has no file {name!r}")
+        match self._file(name):
             case Path() as path:
                 return path.open("rb")
             case (archive, info):
                 return archive.open(info)
 
-    def read(self, name: str, *, limit: int | None = None) -> bytes:
+    def read(self, name: str, *, limit: int = LARGEST) -> bytes:
         """All bytes of a file. `table.csv#17` is row 17 (from 0) of a pixel table, as a PPM image.
 
         Raises Unreadable for a file of more than `limit` bytes (a zip's listing bounds what its member unpacks to),
@@ -119,14 +136,33 @@ class Archive:
         table, mark, row = name.rpartition("#")
         if mark and name not in self._files:
             return _ppm(self.pixel_rows(table)[int(row)], name)
+        return b"".join(self._pieces(name, limit))
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two files hold the same bytes. Raises as `read` does."""
+        if self._size(first) != self._size(second):
+            return False
+        pieces = zip(self._pieces(first, LARGEST), self._pieces(second, LARGEST), strict=False)
+        return all(one == other for one, other in pieces)
+
+    def _file(self, name: str) -> Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]:
+        if name not in self._files:
+            raise InputError(f"{self.path}: has no file {name!r}")
+        return self._files[name]
+
+    def _size(self, name: str) -> int:
+        file = self._file(name)
+        return file.stat().st_size if isinstance(file, Path) else file[1].file_size
+
+    def _pieces(self, name: str, limit: int) -> Iterator[bytes]:
         try:
+            if self._size(name) > limit:
+                raise Unreadable(name, f"too large: more than {limit} bytes")
             with self.open(name) as file:
-                data = file.read() if limit is None else file.read(limit + 1)
+                while piece := file.read(_PIECE):
+                    yield piece
         except (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise Unreadable(name, f"damaged: {error}") from None
-        if limit is not None and len(data) > limit:
-            raise Unreadable(name, f"too large: more than {limit} bytes")
-        return data
 
     def pixel_rows(self, table: str) -> list[bytes]:
         """The lines of a pixel table without its header: 2,352 values (28 x 28 x 3, row-major), then the label.
@@ -134,7 +170,8 @@ class Archive:
         Kept in memory (94 MB for HAM10000). Raises InputError where the header is another.
         """
         if table not in self._tables:
-            header, *lines = self.read(table).splitlines() or [b""]
+            data = self.read(table, limit=PIXELS)
+            header, *lines = data.replace(_separator(data), b",").splitlines() or [b""]
             if header.count(b",") != 28 * 28 * 3 or not header.endswith(b"label"):
                 raise InputError(f"{table}: must have 2352 pixel columns and then label; download it again")
             self._tables[table] = [line for line in lines if line]
@@ -147,8 +184,35 @@ def leads_out(path: str) -> bool:
     return ".." in parts or (len(parts) > 1 and not parts[0]) or parts[0].endswith(":")
 
 
+def _stays(target: Path, root: Path) -> bool:
+    """Whether a link's target lies in the archive, or in DVC's cache, which is what `cache.type` may link to."""
+    return target.is_relative_to(root) or target.is_relative_to(
+        _dvc_cache(os.environ.get("DVC_ROOT") or str(Path.cwd()))
+    )
+
+
+@functools.cache
+def _dvc_cache(repository: str) -> Path:
+    from dvc.config import Config
+
+    folder = Path(repository, ".dvc")
+    return Path(Config(str(folder))["cache"].get("dir") or folder / "cache").resolve()
+
+
+def _readable(name: str) -> str:
+    name = name.replace("\\", "/")
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) and part != "." for part in name.split("/"))
+    parts = [part for part in name.split("/") if part != "."]
+    return any(part.startswith((".", "~$")) or part.lower() in LITTER for part in parts)
+
+
+def _separator(data: bytes) -> bytes:
+    """What stands between the columns of a table's first line: a tab, a semicolon or a comma."""
+    header = re.match(rb"[^\r\n]*", data)[0]  # type: ignore[index]  # it matches always
+    return max(b"\t", b";", b",", key=header.count)
 
 
 def _ppm(line: bytes, name: str) -> bytes:
@@ -163,16 +227,23 @@ def _ppm(line: bytes, name: str) -> bytes:
 
 def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) -> tuple[dict[str, str], list[Problem]]:
     """One file a key. Copies with the same bytes are passed over (some archives ship a folder twice); files that
-    share a key and differ are all problems."""
+    share a key and differ are all problems. Raises Unreadable for a table that cannot be read."""
     copies: dict[str, list[str]] = {}
     for name in names:
         copies.setdefault(key(name), []).append(name)
     found, problems = {}, []
     for file, (first, *others) in copies.items():
-        if all(archive.read(first) == archive.read(other) for other in others):
+        reason = "files that differ"
+        try:
+            alike = all(archive.same(first, other) for other in others)
+        except Unreadable as error:
+            if not error.name.lower().endswith(IMAGES):
+                raise
+            alike, reason = False, str(error)
+        if alike:
             found[file] = first
         else:
-            problems += [Problem(file, name, "duplicate id: files that differ") for name in (first, *others)]
+            problems += [Problem(file, name, f"duplicate id: {reason}") for name in (first, *others)]
     return found, problems
 
 
@@ -182,10 +253,10 @@ def stem(name: str) -> str:
 
 
 def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A CSV or tab-separated file, all values as stripped strings. Raises InputError where it is none or lacks one
-    of `columns`."""
-    data = archive.read(name)
-    separator = "\t" if b"\t" in data.split(b"\n", 1)[0] else ","
+    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`. Raises
+    InputError where it is none, is of more than TABLE bytes, or lacks one of `columns`."""
+    data = archive.read(name, limit=TABLE)
+    separator = _separator(data).decode()
     try:
         table = pd.read_csv(
             BytesIO(data), sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
@@ -195,14 +266,17 @@ def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFr
     table.columns = table.columns.str.strip()
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
-    return table.apply(lambda column: column.str.strip())
+    return table.apply(lambda column: column.str.strip().mask(is_missing(column), ""))
 
 
 def single_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """One row an `id`: a repeated row is a problem, and so are all rows of an id where they differ."""
+    """One row an `id`: a row without one is a problem, a repeated row, and all rows of an id where they differ."""
+    nameless = table["id"] == ""
+    problems = [Problem("", "", f"no id: row {number + 1} of the table") for number in table.index[nameless]]
+    table = table[~nameless]
     repeated = table.duplicated()
     differ = table["id"].isin(table.loc[~repeated, "id"][table.loc[~repeated, "id"].duplicated()])
-    problems = [Problem(str(i), "", "duplicate id: rows that differ") for i in table.loc[differ, "id"]]
+    problems += [Problem(str(i), "", "duplicate id: rows that differ") for i in table.loc[differ, "id"]]
     problems += [Problem(str(i), "", "duplicate id: the row again") for i in table.loc[repeated & ~differ, "id"]]
     return table[~repeated & ~differ], problems
 

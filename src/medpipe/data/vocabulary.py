@@ -7,6 +7,12 @@ from medpipe.errors import SettingError
 
 EXTERNAL = "isic2018"  # the source of the skin task's external test set
 
+# What ingest says of every image; behind these a manifest has the columns that its archive gives.
+COLUMNS = (
+    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
+    "mask_path", "mask_sha256",
+)  # fmt: skip
+
 
 class Vocabulary(NamedTuple):
     classes: tuple[str, ...]

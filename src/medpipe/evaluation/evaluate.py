@@ -83,6 +83,8 @@ def evaluate(
             measured = pd.concat([table, known], ignore_index=True)
         found = Evaluation(table, *classification_report(delivered.name, measured, classes, training, settings, seed))
         found.report["only"] = only
+        if delivered.settings.get("kind") == "mean":
+            found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
         if len(arrays) == 1 and tables:
             explained = _explained(delivered, settings.explain)
             found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)

@@ -1,6 +1,6 @@
-"""The weighted mean of classifiers' prediction tables, with weights that validation chooses."""
+"""The weights of a mean of classifiers, chosen on the validation rows of their prediction tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -12,28 +12,17 @@ Array = npt.NDArray[np.float64]
 GAP = 1e-6  # nats by which the mean log loss may miss its minimum
 
 
-def align(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The members' tables by name, sorted by id, with the same rows: external ones only where all members have them.
-
-    Raises InputError that names the members and ids that differ in another set.
-    """
-    external = [set(table["id"][table["set"] == "external"]) for table in tables.values()]
-    shared = set.intersection(*external)
-    kept = {
-        name: table[(table["set"] != "external") | table["id"].isin(shared)].sort_values("id", ignore_index=True)
-        for name, table in tables.items()
-    }
-    first, *others = kept
-    for name in others:
-        same_rows(first, kept[first], name, kept[name])
-    return kept
-
-
 def choose_weights(tables: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> list[float]:
-    """The weights, adding up to 1, of the mean of aligned `tables` with the least log loss on validation rows."""
+    """The weights, adding up to 1, of the mean of the members' `tables` with the least log loss on validation rows.
+
+    Raises InputError that names the members and ids where their validation rows differ.
+    """
+    rows = {name: table[table["set"] == "val"].sort_values("id", ignore_index=True) for name, table in tables.items()}
+    first = next(iter(rows))
     chances = []
-    for name, table in tables.items():
-        p = classified(name, table[table["set"] == "val"], classes)
+    for name, table in rows.items():
+        same_rows(first, rows[first], name, table)
+        p = classified(name, table, classes)
         chances.append(p.probabilities[np.arange(len(p.truth)), p.truth])
     return maximise(np.stack(chances, axis=1)).tolist()
 
@@ -51,12 +40,3 @@ def maximise(chances: Array) -> Array:
         if np.log(factors.max()) < GAP:
             return w
         w = w * factors
-
-
-def average(tables: Mapping[str, pd.DataFrame], classes: Sequence[str], weights: Sequence[float]) -> pd.DataFrame:
-    """The weighted mean of aligned `tables`, with the first one's other columns."""
-    columns = [f"p_{name}" for name in classes]
-    pairs = zip(weights, tables.values(), strict=True)
-    mean = sum(weight * table[columns].to_numpy(np.float64) for weight, table in pairs)
-    first = next(iter(tables.values()))
-    return first.assign(**dict(zip(columns, np.asarray(mean, np.float32).T, strict=True)))

@@ -59,7 +59,7 @@ def plot_all(
 
 
 def plot_curves(path: Path, title: str, history: pd.DataFrame) -> None:
-    """Loss above, each other metric below; training dashed, validation whole; phases parted by a line.
+    """Loss above, each other metric below; training dashed, validation whole; each phase in a column of its own.
 
     Of a cross-validated model each panel has the curves of all folds (columns `fold-1/loss` and so on).
     """
@@ -68,43 +68,39 @@ def plot_curves(path: Path, title: str, history: pd.DataFrame) -> None:
     names = list(dict.fromkeys(c[c.rfind("/") + 1 :] for c in shown))
     metrics = [name for name in names if name not in NOT_METRICS and not name.startswith(("val_", "draws_"))]
     metrics.sort(key=lambda name: name != "loss")
-    epochs = np.arange(1, len(history) + 1)
-    with figure(path, title, 8, 1.2 + 2.2 * len(metrics)) as drawn:
-        axes = np.atleast_1d(drawn.subplots(len(metrics), 1, sharex=True))
-        for metric, ax in zip(metrics, axes, strict=True):
-            for fold in folds:
-                _plot_curve(ax, epochs, history, fold, metric, labelled=fold == folds[0])
-            ax.set_ylabel(metric.replace("_", " "))
-            _mark_phases(ax, history, named=ax is axes[0])
-        axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        axes[-1].set_xlabel("epoch")
-        axes[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    history = history.assign(epoch=np.arange(1, len(history) + 1))
+    phases = [part for _, part in history.groupby("phase", sort=False)] if "phase" in history else [history]
+    widths = [max(len(part), len(history) / 4) for part in phases]  # or a short one has no room for its ticks
+    with figure(path, title, 8 if len(phases) == 1 else 10, 1.2 + 2.2 * len(metrics)) as drawn:
+        panels = drawn.subplots(
+            len(metrics), len(phases), sharex="col", sharey="row", squeeze=False, width_ratios=widths
+        )
+        for column, part in enumerate(phases):
+            for metric, ax in zip(metrics, panels[:, column], strict=True):
+                for fold in folds:
+                    _plot_curve(ax, part, fold, metric, labelled=fold == folds[0])
+            if len(phases) > 1:
+                panels[0, column].set_title(part["phase"].iloc[0])
+            panels[-1, column].set_xlabel("epoch")
+            panels[-1, column].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        for metric, ax in zip(metrics, panels[:, 0], strict=True):
+            ax.set_ylabel(metric.replace("_", " ").replace("f1", "F1"))
+        panels[0, -1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _plot_curve(ax: Axes, epochs: np.ndarray, history: pd.DataFrame, fold: str, metric: str, labelled: bool) -> None:
+def _plot_curve(ax: Axes, part: pd.DataFrame, fold: str, metric: str, labelled: bool) -> None:
+    epochs = part["epoch"].to_numpy()
     marker = "o" if len(epochs) < 30 else None
     style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6}
     said = {name: name if labelled else None for name in ("training", "validation", "lowest")}
-    ax.plot(epochs, history[f"{fold}{metric}"], "--", color=COLOURS[4], label=said["training"], **style)
-    if f"{fold}val_{metric}" not in history:
+    ax.plot(epochs, part[f"{fold}{metric}"], "--", color=COLOURS[4], label=said["training"], **style)
+    if f"{fold}val_{metric}" not in part:
         return
-    val = history[f"{fold}val_{metric}"]
+    val = part[f"{fold}val_{metric}"]
     ax.plot(epochs, val, "-", color=COLOURS[0], label=said["validation"], **style)
     if metric == "loss" and val.notna().any():
         best = int(np.nanargmin(val))
         ax.plot(epochs[best], val.iloc[best], "o", ms=9, mfc="none", mec=INK, label=said["lowest"], zorder=4)
-
-
-def _mark_phases(ax: Axes, history: pd.DataFrame, named: bool) -> None:
-    if "phase" not in history:
-        return
-    phases = history["phase"].astype(str).to_numpy()
-    starts = [0, *(np.flatnonzero(phases[1:] != phases[:-1]) + 1)]
-    for start in starts[1:]:
-        ax.axvline(start + 0.5, color="#888888", linewidth=1, linestyle=(0, (2, 2)))
-    if len(starts) > 1 and named:
-        for start in starts:
-            ax.annotate(phases[start], (start + 0.6, 1.02), xycoords=("data", "axes fraction"), fontsize=8.5)
 
 
 def plot_roc(path: Path, title: str, rows: pd.DataFrame, classes: list[str]) -> None:

@@ -1,11 +1,12 @@
 """What an evaluation leaves: the outputs of its stage, and what MLflow shows in the model's run."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-from medpipe import atomic
+from medpipe import atomic, provenance
 from medpipe.evaluation.evaluate import Evaluation
 from medpipe.evaluation.plots import plot_all
 from medpipe.registry.publish import publish
@@ -15,9 +16,14 @@ from medpipe.tracking import Run
 def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     """Write table, metrics, report and plots of the model that models/ holds, and publish them with the model in `run`.
 
-    Returns the headline as a line. Images of more than `max_pixels` pixels will be refused by the published model.
+    Says loudly where another backend or library evaluates than has trained. Returns the headline as a line. Images of
+    more than `max_pixels` pixels will be refused by the published model.
     """
     name, task = run.record["name"], run.record["task"]
+    differences = provenance.differences(run.record["tags"])
+    run.tag("evaluated", differences or "by the versions that trained it")
+    if differences:
+        print(f"WARNING: {name}: figures are not those of what trained it: {differences}", file=sys.stderr, flush=True)
     folder = Path("models") / name
     history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
     metrics, report = Path("metrics") / task / f"{name}.json", Path("reports") / task / "models" / f"{name}.json"

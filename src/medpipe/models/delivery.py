@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from medpipe.errors import InputError
+
+if TYPE_CHECKING:
+    import keras  # what packs a model does without
 
 Kind = Literal["classifier", "segmenter", "cascade"]
 
@@ -30,12 +32,15 @@ class OutOfFold:
 
     @classmethod
     def read(cls, folder: Path) -> "OutOfFold | None":
-        """None where the folder is of a model that was not cross-validated."""
+        """None where the folder is of a model that was not cross-validated. Raises InputError for a damaged file."""
         path = folder / "out_of_fold.npz"
         if not path.exists():
             return None
-        with np.load(path) as file:
-            return cls(file["rows"], file["output"])
+        try:
+            with path.open("rb") as whole, np.load(whole) as file:
+                return cls(file["rows"], file["output"])
+        except Exception as error:  # zipfile's, zlib's and NumPy's own
+            raise _damaged(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,46 @@ class Delivery:
     threshold: float | None  # of the cascade's classifier
     settings: dict[str, Any]  # of the training, resolved
 
-    def write(self, folder: Path, model: keras.Model) -> None:
+    def write(self, folder: Path, model: "keras.Model") -> None:
         """Save the model, and this beside it."""
         model.save(folder / "model.keras")
         (folder / "recipe.json").write_text(json.dumps(asdict(self), indent=1))
 
 
-def read(folder: Path) -> tuple[Delivery, keras.Model]:
-    """The delivered model, not compiled. Raises InputError where the folder holds none."""
+def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
+    """The delivered model, not compiled. Raises InputError where the folder holds none, or a file of it is damaged."""
+    import keras
+
+    delivery, path = read_recipe(folder), folder / "model.keras"
+    if not path.exists():
+        raise _lost(path)
     try:
-        values = json.loads((folder / "recipe.json").read_text())
-        model = keras.models.load_model(folder / "model.keras", compile=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no delivered model ({error.filename} is missing); train it") from None
-    tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
-    return Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))})), model
+        return delivery, keras.models.load_model(path, compile=False)
+    except Exception as error:  # zipfile's, h5py's and Keras' own
+        raise _damaged(path, error) from error
+
+
+def read_recipe(folder: Path) -> Delivery:
+    """What the delivered model is, without the model. Raises InputError as `read` does."""
+    path = folder / "recipe.json"
+    try:
+        values = json.loads(path.read_text())
+        tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
+        return Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))}))
+    except FileNotFoundError:
+        raise _lost(path) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _lost(path: Path) -> InputError:
+    return InputError(f"{path.parent}: no delivered model ({path} is missing); train it")
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    """The error for a file that cannot be read, from the one that told it."""
+    told = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return InputError(
+        f"{path}: damaged or of another version ({told}); get it again (`dvc checkout --force {path.parent}`, or from "
+        "the model registry), or train it"
+    )

@@ -19,9 +19,9 @@ def build(input_shape: tuple[int, ...]) -> keras.Model:
     inputs = keras.Input(input_shape, name="image")
     x = layers.LayerNormalization(axis=[1, 2, 3], center=False, scale=False, name="standardise")(inputs)
     for _ in range(2):
-        x = layers.Conv2D(16, 3, padding="same")(x)
+        # As in the original: here ReLU stands before the normalisation, in the residual blocks behind it.
+        x = layers.Conv2D(16, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
         x = layers.BatchNormalization(momentum=MOMENTUM)(x)
-        x = layers.ReLU()(x)
     skips = []
     for filters in (32, 64, 128, 256):
         skips.append(x)

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError, model_validator
 
+from medpipe.bases import expand
 from medpipe.errors import InputError, SettingError
-from medpipe.params.base import Frozen, Positive, Rate, Share, Task
+from medpipe.params.base import Frozen, Name, Positive, Rate, Share, Task
 from medpipe.params.data import (
     BrainPhantom,
     ChestPhantom,
     Clean,
+    Explore,
     ImagesVariant,
     Ingest,
     NoClean,
@@ -29,7 +31,7 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.evaluation import Compare, Evaluate
-from medpipe.params.fusion import Cascade, DenseFusion, Ensemble, Fusion, StackedFusion, Vote
+from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
 from medpipe.params.studies import Row, Study
 from medpipe.params.training import (
     Augmentation,
@@ -69,17 +71,22 @@ class Params(Frozen):
     ingest: Ingest
     clean: Clean
     split: dict[Task, Split]
-    prepare: dict[str, Variant]
-    scale: str
-    scales: dict[str, Scale | None]
+    explore: Explore
+    prepare: dict[Name, Variant]
+    scale: Name
+    scales: dict[Name, Scale | None]
     train: Knobs
-    models: dict[str, Recipe]
-    fusions: dict[str, Fusion]
-    ensembles: dict[str, Ensemble]
-    votes: dict[str, Vote]
+    bases: dict[Name, dict[str, Any]]
+    models: dict[Name, Recipe]
+    fusions: dict[Name, Fusion]
     evaluate: Evaluate
     compare: dict[Task, Compare]
-    registry: dict[Task, str]
+    registry: dict[Task, Name]
+
+    @model_validator(mode="before")
+    @classmethod
+    def whole_recipes(cls, values: Any) -> Any:
+        return expand(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def references(self) -> "Params":
@@ -93,61 +100,53 @@ class Params(Frozen):
                     if variant is None or variant.task != recipe.task:
                         known = [k for k, v in self.prepare.items() if v.task == recipe.task]
                         raise ValueError(f"{section}.{name}.inputs: {key!r} is none of prepare's: {', '.join(known)}")
-        for name, fusion in self.fusions.items():
-            for member, key in zip(fusion.members, fusion.inputs, strict=True):
-                if member not in self.models or self.models[member].task != fusion.task:
-                    raise ValueError(f"fusions.{name}.members: {member!r} is no {fusion.task} model in models")
-                if self.models[member].folds is not None:
-                    raise ValueError(
-                        f"fusions.{name}.members: models.{member}.folds must be null: the rows that a fusion is "
-                        "fitted on have trained the models of the folds"
-                    )
-                reads = self.models[member].inputs[0]
-                if reads != key:
-                    raise ValueError(f"fusions.{name}.inputs: {key!r} is not what models.{member} reads: {reads!r}")
+        if shared := sorted(self.models.keys() & self.fusions):
+            raise ValueError(f"models and fusions: {', '.join(shared)} is in both; make names unique")
         for task, settings in self.compare.items():
+            known = [name for name, model in self.all_models.items() if model.task == task]
             for name in settings.models:
-                model = self.models.get(name) or self.fusions.get(name) or self.ensembles.get(name)
-                if model is None or model.task != task:
-                    raise ValueError(
-                        f"compare.{task}.models: {name!r} is no {task} model in models, fusions or ensembles"
-                    )
-        names = [*self.models, *self.fusions, *self.ensembles]
-        if shared := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"models, fusions and ensembles: {', '.join(shared)} is there twice; make names unique")
+                if name not in known:
+                    raise ValueError(f"compare.{task}.models: {name!r} is no {task} model in models or fusions")
+            if left := [name for name in known if name not in settings.models]:
+                raise ValueError(
+                    f"compare.{task}.models: lacks {', '.join(left)}; add it, or take it out of models or fusions"
+                )
         return self
 
     @model_validator(mode="after")
-    def elections(self) -> "Params":
-        """An ensemble has two or more votes, each of another classifier of its task."""
-        found: dict[str, list[str]] = {name: [] for name in self.ensembles}
-        for name, vote in self.votes.items():
-            where = f"votes.{name}"
-            if vote.ensemble not in self.ensembles:
-                known = ", ".join(self.ensembles) or "that has none"
-                raise ValueError(f"{where}.ensemble: {vote.ensemble!r} is none of ensembles: {known}")
-            if vote.task != self.ensembles[vote.ensemble].task:
-                task = self.ensembles[vote.ensemble].task
-                raise ValueError(f"{where}.task: is {vote.task}, but ensembles.{vote.ensemble}.task is {task}")
-            member = self.models.get(vote.member) or self.fusions.get(vote.member)
-            if member is None or member.task != vote.task:
-                raise ValueError(f"{where}.member: {vote.member!r} is no {vote.task} model in models or fusions")
-            if isinstance(member, ResunetRecipe | Cascade) or getattr(member, "only", None):
-                raise ValueError(
-                    f"{where}.member: {vote.member!r} must be a classifier of all rows: no masks, no `only`"
-                )
-            if vote.member in self.models and self.models[vote.member].folds is not None:
-                raise ValueError(
-                    f"{where}.member: models.{vote.member}.folds must be null: its validation rows are others than "
-                    "those of the other members"
-                )
-            if vote.member in found[vote.ensemble]:
-                raise ValueError(f"{where}.member: {vote.member!r} has a vote in {vote.ensemble} already; remove one")
-            found[vote.ensemble].append(vote.member)
-        for name, members in found.items():
-            if len(members) < 2:
-                raise ValueError(f"ensembles.{name}: has {len(members)} of votes, must have two or more")
+    def members(self) -> "Params":
+        """A fusion's members are trained models of its task; those of a mean may be fusions that classify, too."""
+        for name, fusion in self.fusions.items():
+            where, kinds, pool = f"fusions.{name}", "", dict[str, Any](self.models)
+            if isinstance(fusion, Mean):
+                kinds = " or fusions"
+                pool |= {other: found for other, found in self.fusions.items() if not isinstance(found, Mean)}
+            if len(set(fusion.members)) < len(fusion.members):
+                raise ValueError(f"{where}.members: each can be named once")
+            for member in fusion.members:
+                found = pool.get(member)
+                if found is None or found.task != fusion.task:
+                    raise ValueError(f"{where}.members: {member!r} is no {fusion.task} model in models{kinds}")
+                if getattr(found, "folds", None) is not None:
+                    raise ValueError(
+                        f"{where}.members: models.{member}.folds must be null: the rows that a fusion is fitted on "
+                        "have trained the models of the folds"
+                    )
+                if isinstance(fusion, Mean) and (
+                    isinstance(found, ResunetRecipe | Cascade) or getattr(found, "only", None)
+                ):
+                    raise ValueError(
+                        f"{where}.members: {member!r} must be a classifier of all rows: no masks, no `only`"
+                    )
+            read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
+            if fusion.inputs != tuple(read):
+                raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
         return self
+
+    @property
+    def all_models(self) -> dict[str, Recipe | Fusion]:
+        """Every model by name: those of `models`, then those of `fusions`."""
+        return {**self.models, **self.fusions}
 
 
 class _Loader(yaml.SafeLoader):
@@ -201,19 +200,21 @@ def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix
 def _describe(problem: Any, prefix: str) -> str:
     """`models.skin-b4.lr: ...`; the tag that pydantic adds for the member of a union is left out."""
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
-    tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade"}
+    tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade", "mean"}
     parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
     # Such a message begins with the rest of the key.
     inside = isinstance(problem.get("ctx", {}).get("error"), SettingError)
     # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
     kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - (not inside))]
-    kept = [part for part in kept if not part.startswith("<")]
+    kept = [part for part in kept if not part.startswith("<") and part != "[key]"]
     key = ".".join(kept)
     match problem["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key; remove it or correct its name"
         case "missing":
             return f"{key}: missing; every key must have a value"
+        case "string_pattern_mismatch":
+            return f"{key}: {problem['input']!r} must match {problem['ctx']['pattern']}; rename it"
     message = problem["msg"].removeprefix("Value error, ")
     if inside:
         return f"{key}.{message}"

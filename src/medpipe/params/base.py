@@ -5,10 +5,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Task = Literal["skin", "brain", "chest"]
+# DVC splits keys at dots and stages at @ and :, names stand in paths, commands and git references.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+# Part of MLflow's names of metrics and of files.
+Class = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")]
+Merge = dict[Class, tuple[str, ...]]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+    """A section. No number of it is infinite or NaN: YAML knows `.inf` and `.nan`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=(), allow_inf_nan=False)

@@ -65,6 +65,12 @@ class Split(Frozen):
         return self
 
 
+class Explore(Frozen):
+    images_a_class: Positive
+    sample: Positive
+    undersample: Annotated[float, Field(ge=1)]
+
+
 class TableVariant(Frozen):
     task: Literal["skin"]
     kind: Literal["table"]

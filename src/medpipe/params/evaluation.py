@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from medpipe.params.base import Frozen, Positive, Share
+from medpipe.params.base import Frozen, Merge, Positive, Share
 
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
 
@@ -28,4 +28,4 @@ class Evaluate(Frozen):
 class Compare(Frozen):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     metric: Metric
-    merge: dict[str, tuple[str, ...]]
+    merge: Merge

@@ -10,11 +10,15 @@ from medpipe.params.training import EarlyStopping
 
 class _Fusion(Frozen):
     task: Task
+    members: tuple[str, ...]
+    inputs: Annotated[tuple[str, ...], Field(min_length=1)]  # prepared variants that the members read, each once
+
+
+class _Pair(_Fusion):
     members: tuple[str, str]
-    inputs: tuple[str, str]
 
 
-class DenseFusion(_Fusion):
+class DenseFusion(_Pair):
     kind: Literal["late", "early"]
     head: tuple[Positive, ...]
     lr: Rate
@@ -23,25 +27,20 @@ class DenseFusion(_Fusion):
     early_stopping: EarlyStopping | None
 
 
-class StackedFusion(_Fusion):
+class StackedFusion(_Pair):
     kind: Literal["stacked"]
     c: Rate
 
 
-class Cascade(_Fusion):
+class Cascade(_Pair):
     kind: Literal["cascade"]
     sensitivity: Annotated[float, Field(gt=0, le=1)]
 
 
-class Ensemble(Frozen):
-    task: Task
+class Mean(_Fusion):
+    kind: Literal["mean"]
+    members: Annotated[tuple[str, ...], Field(min_length=2, max_length=4)]  # dvc.yaml can name no more
     weights: Literal["validation", "equal"]
 
 
-class Vote(Frozen):
-    ensemble: str
-    task: Task
-    member: str
-
-
-Fusion = Annotated[DenseFusion | StackedFusion | Cascade, Field(discriminator="kind")]
+Fusion = Annotated[DenseFusion | StackedFusion | Cascade | Mean, Field(discriminator="kind")]

@@ -6,12 +6,14 @@ from pydantic import Field, model_validator
 
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import SettingError
-from medpipe.params.base import Frozen, Positive, Rate, Share, Task
+from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
 
 
 class Scale(Frozen):
     image_size: Positive
     epochs: Positive
+    head_epochs: Positive | None
+    head_lr: Rate | None
     rows: Positive | None
     draws: Annotated[float, Field(gt=0, le=1)]
     unfreeze: Annotated[int, Field(ge=0)] | None
@@ -82,6 +84,7 @@ Loss = Annotated[CrossEntropy | Focal | FocalTversky, Field(discriminator="name"
 
 
 class Augmentation(Frozen):
+    probability: Share
     horizontal_flip: bool
     vertical_flip: bool
     rotation: Annotated[float, Field(ge=0, le=180)]
@@ -136,7 +139,7 @@ class Decay(Frozen):
 
 
 class EarlyStopping(Frozen):
-    monitor: Literal["val_loss"]
+    monitor: Literal["val_loss", "val_macro_f1"]
     patience: Positive
     min_delta: Annotated[float, Field(ge=0)]
 
@@ -144,7 +147,7 @@ class EarlyStopping(Frozen):
 class _Recipe(Frozen):
     task: Task
     inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
-    merge: dict[str, tuple[str, ...]]
+    merge: Merge
     loss: Loss
     only: str | None
     undersample: Annotated[float, Field(ge=1)] | None
@@ -177,6 +180,9 @@ class _Recipe(Frozen):
             raise SettingError(f"only: must be one of {', '.join(classes)}, is {self.only!r}")
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
             raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
+        rule = self.early_stopping
+        if self.loss.name == "focal_tversky" and rule is not None and rule.monitor == "val_macro_f1":
+            raise SettingError("early_stopping.monitor: val_macro_f1 is of classes; a segmenter takes val_loss")
         if self.mixing is not None and self.batch < 2:
             raise SettingError(f"batch: must be at least 2 where mixing is on, is {self.batch}")
         return self

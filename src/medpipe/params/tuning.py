@@ -81,7 +81,7 @@ class Tuning(Frozen):
     """The search for one model, whose name it stands under; `space` by dotted key in its recipe."""
 
     trials: Positive
-    metric: Literal["val_loss", "val_accuracy", "val_dice"]
+    metric: Literal["val_loss", "val_accuracy", "val_macro_f1", "val_dice"]
     sampler: Sampler
     pruner: Pruner
     space: Annotated[dict[str, Dimension], Field(min_length=1)]

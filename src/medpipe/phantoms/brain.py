@@ -5,6 +5,7 @@ slices with a tumour that is bright in FLAIR, and slices without on either side 
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ COLUMNS = (
     "COCCluster", "histological_type", "neoplasm_histologic_grade", "tumor_tissue_site", "laterality", "tumor_location",
     "gender", "age_at_initial_pathologic", "race", "ethnicity", "death01",
 )  # fmt: skip
+LISTING = ("patient_id", "image_path", "mask_path", "mask")
 HIGHEST = (4, 5, 4, 3, 4, 3, 3, 3, 2, 1, 3, 6, 2)  # codes run from 1; the columns up to gender
 SITES = {"DU": 0.41, "HT": 0.31, "CS": 0.15, "FG": 0.13}
 PRE, FLAIR, POST = range(3)
@@ -55,7 +57,7 @@ def write(folder: Path, settings: BrainPhantom) -> None:
     # Every site twice where there is room, so that a split by patient has each.
     sites = [*SITES, *SITES, *rng.choice(list(SITES), settings.patients, p=list(SITES.values()))][: settings.patients]
     numbers = rng.choice(9000, settings.patients, replace=False) + 1000
-    rows = []
+    rows, listed = [], []
     for site, number in sorted(zip(sites, numbers.tolist(), strict=True)):
         patient = f"TCGA_{site}_{number}"
         stream = np.random.default_rng([settings.seed, number])
@@ -66,11 +68,13 @@ def write(folder: Path, settings: BrainPhantom) -> None:
             image, mask = _slice(stream, head, index, settings.size)
             image.save(root / name / f"{name}_{index + 1}.tif", compression="tiff_deflate")
             mask.save(root / name / f"{name}_{index + 1}_mask.tif", compression="tiff_deflate")
+            paths = (f"{name}/{name}_{index + 1}{end}.tif" for end in ("", "_mask"))
+            listed.append((patient, *paths, int(np.asarray(mask).any())))
         rows.append(_clinical(stream, patient))
-    with (root / "data.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    _write_csv(root / "data.csv", COLUMNS, rows)
+    # Out of step with the paths beside it, as in the public file.
+    patients = [patient for patient, *_ in reversed(listed)]
+    _write_csv(root / "data_mask.csv", LISTING, [(p, *rest) for p, (_, *rest) in zip(patients, listed, strict=True)])
 
 
 def _head(rng: np.random.Generator, site: str, slices: int) -> Head:
@@ -183,3 +187,10 @@ def _clinical(rng: np.random.Generator, patient: str) -> list[str]:
     codes = [str(rng.integers(1, high + 1)) for high in HIGHEST]
     values = [*codes, str(rng.integers(20, 76)), "3", "2", str(int(rng.random() < 0.25))]
     return [patient, *("" if rng.random() < 0.04 else value for value in values)]
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

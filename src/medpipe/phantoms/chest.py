@@ -3,6 +3,7 @@
 The classes differ in the lungs. COVID: patchy, outer and lower parts of both. Lung_Opacity: one dense lobe. Viral
 Pneumonia: a streaky haze around the hila of both, in a smaller chest. Normal: clear. Each hospital's pictures have a
 grey scale and a corner mark of their own, and each class comes mostly from its own hospitals: the original's trap.
+As in the original, the address's host alone does not tell the hospitals apart.
 """
 
 import zipfile
@@ -22,15 +23,18 @@ COLUMNS = ("FILE NAME", "FORMAT", "SIZE", "URL")
 SHARES = {"COVID": 0.171, "Lung_Opacity": 0.284, "Normal": 0.482, "Viral Pneumonia": 0.063}  # as in the original
 FEWEST = 20  # images of a class
 
-HOSTS = ("north.hospital.example", "south.hospital.example", "city.hospital.example", "children.hospital.example")
-SOURCES = {  # share of each host in a class
+SOURCES = (  # two hospitals of one host, and two of their own
+    "archive.example/north-hospital/chest-xray", "archive.example/south-hospital/chest-xray",
+    "city.hospital.example/chest-xray", "children.hospital.example/chest-xray",
+)  # fmt: skip
+MIXED = {  # share of each source in a class
     "COVID": (0.75, 0.05, 0.15, 0.05),
     "Lung_Opacity": (0.05, 0.80, 0.15, 0.00),
     "Normal": (0.05, 0.65, 0.20, 0.10),
     "Viral Pneumonia": (0.05, 0.00, 0.15, 0.80),
 }
 NO_URL = 0.02
-GAMMA = (0.90, 1.00, 1.08, 1.15)  # a host's grey scale
+GAMMA = (0.90, 1.00, 1.08, 1.15)  # a source's grey scale
 MARKS = ("L", "R", "AP", "")  # and what stands in its corner
 EPOCH = datetime(2020, 1, 1)
 
@@ -45,15 +49,15 @@ def write(folder: Path, settings: ChestPhantom) -> None:
         rows = []
         for index in range(1, count + 1):
             rng = np.random.default_rng([settings.seed, number, index])
-            host = int(rng.choice(len(HOSTS), p=SOURCES[label]))
-            url = "" if rng.random() < NO_URL else f"https://{HOSTS[host]}/chest-xray"
-            draw(rng, label, host, settings.size).save(images / f"{label}-{index}.png")
+            source = int(rng.choice(len(SOURCES), p=MIXED[label]))
+            url = "" if rng.random() < NO_URL else f"https://{SOURCES[source]}"
+            draw(rng, label, source, settings.size).save(images / f"{label}-{index}.png")
             rows.append((f"{label}-{index}", "PNG", f"{settings.size}*{settings.size}", url))
         _write_xlsx(root / f"{label}.metadata.xlsx", rows)
 
 
-def draw(rng: np.random.Generator, label: str, host: int, size: int) -> Image.Image:
-    """A frontal radiograph of a `label` chest as the host's pictures look, size x size, greyscale."""
+def draw(rng: np.random.Generator, label: str, source: int, size: int) -> Image.Image:
+    """A frontal radiograph of a `label` chest as the source's pictures look, size x size, greyscale."""
     # Lengths in shares of the picture; y down, x to the right, both 0 in its middle.
     y, x = np.mgrid[-0.5 : 0.5 : size * 1j, -0.5 : 0.5 : size * 1j].astype(np.float32)
     pixel, shape = 1.0 / size, (size, size)
@@ -90,7 +94,7 @@ def draw(rng: np.random.Generator, label: str, host: int, size: int) -> Image.Im
     for side in (-1, 1):  # collar bones
         bone = y + np.float32(0.25) - np.float32(0.18) * (np.abs(x) - np.float32(0.15))
         image += soft(0.012 - np.abs(bone), 0.006) * soft(side * x - 0.04, 0.01) * body * np.float32(0.10)
-    return _print(rng, image, host, pixel)
+    return _print(rng, image, source, pixel)
 
 
 def _disease(rng: np.random.Generator, label: str, y: Field, x: Field, outward: Field, shape: tuple[int, int]) -> Field:
@@ -112,14 +116,14 @@ def _disease(rng: np.random.Generator, label: str, y: Field, x: Field, outward: 
     return np.zeros(shape, np.float32)
 
 
-def _print(rng: np.random.Generator, image: Field, host: int, pixel: float) -> Image.Image:
-    """Exposure, the host's grey scale and mark, grain."""
+def _print(rng: np.random.Generator, image: Field, source: int, pixel: float) -> Image.Image:
+    """Exposure, the source's grey scale and mark, grain."""
     exposed = np.clip(image * np.float32(rng.normal(1.1, 0.05)) + np.float32(rng.normal(0.03, 0.02)), 0, 1)
-    graded = exposed ** np.float32(GAMMA[host] * np.exp(rng.normal(0, 0.08)))
+    graded = exposed ** np.float32(GAMMA[source] * np.exp(rng.normal(0, 0.08)))
     graded += np.float32(0.012) * rng.standard_normal(image.shape, dtype=np.float32)
     picture = Image.fromarray(to_uint8(graded))
-    if MARKS[host] and rng.random() < 0.7:
-        ImageDraw.Draw(picture).text((0.06 / pixel, 0.05 / pixel), MARKS[host], fill=235, font_size=0.07 / pixel)
+    if MARKS[source] and rng.random() < 0.7:
+        ImageDraw.Draw(picture).text((0.06 / pixel, 0.05 / pixel), MARKS[source], fill=235, font_size=0.07 / pixel)
     return picture
 
 
@@ -134,6 +138,6 @@ def _write_xlsx(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
     dated = BytesIO()
     with zipfile.ZipFile(dated, "w") as archive:
         ExcelWriter(book, archive).save()  # unlike book.save, it leaves `modified` alone
-    with zipfile.ZipFile(dated) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        for name in source.namelist():
-            target.writestr(zipfile.ZipInfo(name, EPOCH.timetuple()[:6]), source.read(name), zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(dated) as written, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in written.namelist():
+            target.writestr(zipfile.ZipInfo(name, EPOCH.timetuple()[:6]), written.read(name), zipfile.ZIP_DEFLATED)

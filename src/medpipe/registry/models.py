@@ -5,34 +5,44 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medpipe.errors import InputError
-from medpipe.registry.stored import newest_model
+from medpipe.registry.stored import logged_model, newest_model, whole
 from medpipe.serving import package
 from medpipe.tracking import Run
 
 
 def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> str:
-    """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id."""
-    digest = package.digest(model, max_pixels, flips)
-    if (found := newest_model(run.client, run.run_id, digest)) is not None:
-        return found
-    from mlflow.entities import LoggedModelOutput
+    """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id.
+
+    What a kill left undone is done, and files that are gone from the store are put there again.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    experiment = run.client.get_run(run.run_id).info.experiment_id
-    tags = {"medpipe.digest": digest, "medpipe.run": run.key}
-    logged = run.client.create_logged_model(experiment, run.record["name"], run.run_id, tags, run.record["params"])
-    with TemporaryDirectory() as name:
-        folder = Path(name) / "model"
-        about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
-        package.save(model, folder, max_pixels, flips, about)
-        run.client.log_model_artifacts(logged.model_id, str(folder))
-    run.client.finalize_logged_model(logged.model_id, "READY")
-    run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    client, digest = run.client, package.digest(model, max_pixels, flips)
+    logged = logged_model(client, run.run_id, digest)
+    if logged is None:
+        experiment = client.get_run(run.run_id).info.experiment_id
+        tags = {"medpipe.digest": digest, "medpipe.run": run.key}
+        logged = client.create_logged_model(experiment, run.record["name"], run.run_id, tags, run.record["params"])
+    ready = logged.status == LoggedModelStatus.READY
+    if not (ready and whole(client, logged)):
+        with TemporaryDirectory() as name:
+            folder = Path(name) / "model"
+            about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+            package.save(model, folder, max_pixels, flips, about)
+            client.log_model_artifacts(logged.model_id, str(folder))
+    if not ready:
+        client.finalize_logged_model(logged.model_id, "READY")
+    outputs = client.get_run(run.run_id).outputs
+    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else ())}:
+        client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return logged.model_id
 
 
-def promote(run: Run, registered: str, tags: Mapping[str, str], alias: str | None) -> None:
-    """Make the run's newest model a version of the model `registered`, unless it is one; tag it; move `alias` to it.
+def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], alias: str | None) -> None:
+    """Make the run's newest model a version of the model `registered`, unless it is one; move `alias` to it.
+
+    `about` becomes its description, beside `tags`; its figures are its logged model's metrics.
 
     Raises InputError where the run has no logged model.
     """
@@ -42,12 +52,15 @@ def promote(run: Run, registered: str, tags: Mapping[str, str], alias: str | Non
     if model_id is None:
         raise InputError(f"{run.record['name']}: no model is logged with its run; run its evaluation")
     if not client.search_registered_models(f"name = '{registered}'"):
-        client.create_registered_model(registered)
+        task = run.record["task"]
+        description = f"The best model of the task {task} that was evaluated: `models:/{registered}@champion`."
+        client.create_registered_model(registered, description=description)
     source = f"models:/{model_id}"
     versions = {v.source: v.version for v in client.search_model_versions(f"name = '{registered}'")}
     if source not in versions:
         mlflow.set_tracking_uri(client.tracking_uri)  # where the next call looks for the source, not in its own store
         versions[source] = client.create_model_version(registered, source, run.run_id, model_id=model_id).version
+    client.update_model_version(registered, versions[source], about)
     for key, value in tags.items():
         client.set_model_version_tag(registered, versions[source], key, value)
     if alias is not None:

@@ -1,7 +1,9 @@
 """What evaluate wrote of a model, put into the run that train opened."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from medpipe.registry.models import log_model
 from medpipe.tracking import Run
@@ -17,6 +19,17 @@ def publish(
     model_id = log_model(run, model, max_pixels, json.loads(report.read_text())["flips"])
     values = json.loads(metrics.read_text())
     run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)
+    run.describe(description(run.record, values))
     run.log_artifacts(report, "report")
     run.log_artifacts(predictions, "predictions")  # by which a later model is compared with this one
     run.log_artifacts(plots, "plots")
+
+
+def description(record: Mapping[str, Any], metrics: Mapping[str, float | None]) -> str:
+    """What MLflow shows above a run and above a version, of the run's record and its headline `metrics`."""
+    tags, prefix = record["tags"], "medpipe.data."
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
+    data = ", ".join(sorted(tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)))
+    commit = tags.get("mlflow.source.git.commit", "an unknown commit")
+    changed = ", with changes that are not committed" if tags.get("medpipe.dirty") == "true" else ""
+    return f"`{record['name']}` on the test rows: {figures}.\n\nTrained on {data} at {commit}{changed}."

@@ -17,6 +17,7 @@ from medpipe.errors import InputError
 from medpipe.evaluation.challenge import Contender, challenge, is_worse
 from medpipe.params import Compare, Evaluate
 from medpipe.registry.models import promote
+from medpipe.registry.publish import description
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,10 +33,10 @@ def register(name: str, registered: str, model: Path, metrics: Path, *, champion
     """
     run = tracking.reopen(model)
     values = {key: value for key, value in json.loads(metrics.read_text()).items() if value is not None}
-    tags = {"model": name, "medpipe.run": run.key} | {f"test/{key}": f"{value:.4g}" for key, value in values.items()}
+    tags = {"model": name, "medpipe.run": run.key}
     if commit := run.record["tags"].get("mlflow.source.git.commit"):
         tags["git.commit"] = commit
-    promote(run, registered, tags, ALIAS if champion else None)
+    promote(run, registered, description(run.record, values), tags, ALIAS if champion else None)
     return {"registered": registered, "alias": ALIAS, "name": name, "run": run.key, "metrics": values}
 
 
@@ -85,7 +86,7 @@ def _reigning(client: "MlflowClient", registered: str) -> "Run | None":
 def _decide(
     run: tracking.Run, reigning: "Run | None", compare: Compare, evaluate: Evaluate, seed: int
 ) -> dict[str, Any]:
-    """{moves, why, reigning: its name or None}, and for a reigning champion of the same data what `challenge` found."""
+    """{moves, why, reigning: its name or None}, and of a reigning champion of the same data what `challenge` found."""
     if reigning is None:
         return {"moves": True, "why": "there was no champion", "reigning": None}
     if reigning.data.tags.get("medpipe.run") == run.key:

@@ -4,16 +4,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from medpipe import tracking
+from medpipe import store, tracking
+from medpipe.exploration import publish as explored
 from medpipe.registry.publish import publish
 from medpipe.registry.register import register
+from medpipe.registry.stored import whole
 
 
 def restore(root: Path, max_pixels: int) -> Iterator[str]:
-    """Rebuild what the store lacks of each model in `root/models`, then move each task's alias to its champion.
+    """Rebuild what the store lacks of each model in `root/models` and each exploration, then move each task's alias to
+    its champion.
 
     Runs come in the order of their trainings, with evaluation, plots and model where evaluate has written those of the
-    same run (`run` in its report). Yields a line a model and task. Where nothing is missing, nothing changes.
+    same run (`run` in its report). Yields a line a model and task, and one a registered version whose files
+    are gone and not to be made of what is here. Where nothing is missing, nothing changes.
     """
     published: dict[str, str] = {}  # name: run
     records = [json.loads(path.read_text()) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
@@ -32,6 +36,13 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             places = {"model": model, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
             publish(run, **places, max_pixels=max_pixels)
             yield f"{name}: run, evaluation, model"
+    for path in sorted((root / explored.RECORDS).glob(f"*/{tracking.RECORD}")):
+        task = path.parent.name
+        facts, page = (root / "reports" / task / f"exploration.{end}" for end in ("json", "html"))
+        plots = root / "plots" / task / "exploration"
+        if all(place.exists() for place in (facts, page, plots)):
+            explored.publish(tracking.reopen(path.parent), facts=facts, page=page, plots=plots)
+            yield f"{task}: exploration"
     for path in sorted((root / "reports").glob("*/champion.json")):
         champion = json.loads(path.read_text())
         name = champion["name"]
@@ -44,3 +55,12 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         metrics = root / "metrics" / path.parent.name / f"{name}.json"
         register(name, champion["registered"], root / "models" / name, metrics, champion=True)
         yield f"{champion['registered']}@{champion['alias']}: {name}"
+    client = store.connect()
+    for version in client.search_model_versions():
+        if str(version.source).startswith("models:/"):
+            model = client.get_logged_model(str(version.source).removeprefix("models:/"))
+            if not whole(client, model):
+                yield (
+                    f"{version.name}, version {version.version}: cannot be loaded, its files are gone from "
+                    f"{model.artifact_location}; `git checkout` and `dvc pull` what made it, and start this again"
+                )

@@ -1,11 +1,12 @@
 """Which model of the MLflow store a name means. Nothing here writes: trainings read other runs' models by it."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medpipe import atomic, tracking
+from medpipe import atomic, store
 from medpipe.errors import SettingError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def find(name: str) -> Stored:
     """
     from mlflow.exceptions import MlflowException
 
-    client = tracking.connect()
+    client = store.connect()
     scheme, _, path = name.partition(":/")
     model: str | None
     version = None
@@ -57,15 +58,34 @@ def find(name: str) -> Stored:
     return Stored(model, str(logged.source_run_id), version, _file(client, name, logged))
 
 
-def newest_model(client: "MlflowClient", run_id: str, digest: str | None = None) -> str | None:
-    """The id of the newest model that is logged whole with a run, and has that `digest` if one is given; or None."""
-    query = f"source_run_id = '{run_id}'"
-    if digest is not None:
-        query += f" AND tags.`medpipe.digest` = '{digest}'"
+def newest_model(client: "MlflowClient", run_id: str) -> str | None:
+    """The id of the newest model that is logged whole with a run; or None."""
+    return next((model.model_id for model in _logged(client, run_id) if model.status == "READY"), None)
+
+
+def logged_model(client: "MlflowClient", run_id: str, digest: str) -> "LoggedModel | None":
+    """The newest model logged with a run, or begun to be, where it has that `digest`; or None.
+
+    An older one of the digest does not count, since it is the newest that is registered.
+    """
+    newest = next(iter(_logged(client, run_id)), None)
+    return newest if newest is not None and newest.tags.get("medpipe.digest") == digest else None
+
+
+def whole(client: "MlflowClient", model: "LoggedModel") -> bool:
+    """Whether the store has the files of a logged model of ours, and not its entry alone."""
+    data = f"data/{model.name}"
+    files = (
+        *client.list_logged_model_artifacts(model.model_id),
+        *client.list_logged_model_artifacts(model.model_id, data),
+    )
+    return {"MLmodel", f"{data}/model.keras", f"{data}/recipe.json"} <= {file.path for file in files}
+
+
+def _logged(client: "MlflowClient", run_id: str) -> "Sequence[LoggedModel]":
     experiment = client.get_run(run_id).info.experiment_id
     newest = [{"field_name": "creation_timestamp", "ascending": False}]
-    models = client.search_logged_models([experiment], query, order_by=newest)
-    return next((model.model_id for model in models if model.status == "READY"), None)
+    return client.search_logged_models([experiment], f"source_run_id = '{run_id}'", order_by=newest)
 
 
 def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
@@ -78,7 +98,7 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
     try:
         if place.startswith("file:"):
             return Path(download_artifacts(place, tracking_uri=client.tracking_uri))
-        kept = tracking.root() / ".tmp" / "weights" / model.model_id
+        kept = store.root() / ".tmp" / "weights" / model.model_id
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_suffix(".lock")):  # two trainings at once may want the same
             if not kept.exists():

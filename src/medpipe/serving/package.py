@@ -6,7 +6,6 @@ Nothing here runs the model, so TensorFlow is not imported.
 import base64
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import BytesIO
@@ -14,29 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import medpipe
 from medpipe.data.features import CATEGORICAL
+from medpipe.models import delivery
+from medpipe.models.delivery import Delivery
+from medpipe.serving import code
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-PACKAGE = Path(medpipe.__file__).parent
-CODE = (  # serving.predictor and what it imports
-    "__init__.py",
-    "errors.py",
-    *sorted(f"params/{path.name}" for path in (PACKAGE / "params").glob("*.py")),
-    "data/__init__.py",
-    "data/features.py",
-    "data/images.py",
-    "data/vocabulary.py",
-    "models/__init__.py",
-    "models/cascade.py",
-    "models/delivery.py",
-    "models/predict.py",
-    "serving/__init__.py",
-    "serving/predictor.py",
-)
 LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml")
 
 
@@ -47,8 +32,8 @@ def requirements() -> list[str]:
 
 def digest(model: Path, max_pixels: int, flips: Sequence[str]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
-    total = hashlib.sha256(json.dumps([max_pixels, list(flips), requirements()]).encode())
-    for path in (model / "model.keras", model / "recipe.json", *(PACKAGE / name for name in CODE)):
+    total = hashlib.sha256(json.dumps([code.digest(), max_pixels, list(flips), requirements()]).encode())
+    for path in (model / "model.keras", model / "recipe.json"):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -58,51 +43,48 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
     """Write the delivered model in folder `model` to the new `folder`.
 
     Images of more than `max_pixels` pixels will be refused; `flips` are those that evaluate took the mean over. `about`
-    names the run and the logged model that it is of.
+    names the run and the logged model that it is of. Raises InputError where the folder's recipe is lost or damaged.
     """
     from mlflow.pyfunc import save_model
 
-    recipe = json.loads((model / "recipe.json").read_text())
+    recipe = delivery.read_recipe(model)
     with TemporaryDirectory() as name:
-        for path in CODE:
-            target = Path(name) / "medpipe" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PACKAGE / path, target)
+        package = code.write(Path(name))
         save_model(
             str(folder),
             mlflow_model=about,
-            loader_module="medpipe.serving.predictor",
+            loader_module=f"{package}.{code.LOADER}",
             data_path=str(model),
-            code_paths=[str(Path(name) / "medpipe")],
+            code_paths=[f"{name}/{package}"],
             signature=signature(recipe),
             input_example=example(recipe),
             pip_requirements=requirements(),
-            model_config={"max_pixels": max_pixels, "flips": list(flips)},
+            model_config={"max_pixels": max_pixels, "flips": list(flips), "image_root": None},
         )
 
 
-def signature(recipe: dict[str, Any]) -> "ModelSignature":
-    """Columns in and out. `image` is of any type: it takes paths and bytes. So is `age`, or ints would be refused."""
+def signature(recipe: Delivery) -> "ModelSignature":
+    """Columns in and out. Those in are of any type: as strings, categories and a column all NaN would be refused."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
     inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
     if _reads(recipe, "table"):
-        inputs += [ColSpec(AnyType(), "age"), *(ColSpec(DataType.string, name) for name in CATEGORICAL)]
-    if recipe["kind"] == "classifier":
-        outputs = [ColSpec(DataType.float, name) for name in recipe["classes"]] + [ColSpec(DataType.string, "label")]
+        inputs += [ColSpec(AnyType(), name) for name in ("age", *CATEGORICAL)]
+    if recipe.kind == "classifier":
+        outputs = [ColSpec(DataType.float, name) for name in recipe.classes] + [ColSpec(DataType.string, "label")]
     else:
         outputs = [
             ColSpec(DataType.boolean, "tumour"),
             ColSpec(DataType.double, "share"),
             ColSpec(DataType.binary, "mask"),
         ]
-        if recipe["kind"] == "cascade":
+        if recipe.kind == "cascade":
             outputs.append(ColSpec(DataType.float, "p_tumour"))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def example(recipe: dict[str, Any]) -> "pd.DataFrame":
+def example(recipe: Delivery) -> "pd.DataFrame":
     """A case as the served model reads it over HTTP: a grey ramp for an image."""
     import pandas as pd
     from PIL import Image
@@ -117,5 +99,5 @@ def example(recipe: dict[str, Any]) -> "pd.DataFrame":
     return pd.DataFrame([case])
 
 
-def _reads(recipe: dict[str, Any], kind: str) -> bool:
-    return any(variant["kind"] == kind for variant in recipe["variants"])
+def _reads(recipe: Delivery, kind: str) -> bool:
+    return any(variant["kind"] == kind for variant in recipe.variants)

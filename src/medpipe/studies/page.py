@@ -6,12 +6,12 @@ from medpipe.evaluation.page import bounded, bounds, metric_name, number, signed
 
 
 def markdown(study: dict[str, Any]) -> str:
-    """The table, what is not finished, and how to read it."""
+    """The table, what is not finished, how to read it, and the published figures beside ours."""
     metric = study["metric"]
     ranked = [row for row in study["rows"] if row["rank"] is not None]
     others = [m for m in (ranked[0]["metrics"] if ranked else ()) if m != metric]
     own = any(row["own_classes"] for row in ranked)
-    head = ["", "row", "published", metric_name(metric), *([f"{metric_name(metric)}, own classes"] if own else [])]
+    head = ["", "row", metric_name(metric), *([f"{metric_name(metric)}, own classes"] if own else [])]
     head += ["seeds", "sd of seeds", f"− {study['baseline']}", "p", "p (Holm)", *map(metric_name, others), "training"]
     lines = [f"# {study['task']}: study {study['study']}", ""]
     if study["split_by"] == "image":
@@ -19,11 +19,15 @@ def markdown(study: dict[str, Any]) -> str:
     lines += table(head, [_cells(row, metric, others, own) for row in study["rows"]])
     for row in study["rows"]:
         lines += [f"- **{row['row']}**, seed {seed}: {why}." for seed, why in row["unfinished"].items()]
-    return "\n".join([*lines, *(f"- {note}" for note in _reading(study)), ""])
+    lines += [f"- {note}" for note in _reading(study)]
+    if compared := [line for row in study["rows"] for line in _published(row)]:
+        lines += ["", "## Published figures, and ours of the same set and classes", ""]
+        lines += table(["row", "metric", "published", "ours"], compared)
+    return "\n".join([*lines, ""])
 
 
 def _cells(row: dict[str, Any], metric: str, others: list[str], own: bool) -> list[str]:
-    cells = [str(row["rank"] or ""), row["row"], _published(row["published"])]
+    cells = [str(row["rank"] or ""), row["row"]]
     if row["rank"] is None:
         return [*cells, "not finished", *[""] * (7 + len(others) + own - 1)]
     found, against = row["metrics"][metric], row["vs_baseline"]
@@ -40,9 +44,14 @@ def _cells(row: dict[str, Any], metric: str, others: list[str], own: bool) -> li
     return [*cells, *(bounded(row["metrics"][m]) for m in others), f"{row['seconds']:.0f} s"]
 
 
-def _published(figures: dict[str, float]) -> str:
-    """`macro F1 0.340, accuracy 0.630`."""
-    return ", ".join(f"{name.replace('_', ' ').replace('f1', 'F1')} {number(value)}" for name, value in figures.items())
+def _published(row: dict[str, Any]) -> list[list[str]]:
+    """A line a figure: row, metric, the original's and ours."""
+    found = [figure for figure in row["published"] if figure["ours"] is not None]
+    names = [figure["metric"].replace("_", " ").replace("f1", "F1") for figure in found]
+    return [
+        [row["row"], name, number(figure["published"]), number(figure["ours"])]
+        for name, figure in zip(names, found, strict=True)
+    ]
 
 
 def _reading(study: dict[str, Any]) -> list[str]:

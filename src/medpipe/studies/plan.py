@@ -7,7 +7,7 @@ from typing import Any
 
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import InputError
-from medpipe.overrides import arguments, replace
+from medpipe.overrides import arguments, change
 from medpipe.params import Params, Row, Study, validated
 
 
@@ -45,11 +45,10 @@ def _changed(where: str, study: Study, row: Row, values: Mapping[str, Any]) -> t
     if model is None or model["task"] != study.task:
         raise InputError(f"{where}.model: {row.model!r} is no {study.task} model in models of params.yaml")
     try:
-        models = values["models"] | {row.model: replace(model, row.set)}
-        arguments(model, row.set, f"models.{row.model}")
+        changed = change(values, row.model, row.set) | {"scale": study.scale}
+        arguments(values, row.model, row.set)
     except InputError as error:
         raise InputError(f"{where}.set: {error}") from None
-    changed = {**values, "scale": study.scale, "models": models}
     params = validated(Params, changed, f"{where}.set")
     if (params.models[row.model].architecture == "resunet") != (study.metric == "dice"):
         raise InputError(f"{where}.model: {row.model} has no {study.metric}; choose another metric or model")
@@ -82,5 +81,5 @@ def _experiment(
     params = copy.deepcopy(changed)
     params["train"]["seed"] = seed
     overrides = [f"scale={study.scale}", f"train.seed={seed}"]
-    overrides += arguments(values["models"][model], study.rows[row].set, f"models.{model}")
+    overrides += arguments(values, model, study.rows[row].set)
     return Experiment(f"{name}-{row}-{seed}", row, model, seed, params, tuple(overrides))

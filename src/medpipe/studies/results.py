@@ -1,18 +1,17 @@
 """What experiments left, read from git and DVC: nothing is taken from the workspace but what it is compared with."""
 
 import hashlib
+import io
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from medpipe.errors import InputError
 from medpipe.params import parse, read
+from medpipe.studies.copies import git
 from medpipe.studies.plan import Experiment
 
 
@@ -24,14 +23,6 @@ class Result:
     table: pd.DataFrame
     report: dict[str, Any]
     record: dict[str, Any]
-
-
-def git(root: Path, *command: str) -> str:
-    """What git prints. Raises InputError with its complaint. A Ctrl-C that is meant for its caller does not end it."""
-    found = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, start_new_session=True)
-    if found.returncode:
-        raise InputError(f"git {' '.join(command)}: {found.stderr.strip()}")
-    return found.stdout.strip()
 
 
 def references(root: Path) -> dict[str, list[tuple[str, str]]]:
@@ -52,10 +43,14 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.digests: dict[str, str | None] = {}
+        self.files: dict[str, dict[str, Any]] = {}
 
-    @cached_property
-    def stages(self) -> dict[str, Any]:
-        return read(self.root / "dvc.yaml")["stages"]
+    def settings(self, file: str) -> dict[str, Any]:
+        """What the YAML file now says; nothing where there is none."""
+        if file not in self.files:
+            path = self.root / file
+            self.files[file] = read(path) if path.exists() else {}
+        return self.files[file]
 
     def find(self, experiment: Experiment) -> str | None:
         """The commit of the latest experiment of that name which now would come out the same; None without one."""
@@ -67,8 +62,8 @@ class Workspace:
 
         By its dvc.lock, as DVC decides what to run again.
         """
-        lock = parse(git(self.root, "show", f"{commit}:dvc.lock"), "dvc.lock")["stages"]
-        stages = parse(git(self.root, "show", f"{commit}:dvc.yaml"), "dvc.yaml")["stages"]
+        lock = parse(git(self.root, "show", f"{commit}:./dvc.lock"), "dvc.lock")["stages"]
+        stages = parse(git(self.root, "show", f"{commit}:./dvc.yaml"), "dvc.yaml")["stages"]
         makers = {out["path"]: name for name, stage in lock.items() for out in stage.get("outs", ())}
         todo, seen = [f"evaluate@{experiment.model}"], set()
         while todo:
@@ -77,10 +72,11 @@ class Workspace:
                 continue
             seen.add(name)
             group, locked = name.partition("@")[0], lock.get(name)
-            if locked is None or stages.get(group) != self.stages.get(group):
+            if locked is None or stages.get(group) != self.settings("dvc.yaml")["stages"].get(group):
                 return False
-            for key, value in locked.get("params", {}).get("params.yaml", {}).items():
-                if _value(experiment.params, key) != value:
+            for file, values in locked.get("params", {}).items():
+                now = experiment.params if file == "params.yaml" else self.settings(file)
+                if any(_value(now, key) != value for key, value in values.items()):
                     return False
             for dep in locked.get("deps", ()):
                 if dep["path"] in makers:
@@ -88,6 +84,10 @@ class Workspace:
                 elif self.digest(dep["path"], name) != dep["md5"]:
                     return False
         return True
+
+    def parameters(self, file: str) -> dict[str, Any]:
+        """What the file of parameters that a stage wrote now says; nothing where there is none."""
+        return read(self.root / file) if (self.root / file).exists() else {}
 
     def digest(self, path: str, stage: str) -> str | None:
         """DVC's hash of what now lies at `path`, on which `stage` depends; None where there is nothing."""
@@ -115,13 +115,18 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
 
 
 def load_result(root: Path, experiment: Experiment, commit: str) -> Result:
-    """What the experiment's evaluation and training wrote, from git, DVC's cache or its remote."""
-    from dvc.api import DVCFileSystem
-
+    """What the experiment's evaluation and training wrote."""
     task = experiment.params["models"][experiment.model]["task"]
-    files = DVCFileSystem(str(root), rev=commit)
-    with files.open(f"predictions/{task}/{experiment.model}.parquet", mode="rb") as file:
-        table = pd.read_parquet(file)
-    report = json.loads(files.read_text(f"reports/{task}/models/{experiment.model}.json"))
-    record = json.loads(files.read_text(f"models/{experiment.model}/run.json"))
+    table = pd.read_parquet(io.BytesIO(output(root, f"predictions/{task}/{experiment.model}.parquet", commit)))
+    report = json.loads(output(root, f"reports/{task}/models/{experiment.model}.json", commit))
+    record = json.loads(output(root, f"models/{experiment.model}/run.json", commit))
     return Result(commit, table, report, record)
+
+
+def output(root: Path, path: str, revision: str) -> bytes:
+    """What a file of the project at `root` held in a commit or experiment: from git, DVC's cache or its remote."""
+    import dvc.api
+
+    place = git(root, "rev-parse", "--show-prefix") + path  # in the repository, of which the project may be a folder
+    content: bytes = dvc.api.read(place, repo=str(root), rev=revision, mode="rb")
+    return content

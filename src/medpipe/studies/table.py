@@ -5,7 +5,7 @@ says what other test lesions or patients would have changed, the standard deviat
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,10 @@ def summarise(
             "row": row,
             "model": study.rows[row].model,
             "set": study.rows[row].set,
-            "published": study.rows[row].published,
+            "published": [
+                {"metric": metric, "published": value, "ours": _ours(metric, results[row].values())}
+                for metric, value in study.rows[row].published.items()
+            ],
             "rank": ranking.index(row) + 1 if row in means else None,
             "seeds": list(results[row]),
             "unfinished": {str(seed): why for seed, why in unfinished[row].items()},
@@ -130,6 +133,21 @@ def _origin(results: Sequence[Result], metric: str, classes: int) -> dict[str, A
         "seconds": statistics.fmean((r.record["ended"] - r.record["started"]) / 1000 for r in results),
         "own_classes": {"classes": known, "value": statistics.fmean(own)} if 0 < classes < known else None,
     }
+
+
+def _ours(metric: str, results: Collection[Result]) -> float | None:
+    """The mean over seeds of what was published as `metric`, over the model's own classes; None where nothing is."""
+    part, _, rest = metric.partition("_")
+    part, name = {"train": ("train", rest), "validation": ("val", rest), "test": ("test", rest)}.get(
+        part, ("test", metric)
+    )
+    name, _, of = name.partition(":")
+    found = []
+    for result in results:
+        measured = result.report["sets"].get(part, {})
+        place = measured.get("per_class", {}).get(of, {}) if of else measured.get("overall", {})
+        found.append(place.get(name, {}).get("value"))
+    return statistics.fmean(found) if found and None not in found else None
 
 
 def _data(results: Any) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
 from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import SettingError
-from medpipe.models import weights
+from medpipe.models import embedding, weights
 from medpipe.models.build import build
 from medpipe.models.delivery import Delivery
 from medpipe.params import BackboneRecipe, Recipe
 from medpipe.training.batches import Samples
 from medpipe.training.selection import Rows, class_targets, select
+
+# Random features are standardised by so many rows.
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,21 @@ class Training:
         return self.truth.ndim == 3
 
     def build(self) -> keras.Model:
-        """The recipe's model, with initial weights by the seed that Keras is set to."""
-        return build(self.settings, self.arrays.inputs.shape[1:], len(self.classes), self.stats)
+        """The recipe's model, with initial weights by the seed that Keras is set to.
+
+        A backbone that begins at random, and is frozen in part or for a while, has its features standardised by
+        some of the training rows, spread evenly over all.
+        """
+        settings = self.settings
+        model = build(settings, self.arrays.inputs.shape[1:], len(self.classes), self.stats)
+        if (
+            isinstance(settings, BackboneRecipe)
+            and settings.network.weights is None
+            and (settings.network.unfreeze != "all" or settings.warmup is not None)
+        ):
+            rows = self.train[:: -(-len(self.train) // _ROWS)]
+            embedding.standardise(model, self.arrays.inputs[rows], settings.batch)
+        return model
 
     def samples(self, rows: Rows) -> Samples:
         return Samples(self.arrays.inputs, self.truth, rows)

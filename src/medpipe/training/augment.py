@@ -21,6 +21,8 @@ cv2.setNumThreads(0)
 def pipeline(settings: Augmentation) -> A.Compose:
     """Flips, then one affine warp for rotation, zoom, shift and shear, then brightness; what is off is left out.
 
+    Each flip comes to every second image; the warp, and apart from it the brightness, to a share `probability` of them.
+
     Pixels from outside the image are its mirror image, so that no black corner gives a warp away. Masks are warped with
     their image to the nearest pixel. Not to be shared by threads: it holds the random state.
     """
@@ -40,12 +42,12 @@ def pipeline(settings: Augmentation) -> A.Compose:
                 interpolation=cv2.INTER_LINEAR,
                 mask_interpolation=cv2.INTER_NEAREST,
                 border_mode=cv2.BORDER_REFLECT_101,
-                p=1,
+                p=settings.probability,
             )
         )
     if settings.brightness:
         limits = (-settings.brightness, settings.brightness)
-        steps.append(A.RandomBrightnessContrast(brightness_limit=limits, contrast_limit=(0, 0), p=1))
+        steps.append(A.RandomBrightnessContrast(brightness_limit=limits, contrast_limit=(0, 0), p=settings.probability))
     return A.Compose(steps)
 
 

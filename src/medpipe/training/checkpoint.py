@@ -25,8 +25,8 @@ class State:
     """Where a training stands.
 
     - phase, epoch: the phase under way, and how many of its epochs are done; `over`: it stopped early
-    - best: the lowest val_loss yet; best_model: the model's variables then
-    - goal, waited: the val_loss that early stopping compares with, and epochs since it last fell far enough
+    - best: the lowest `selection.cost` yet; best_model: the model's variables then
+    - goal, waited: the cost that early stopping compares with, and epochs since it last fell far enough
     - history: a row an epoch
     - model, optimizer: their variables, with the states of random generators and of loss scaling
 
@@ -59,7 +59,7 @@ def save(path: Path, state: State, fingerprint: str) -> None:
 def load(path: Path, fingerprint: str) -> State | None:
     """The state saved under this fingerprint; None where there is no file or it is another training's."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as whole, np.load(whole) as file:
             head = json.loads(str(file["head"]))
             if head["fingerprint"] != fingerprint:
                 return None

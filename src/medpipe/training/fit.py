@@ -16,18 +16,20 @@ from keras import ops
 from medpipe import params
 from medpipe.models import embedding
 from medpipe.models.losses import build_loss
-from medpipe.models.metrics import dice
+from medpipe.models.metrics import MacroF1, dice
 from medpipe.training import checkpoint as checkpoints
 from medpipe.training.batches import Batches, Samples
 from medpipe.training.checkpoint import State, Values
 from medpipe.training.plan import Phase, Plan, build_optimizer, plan
 from medpipe.training.sampling import Sampler
-from medpipe.training.selection import class_numbers, class_weights
+from medpipe.training.selection import class_numbers, class_weights, cost
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 # Features of a frozen backbone are kept in memory up to so many bytes; beyond, they are computed anew each epoch.
 _MOST_FEATURES = 2**30
+# Lines that a phase prints at most, spread over its epochs.
+_LINES = 10
 # Steps on them that Keras takes at once: one alone takes less time than the way to the next.
 _STEPS = 8
 
@@ -43,7 +45,7 @@ def fit(
     on_epoch: OnEpoch,
     classes: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Trains `model` in place and leaves it, uncompiled, with the weights of the epoch of lowest val_loss.
+    """Trains `model` in place and leaves it, uncompiled, with the weights of its best epoch (`selection.cost`).
 
     Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation; under
     a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had. `classes` name the targets'
@@ -109,7 +111,7 @@ def _run(
     trainer.compile(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
         loss=build_loss(steps.loss),
-        metrics=[dice if train.targets.ndim == 3 else "accuracy"],
+        metrics=[dice] if train.targets.ndim == 3 else ["accuracy", MacroF1(max(2, train.targets.shape[1]))],
         steps_per_execution=_STEPS if any(train is part for part in features) else 1,
     )
     trainer.optimizer.build(trainer.trainable_variables)
@@ -128,7 +130,7 @@ def _run(
     )
     validation = Batches(val, steps.batch)
     terminal = sys.stdout.isatty()
-    watch = _Epochs(model, phase, state, batches, sampler, save, on_epoch, quiet=terminal)
+    watch = _Epochs(model, steps, state, batches, sampler, save, on_epoch, quiet=terminal)
     with closing(batches), closing(validation):
         while state.epoch < phase.epochs and not state.over:
             batches.epoch = len(state.history)
@@ -198,7 +200,7 @@ class _Epochs(keras.callbacks.Callback):
     def __init__(
         self,
         whole: keras.Model,
-        phase: Phase,
+        steps: Plan,
         state: State,
         batches: Batches,
         sampler: Sampler | None,
@@ -207,7 +209,8 @@ class _Epochs(keras.callbacks.Callback):
         quiet: bool,
     ) -> None:
         super().__init__()
-        self.whole, self.phase, self.state, self.batches = whole, phase, state, batches
+        self.whole, self.steps, self.state, self.batches = whole, steps, state, batches
+        self.phase = steps.phases[state.phase]
         self.sampler, self.save, self.on_epoch, self.quiet = sampler, save, on_epoch, quiet
         self.bad: list[int] = []
 
@@ -234,14 +237,16 @@ class _Epochs(keras.callbacks.Callback):
             numbers |= {f"draws_{name}": float(count) for name, count in self.sampler.drawn(epoch).items()}
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
-        if numbers["val_loss"] < state.best:
-            state.best, state.best_model = numbers["val_loss"], _changing(self.whole)
-        self._stop_early(numbers["val_loss"])
-        if not self.quiet:
+        reached = cost(numbers, self.steps.phases[-1].early_stopping)  # one measure for all phases
+        if reached < state.best:
+            state.best, state.best_model = reached, _changing(self.whole)
+        self._stop_early(reached)
+        epochs = self.phase.epochs
+        if not self.quiet and (epoch + 1 == epochs or state.over or (epoch + 1) % -(-epochs // _LINES) == 0):
             shown = {name: value for name, value in numbers.items() if not name.startswith("draws_")}
             figures = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
             seconds = time.perf_counter() - self.started
-            print(f"{self.phase.name} {epoch + 1}/{self.phase.epochs}  {figures}  {seconds:.1f} s", flush=True)
+            print(f"{self.phase.name} {epoch + 1}/{epochs}  {figures}  {seconds:.1f} s", flush=True)
         self.on_epoch(len(state.history), numbers)
         self.save(self.model.optimizer)
 
@@ -252,12 +257,12 @@ class _Epochs(keras.callbacks.Callback):
             first = (last - 1) // steps * steps + 1
             self._stop(f"batch {last}" if steps == 1 else f"batches {first} to {last}", "loss")
 
-    def _stop_early(self, val_loss: float) -> None:
+    def _stop_early(self, reached: float) -> None:
         rule, state = self.phase.early_stopping, self.state
         if rule is None:
             return
-        if val_loss < state.goal - rule.min_delta:
-            state.goal, state.waited = val_loss, 0
+        if reached < state.goal - rule.min_delta:
+            state.goal, state.waited = reached, 0
         else:
             state.waited += 1
         self.model.stop_training = state.over = state.waited >= rule.patience

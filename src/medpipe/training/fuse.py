@@ -54,11 +54,11 @@ def fuse(
 
 
 def chain(
-    members: Sequence[keras.Model], inputs: npt.NDArray, labels: Rows, val: Rows, settings: Cascade
+    members: Sequence[keras.Model], p: npt.NDArray[np.float32], labels: Rows, settings: Cascade
 ) -> tuple[keras.Model, float]:
     """The classifier and the segmenter as one model, and the classifier's threshold, chosen on validation rows.
 
-    `inputs` (n, h, w, 3), `labels` (n,) in {0, 1}.
+    `p` (n,) are the classifier's probabilities of these as evaluate found them, over flips where it flips, since so
+    they are served; `labels` (n,) in {0, 1}.
     """
-    p = predict(members[0], [inputs], val)["output"]
-    return cascade.compose(*members), cascade.choose_threshold(p, labels[val], settings.sensitivity)
+    return cascade.compose(*members), cascade.choose_threshold(p, labels, settings.sensitivity)

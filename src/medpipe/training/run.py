@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,24 +12,25 @@ import keras
 import pandas as pd
 from filelock import FileLock
 
-from medpipe import atomic, tracking
+from medpipe import atomic, provenance, store, tracking
 from medpipe.data.arrays import Arrays
 from medpipe.models.delivery import Delivery, OutOfFold
 
 
 @contextmanager
 def tracked(
-    name: str, task: str, settings: Mapping[str, Any], split: Path, arrays: Sequence[Arrays]
+    name: str, task: str, settings: Mapping[str, Any], split: Path, arrays: Sequence[Arrays], code: str
 ) -> Iterator[tuple[tracking.Run, Path]]:
     """The run in MLflow and the file of the checkpoint, the same ones where this training was killed before.
 
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
-    ended well is removed. One that other code began is passed over, and of two workers that want the same training one
-    waits for the other.
+    ended well is removed. One that other `code`, by its fingerprint, or other libraries began is passed over, and of
+    two workers that want the same training one waits for the other.
     """
     tags = read_from(split, arrays)
-    key = hashlib.sha256(json.dumps([name, settings, tags, code()], sort_keys=True).encode()).hexdigest()
-    folder = tracking.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
+    by = [code, provenance.versions()]
+    key = hashlib.sha256(json.dumps([name, settings, tags, *by], sort_keys=True).encode()).hexdigest()
+    folder = store.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
@@ -43,12 +43,6 @@ def read_from(split: Path, arrays: Sequence[Arrays]) -> dict[str, str]:
     """Hashes of the split and of the prepared data, as tags of a run."""
     rows = hashlib.sha256((split / "rows.parquet").read_bytes()).hexdigest()
     return {"split": rows[:16]} | {f"data.{part.name}": part.digest[:16] for part in arrays}
-
-
-def code() -> str:
-    """What the project's modules say that this process has imported."""
-    files = {str(module.__file__) for name, module in sys.modules.items() if name.partition(".")[0] == "medpipe"}
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()
 
 
 def deliver(

@@ -1,13 +1,13 @@
 """Which rows of a split train a model and which choose its epoch; their targets and weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from medpipe.errors import SettingError
-from medpipe.params import Recipe
+from medpipe.params import EarlyStopping, Recipe
 
 Rows = npt.NDArray[np.int64]
 
@@ -58,6 +58,13 @@ def _ranks(rows: Rows, labels: Rows, seed: int) -> tuple[Rows, Rows]:
         own = np.flatnonzero(labels[rows] == label)
         rank[own], count[own] = rng.permutation(len(own)), len(own)
     return rank, count
+
+
+def cost(numbers: Mapping[str, float], rule: EarlyStopping | None) -> float:
+    """What stops a training and chooses the epoch that it keeps, the lower the better: val_loss, or as `rule` says."""
+    if rule is None or rule.monitor == "val_loss":
+        return numbers["val_loss"]
+    return -numbers[rule.monitor]
 
 
 def class_targets(labels: Rows, classes: Sequence[str], recipe: Recipe) -> npt.NDArray[np.float32]:

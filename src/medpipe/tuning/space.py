@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from medpipe import overrides, recipe
 from medpipe.errors import InputError
-from medpipe.params import Choices, Dimension, Floats, Integers, Params, Tuning, read, validated
+from medpipe.params import Choices, Dimension, EarlyStopping, Floats, Integers, Params, Tuning, read, validated
+from medpipe.training.selection import cost
 
 # Another value of these is another task: no trial could be compared with another.
 _FIXED = ("task", "architecture", "inputs", "merge", "only", "folds")
@@ -49,8 +50,7 @@ def _check(key: str, dimension: Dimension, metric: str, name: str, values: Mappi
         raise InputError("values of different losses say nothing about each other; choose another metric")
     recipes = []
     for value in dimension.ends:
-        overrides.replace(values["models"][name], {key: value})  # its error names the key as the recipe has it
-        params = validated(Params, changed(values, name, {key: value}), f"with {value!r}")
+        params = validated(Params, overrides.change(values, name, {key: value}), f"with {value!r}")
         found = recipe.resolve(params, name)
         if found in recipes:
             raise InputError(
@@ -58,11 +58,6 @@ def _check(key: str, dimension: Dimension, metric: str, name: str, values: Mappi
                 "something else or change the scale"
             )
         recipes.append(found)
-
-
-def changed(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` of params.yaml with `changes` of `models.<name>`, by dotted key."""
-    return {**values, "models": {**values["models"], name: overrides.replace(values["models"][name], changes)}}
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
@@ -86,7 +81,8 @@ def decode(space: Mapping[str, Dimension], drawn: Mapping[str, Any]) -> dict[str
     return {key: json.loads(drawn[key]) if isinstance(space[key], Choices) else drawn[key] for key in space}
 
 
-def kept(history: pd.DataFrame) -> dict[str, float]:
-    """Of a training's history the epoch whose weights it keeps, that of the lowest val_loss, and its numbers."""
-    row = history.drop(columns="phase").iloc[int(history["val_loss"].argmin())]
+def kept(history: pd.DataFrame, rule: EarlyStopping | None) -> dict[str, float]:
+    """Of a training's history the epoch whose weights it keeps, by its recipe's `rule`, and its numbers."""
+    numbers = history.drop(columns="phase")
+    row = numbers.iloc[int(numbers.apply(cost, axis=1, args=(rule,)).argmin())]
     return {str(key): float(value) for key, value in row.items()}

@@ -19,7 +19,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from medpipe import atomic, overrides, tracking
+from medpipe import atomic, overrides, store, tracking
 from medpipe.errors import InputError
 from medpipe.params import Tuning
 from medpipe.tuning.process import Trainer, TrialError
@@ -127,21 +127,21 @@ def opened(
 
     It lies in the database that OPTUNA_STORAGE names, which machines may share, else in `<root>/optuna.db`. Another
     setting, code or data begins another one; another number of trials does not, nor another value of what is searched.
-    Raises InputError where another process of this repository is at it.
+    Raises InputError where another process of this repository is at it, and where the database cannot be opened.
     """
     task = values["models"][name]["task"]
     settings = tuning.model_dump(mode="json", exclude={"trials"})
-    settings["recipe"] = overrides.replace(values["models"][name], dict.fromkeys(tuning.space))
+    settings["recipe"] = overrides.replace(overrides.full(values, name), dict.fromkeys(tuning.space))
     settings |= {"scale": values["scales"][values["scale"]], "train": values["train"], "seed": seed}
     digest = hashlib.sha256(json.dumps([settings, facts], sort_keys=True).encode()).hexdigest()
-    root, study_name = tracking.root(), f"{name}-{digest[:12]}"
+    root, study_name = store.root(), f"{name}-{digest[:12]}"
     folder = root / ".tmp" / "tuning" / study_name
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
             with FileLock(root / "optuna.db.lock"):  # two at once would both make the tables
                 study = optuna.create_study(
-                    storage=os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root / 'optuna.db'}",
+                    storage=_storage(root),
                     pruner=optuna.pruners.MedianPruner(tuning.pruner.startup, tuning.pruner.warmup + 1),
                     study_name=study_name,
                     direction="minimize" if tuning.metric == "val_loss" else "maximize",
@@ -161,3 +161,16 @@ def opened(
                     search._end_killed()
     except Timeout:
         raise InputError(f"{study_name}: another process is at this study; wait for it") from None
+
+
+def _storage(root: Path) -> optuna.storages.BaseStorage:
+    address = os.environ.get("OPTUNA_STORAGE")
+    try:
+        return optuna.storages.get_storage(address or store.database(root / "optuna.db"))
+    except Exception as error:  # SQLAlchemy's and each driver's own: no URL, no driver, no server, no right to it
+        if not address:
+            raise
+        raise InputError(
+            f"OPTUNA_STORAGE: names no database that can be opened ({str(error).splitlines()[0]}); it must be a URL, "
+            "such as sqlite:////shared/optuna.db or postgresql://user:password@host/optuna"
+        ) from None

@@ -1,41 +1,35 @@
 """The best trial as an experiment of DVC's, which trains and evaluates it as any other model."""
 
 import hashlib
+import io
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import dvc.api
 import pandas as pd
 
 from medpipe import overrides
+from medpipe.params import Params, validated
+from medpipe.studies.copies import Snapshot
+from medpipe.studies.results import output, references
 from medpipe.tuning.space import kept
 from medpipe.tuning.study import Search
 
 
-def experiment(search: Search, values: Mapping[str, Any]) -> tuple[str, float]:
+def experiment(root: Path, search: Search, values: Mapping[str, Any]) -> tuple[str, float]:
     """The experiment's name and its model's value of the metric. It is run unless there is one of that name.
 
-    Raises RuntimeError where DVC cannot run it.
+    Raises RuntimeError where it fails.
     """
     changes = search.changes(search.best())
     digest = hashlib.sha256(json.dumps([search.study.study_name, changes], sort_keys=True).encode()).hexdigest()
     name = f"{search.name}-tuned-{digest[:8]}"
-    if name not in _dvc("exp", "list", "--all-commits", "--name-only", read=True).split():
-        arguments = overrides.arguments(values["models"][search.name], changes, f"models.{search.name}")
-        sets = [part for argument in arguments for part in ("--set-param", argument)]
-        # In a copy: the workspace keeps its settings and models until the experiment is applied.
-        _dvc("exp", "run", "--temp", "--name", name, *sets, f"evaluate@{search.name}")
-    with dvc.api.open(f"models/{search.name}/history.csv", rev=name) as file:
-        return name, kept(pd.read_csv(file, float_precision="round_trip"))[search.tuning.metric]
-
-
-def _dvc(*arguments: str, read: bool = False) -> str:
-    """What it printed, where it is to be read."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    found = subprocess.run(command, stdout=subprocess.PIPE if read else None, text=True)
-    if found.returncode:
-        raise RuntimeError(f"`dvc {' '.join(arguments)}` failed; its own message is above")
-    return found.stdout
+    if name not in references(root):
+        arguments = overrides.arguments(values, search.name, changes)
+        if log := Snapshot.of(root).run(name, f"evaluate@{search.name}", arguments):
+            raise RuntimeError(f"the experiment {name} failed, see {log}")
+    history = io.BytesIO(output(root, f"models/{search.name}/history.csv", name))
+    rule = validated(Params, overrides.change(values, search.name, changes), "params.yaml").models[search.name]
+    found = kept(pd.read_csv(history, float_precision="round_trip"), rule.early_stopping)
+    return name, found[search.tuning.metric]

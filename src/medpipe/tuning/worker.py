@@ -16,11 +16,13 @@ import keras
 
 from medpipe import backend, recipe
 from medpipe.errors import settings_of
+from medpipe.fingerprint import fingerprint
+from medpipe.overrides import change
 from medpipe.params import Params, validated
 from medpipe.training.assemble import Training, assemble
 from medpipe.training.fit import fit
-from medpipe.training.run import code, read_from
-from medpipe.tuning.space import changed, kept
+from medpipe.training.run import read_from
+from medpipe.tuning.space import kept
 
 MOST = 1000  # characters of an error: MLflow's tags and Optuna's attributes have room for few thousand
 
@@ -34,10 +36,10 @@ def work(link: Connection) -> None:
     values, name = link.recv()
     try:
         training = _assemble(values, name, {})
-        training.build()  # so that all modules that a training runs are imported, and their code counted
         tags = read_from(Path("data/split") / training.settings.task, [training.arrays])
         source = training.described(0).get("weights")
-        link.send(("ready", {"tags": tags, "code": code(), "backend": backend.name(), "weights": source}))
+        code = fingerprint(Path(__file__), training.settings.architecture)
+        link.send(("ready", {"tags": tags, "code": code, "backend": backend.name(), "weights": source}))
         del training
     except Exception as error:
         link.send(("failed", _say(error)))
@@ -58,7 +60,7 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     """As in a process of its own: nothing that an earlier trial left is there."""
     keras.utils.clear_session()
     gc.collect()
-    params = validated(Params, changed(values, name, changes), "params.yaml")
+    params = validated(Params, change(values, name, changes), "params.yaml")
     settings, seed = recipe.resolve(params, name), recipe.seed(params)
     backend.start(seed, settings.precision)
     split = Path("data/split") / settings.task
@@ -83,7 +85,7 @@ def _train(
         training.build(), train, val, training.settings,
         seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, classes=training.classes,
     )  # fmt: skip
-    return kept(history)
+    return kept(history, training.settings.early_stopping)
 
 
 def _say(error: Exception) -> str:

@@ -1,0 +1,52 @@
+"""Excel workbooks in an archive."""
+
+import zipfile
+from collections.abc import Sequence
+from io import BytesIO
+
+import pandas as pd
+from openpyxl import load_workbook
+
+from medpipe.data.missing import is_missing
+from medpipe.data.source import Archive
+from medpipe.errors import InputError
+
+LARGEST = 1 << 26  # bytes, packed or unpacked; of 10,192 rows with a name and a URL 3.0 million
+WIDEST, LONGEST = 64, 1 << 20  # columns, rows; a cell may name any place, and all before it would be filled up
+
+
+def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """`columns` of an .xlsx file's first sheet below its header, all values as stripped strings, '' where one
+    `is_missing`.
+
+    Raises InputError for what is no workbook, packs more than LARGEST or otherwise than Excel does, or lacks one of
+    `columns` among its first WIDEST.
+    """
+    data = archive.read(name, limit=LARGEST)
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as book:
+            _check_size(book, name)
+        sheet = load_workbook(BytesIO(data), read_only=True).worksheets[0]
+        rows = sheet.iter_rows(max_col=WIDEST, max_row=LONGEST, values_only=True)
+        header = [str(cell or "").strip() for cell in next(rows, ())]
+        places = [header.index(column) for column in columns if column in header]
+        cells = [[row[place] for place in places] for row in rows]
+    except InputError:
+        raise
+    except Exception as error:  # openpyxl lets the errors of zip and XML readers through
+        raise InputError(f"{name}: no readable workbook ({error}); download it again") from None
+    if missing := [column for column in columns if column not in header]:
+        raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(filter(None, header))}")
+    table = pd.DataFrame(cells, columns=list(columns), dtype=object)
+    return table.apply(lambda column: column.map(str).str.strip().mask(is_missing(column), ""))
+
+
+def _check_size(book: zipfile.ZipFile, name: str) -> None:
+    """By the zip's listing, beyond which Python unpacks no deflated part. It does for other methods, which Excel does
+    not use."""
+    size = sum(part.file_size for part in book.infolist())
+    if size > LARGEST:
+        raise InputError(f"{name}: unpacks to {size} bytes, more than {LARGEST}; keep only the table in it")
+    for part in book.infolist():
+        if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{name}: {part.filename!r} is not packed as Excel packs; save it from Excel again")
