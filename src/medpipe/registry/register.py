@@ -57,7 +57,7 @@ def elect(
     why. `move`: whether the alias is to follow. Raises InputError where the model's evaluation has not logged it.
     """
     run = tracking.reopen(model)
-    reigning = _reigning(run.client, registered)
+    reigning = find_reigning(run.client, registered)
     decision = _decide(run, reigning, compare, evaluate, seed)
     found = register(name, registered, model, metrics, champion=move and decision["moves"])
     if not decision["moves"]:
@@ -73,7 +73,7 @@ def nobody(registered: str) -> dict[str, Any]:
     return {"registered": registered, "alias": ALIAS, "name": None, "run": None, "metrics": {}, "decision": decision}
 
 
-def _reigning(client: "MlflowClient", registered: str) -> "Run | None":
+def find_reigning(client: "MlflowClient", registered: str) -> "Run | None":
     """The run of the version that bears the alias; None where there is none."""
     from mlflow.exceptions import MlflowException
 
