@@ -74,13 +74,16 @@ def nobody(registered: str) -> dict[str, Any]:
 
 
 def find_reigning(client: "MlflowClient", registered: str) -> "Run | None":
-    """The run of the version that bears the alias; None where there is none."""
+    """The run of the version that bears the alias; None where there is none. A store that cannot say is an error."""
     from mlflow.exceptions import MlflowException
 
     try:
         return client.get_run(str(client.get_model_version_by_alias(registered, ALIAS).run_id))
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        # No such model or run, and no such alias.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def _decide(
@@ -95,7 +98,7 @@ def _decide(
         old = _contender(run.client, reigning.info.run_id)
     except InputError as error:
         return {"moves": True, "why": f"the reigning champion cannot be compared: {error}", "reigning": None}
-    about = {"reigning": old.name, "reigning_run": reigning.data.tags["medpipe.run"]}
+    about = {"reigning": old.name, "reigning_run": reigning.data.tags.get("medpipe.run")}
     if changed := _changed(run.record["tags"], reigning.data.tags):
         return {"moves": True, "why": f"{old.name} was made on other data: {', '.join(changed)}"} | about
     new = _contender(run.client, run.run_id)
