@@ -108,7 +108,7 @@ def shrink(params: dict[str, Any]) -> None:
         listed = [name for name in params["compare"][task]["models"] if name in ALL]
         params["compare"][task]["models"] = listed
     del params["prepare"]["skin-480"], params["prepare"]["chest-256-equalised"]
-    params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "rows": 96}
+    params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
 
 
