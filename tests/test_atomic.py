@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,37 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         (temporary / "new").touch()
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_links_into_a_cache_are_replaced_and_never_written_through(tmp_path, link):
+    cached = tmp_path / "cached"
+    cached.write_text("cached")
+    cached.chmod(0o444)  # as DVC leaves it
+    path, model = tmp_path / "table.csv", tmp_path / "models/skin"
+    model.mkdir(parents=True)
+    for place in (path, tmp_path / ".table.tmp.csv", model / "model.keras", model / "gone"):
+        link(place, cached)
+    with atomic.file(path) as temporary:
+        temporary.write_text("new")
+    with atomic.folder(model) as temporary:
+        (temporary / "model.keras").write_text("new")
+    assert cached.read_text() == "cached"
+    assert (cached.stat().st_nlink, cached.stat().st_mode & 0o777) == (1, 0o444)
+    assert path.read_text() == (model / "model.keras").read_text() == "new"
+    assert not path.is_symlink()
+    assert [file.name for file in model.iterdir()] == ["model.keras"]
+
+
+def test_a_link_to_a_folder_is_replaced(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").touch()
+    path = tmp_path / "skin"
+    path.symlink_to(tmp_path / "elsewhere")
+    with atomic.folder(path) as temporary:
+        (temporary / "new").touch()
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert (tmp_path / "elsewhere/kept").exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

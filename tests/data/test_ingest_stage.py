@@ -27,7 +27,12 @@ def test_the_stage_writes_both_or_the_report_alone(tmp_path, folder, encode, noi
 
     done = run(tmp_path, folder(files | {"Normal/images/Normal-3.png": b""}))
     assert done.returncode == 0, done.stderr
-    assert "chest: 19 images, 1 in quarantine" in done.stdout
+    summary = (tmp_path / "reports/chest/ingest.txt").read_text()
+    assert summary.splitlines() == [
+        "chest: 19 images, 1 in quarantine",
+        "chest: 1 in quarantine for 'empty file', such as Normal/images/Normal-3.png: empty file",
+    ]
+    assert done.stdout.endswith(summary)
     assert len(pd.read_parquet(manifest)) == 19
     assert report.read_text() == "id,path,reason\nNormal-3,Normal/images/Normal-3.png,empty file\n"
 

@@ -11,6 +11,7 @@ from medpipe.data.clean import clean
 from medpipe.data.features import fit
 from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
+from medpipe.data.skin import FEATURES
 from medpipe.errors import InputError
 from medpipe.params import ImagesVariant, SkinClean, TableVariant
 
@@ -125,12 +126,25 @@ def test_the_table_has_the_columns_that_stats_are_fitted_to(tmp_path, unknown):
     table = clean(manifest, "skin", SkinClean(unknown=unknown))
     prepare_table(table, TableVariant(task="skin", kind="table"), tmp_path)
     arrays = Arrays(tmp_path)
-    assert arrays.features == fit(table)["columns"]
+    assert arrays.features == fit(table, FEATURES)["columns"]
     assert arrays.inputs.dtype == np.float32
     assert arrays.ids == manifest["id"].tolist()
     male = arrays.features.index("sex_male")
     open_entry = 0.0 if unknown == "category" else np.nan
     np.testing.assert_array_equal(arrays.inputs[:, [0, male]], [[0, 1], [np.nan, open_entry], [70, 0]])
+
+
+def test_a_further_number_in_the_table_is_no_feature(tmp_path):
+    manifest = skin(["nv", "mel", "df"], "abc", age=[0.0, 50.0, 70.0])
+    found = []
+    for name, more in (("plain", {}), ("more", {"confidence": [0.1, 0.2, 0.3]})):
+        table = clean(manifest.assign(**more), "skin", SkinClean(unknown="category"))
+        (tmp_path / name).mkdir()
+        prepare_table(table, TableVariant(task="skin", kind="table"), tmp_path / name)
+        arrays = Arrays(tmp_path / name)
+        assert arrays.features == fit(table, FEATURES)["columns"]
+        found.append((arrays.features, arrays.inputs.shape, arrays.digest))
+    assert found[0] == found[1]
 
 
 def test_real_images(tmp_path, real):

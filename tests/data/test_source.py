@@ -157,6 +157,14 @@ def test_what_unpacks_to_gigabytes_is_refused_unread(zipped):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_whose_size_the_listing_does_not_bound_are_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.csv", b"x")
+    with pytest.raises(InputError, match=r"'a\.csv' is not deflated; unpack the zip"):
+        Archive(tmp_path / "a.zip")
+
+
 def test_copies_are_compared_piece_by_piece(zipped):
     data = bytearray(np.random.default_rng(0).bytes(5 << 20))
     path = zipped({"a/1.png": data, "b/1.png": data, "2.png": data, "b/2.png": data[:-1] + b"x"})
@@ -261,10 +269,12 @@ def test_tables(folder):
 
 
 def test_single_rows():
-    table = pd.DataFrame({"id": list("aabbc"), "x": [1, 1, 1, 2, 3]})
+    table = pd.DataFrame({"id": [*"aabbc", "", ""], "x": [1, 1, 1, 2, 3, 4, 4]})
     rows, problems = single_rows(table)
     assert rows["id"].tolist() == ["a", "c"]
     assert [(p.id, p.reason.split(": ")[1]) for p in problems] == [
+        ("", "row 6 of the table"),
+        ("", "row 7 of the table"),
         ("b", "rows that differ"),
         ("b", "rows that differ"),
         ("a", "the row again"),

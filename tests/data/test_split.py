@@ -104,6 +104,15 @@ def test_patients_stay_whole_and_count_for_tumour():
     assert stats == {"columns": [], "fill": [], "mean": [], "std": []}
 
 
+def test_two_sources_of_one_host_stay_two():
+    sources = ["kaggle.com/owner/one", "kaggle.com/owner/two"] * 40
+    labels = ["Normal"] * 40 + ["COVID"] * 40
+    manifest = skin(labels, [f"image-{i}" for i in range(80)], source=sources)
+    rows, _, _ = split(clean(manifest, "chest", NoClean()), "chest", settings((0.60, 0.20, 0.20)), 42)
+    assert rows["source"].tolist() == sources
+    assert rows.groupby("set")["source"].nunique().tolist() == [2, 2, 2]
+
+
 # ---------------------------------------------------------------------------------------- duplicates
 @pytest.fixture
 def twins():

@@ -2,6 +2,7 @@ import csv
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -39,6 +40,14 @@ def test_layout(archive, patients):
     assert tuple(header) == brain.COLUMNS
     assert [row[0] for row in rows] == [name.rsplit("_", 1)[0] for name in patients]
     assert any("" in row for row in rows)
+    listed = pd.read_csv(archive / "data_mask.csv")
+    assert tuple(listed) == brain.LISTING
+    files = [f"{name}/{name}_{k + 1}.tif" for name, (_, masks) in patients.items() for k in range(len(masks))]
+    assert listed["image_path"].tolist() == files
+    assert listed["mask_path"].tolist() == [file.replace(".tif", "_mask.tif") for file in files]
+    assert listed["mask"].tolist() == [int(mask.any()) for _, masks in patients.values() for mask in masks]
+    agree = [path.startswith(f"{p}_") for p, path in zip(listed["patient_id"], files, strict=True)]
+    assert np.mean(agree) < 0.1  # as in the public file
     path = next(archive.glob("TCGA*/*_1.tif"))
     with Image.open(path) as image, Image.open(path.with_name(f"{path.stem}_mask.tif")) as mask:
         assert (image.mode, image.size, image.info["compression"]) == ("RGB", (96, 96), "tiff_adobe_deflate")

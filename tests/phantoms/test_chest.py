@@ -55,10 +55,12 @@ def test_classes_are_imbalanced_and_none_too_rare(rows):
     assert counts.max() > 5 * counts.min()
 
 
-def test_host_is_tied_mostly_but_not_wholly_to_the_class(rows):
-    hosts = rows["URL"].str.extract(r"^https://([^/]+)/")[0]
-    assert 0 < hosts.isna().sum() < 0.06 * len(rows)
-    table = pd.crosstab(rows["label"], hosts)
+def test_source_is_tied_mostly_but_not_wholly_to_the_class(rows):
+    sources = rows["URL"].str.extract(r"^https://(.+)$")[0]
+    assert 0 < sources.isna().sum() < 0.06 * len(rows)
+    assert sources.nunique() == 4
+    assert sources.str.split("/").str[0].nunique() == 3  # two share a host
+    table = pd.crosstab(rows["label"], sources)
     assert (table.max(axis=1) / table.sum(axis=1)).between(0.5, 0.95).all()
     assert ((table > 0).sum(axis=0) >= 3).all()
 

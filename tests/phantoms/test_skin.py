@@ -146,7 +146,8 @@ def test_metadata_alone_beat_the_commonest_class_at_the_full_recipe(tmp_path):
     encoded = features.encode(table, VOCABULARY["skin"].features, "category").assign(age=table["age"])
     part = np.random.default_rng(2).choice(3, len(lesions), p=(0.7, 0.15, 0.15))
     part = np.repeat(part, [lesion.photographs for lesion in lesions])
-    stats = features.fit(encoded.assign(sex=table["sex"], localization=table["localization"])[part == 0])
+    trained = encoded.assign(sex=table["sex"], localization=table["localization"])[part == 0]
+    stats = features.fit(trained, VOCABULARY["skin"].features)
     inputs = encoded[stats["columns"]].to_numpy(np.float32)
     truth = np.array([classes.index(dx) for dx in table["dx"]])
     targets = np.eye(len(classes), dtype=np.float32)[truth]

@@ -121,6 +121,9 @@ def test_a_retrained_model_must_hold_its_own_against_its_former_self(train, root
     said = elected(root, "skin-b4")
     assert (said["name"], said["run"]) == ("skin-b4", first.key)
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
+    write(root / "reports/skin/champion.json", said)
+    assert list(restore(root, PIXELS))[-1] == "skin-classifier@champion: skin-b4, of an earlier training"
+    assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
 
 
 def test_an_experiment_decides_and_leaves_the_alias(train, root, versions):

@@ -67,7 +67,7 @@ def test_an_evaluation_of_an_earlier_training_is_not_shown_as_the_new_ones(train
     train("skin-b4", evaluated=False)
     assert list(restore(root, PIXELS)) == [
         "skin-b4: run; its evaluation is of an earlier training",
-        "skin-classifier: the model that reports/skin/champion.json names is not here, or not evaluated; `dvc pull` it",
+        "skin-classifier@champion: skin-b4, of an earlier training",
     ]
 
 

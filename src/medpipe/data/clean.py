@@ -15,8 +15,8 @@ _SHOWN = 5  # problems that one message names
 
 
 def clean(manifest: pd.DataFrame, task: str, settings: SkinClean | NoClean) -> pd.DataFrame:
-    """The manifest's rows that are kept, sorted by id; for skin with `age_band` and the features, which are all
-    float columns of the table: age (years, NaN for unknown) and those of `features.encode`.
+    """The manifest's rows that are kept, sorted by id; for skin with `age_band` and the features (`features.columns`):
+    age (years, NaN for unknown) and those of `features.encode`.
 
     With `unknown: drop` a row of unknown sex or localization goes, but for those of the external test set, which stays
     whole under every policy. Raises InputError that names row and column where the manifest breaks its schema.

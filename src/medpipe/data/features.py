@@ -29,8 +29,15 @@ def encode(table: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]], unknown
     return pd.DataFrame(columns)
 
 
-def fit(train: pd.DataFrame) -> dict[str, list]:
-    """`columns`, `fill`, `mean`, `std` of a clean table's training rows. Its float columns are the features.
+def columns(table: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of a clean table's features: age, and what `encode` made of sex and localization."""
+    encoded = [f"{name}_{value}" for name in CATEGORICAL for value in (*vocabulary[name], UNKNOWN)]
+    without = {f"{name}_{UNKNOWN}" for name in CATEGORICAL} - set(table)  # unknown has a column under one policy alone
+    return ["age", *(name for name in encoded if name not in without)]
+
+
+def fit(train: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]]) -> dict[str, list]:
+    """`columns`, `fill`, `mean`, `std` of a clean table's training rows.
 
     Age is filled with its median, and it alone is scaled. Sex and localization are filled with their column for unknown
     where they have one, else with their most frequent value.
@@ -51,10 +58,10 @@ def fit(train: pd.DataFrame) -> dict[str, list]:
         values = train[[name]].to_numpy(object)
         mode = SimpleImputer(strategy="most_frequent", missing_values=UNKNOWN).fit(values).statistics_[0]
         fill[f"{name}_{mode}"] = 1.0
-    columns = train.select_dtypes("float").columns.tolist()
+    names = columns(train, vocabulary)
     return {
-        "columns": columns,
-        "fill": [fill.get(name, 0.0) for name in columns],
-        "mean": [float(scaler.mean_[0]) if name == "age" else 0.0 for name in columns],
-        "std": [float(scaler.scale_[0]) if name == "age" else 1.0 for name in columns],
+        "columns": names,
+        "fill": [fill.get(name, 0.0) for name in names],
+        "mean": [float(scaler.mean_[0]) if name == "age" else 0.0 for name in names],
+        "std": [float(scaler.scale_[0]) if name == "age" else 1.0 for name in names],
     }

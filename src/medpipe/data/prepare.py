@@ -11,8 +11,10 @@ from numpy.lib.format import open_memmap
 from PIL import Image
 from tqdm import tqdm
 
+from medpipe.data import features
 from medpipe.data.images import decode, mask_to_array, to_array
 from medpipe.data.source import Archive
+from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
 from medpipe.params import ImagesVariant, TableVariant
 
@@ -47,10 +49,10 @@ def prepare_images(
 
 def prepare_table(table: pd.DataFrame, variant: TableVariant, folder: Path) -> None:
     """Write inputs.npy (n, features) float32 with NaN for unknown, and meta.json with the features' names."""
-    names = table.select_dtypes("float").columns.tolist()  # as clean has it: the features are the float columns
-    features = table[names].to_numpy(np.float32)
-    np.save(folder / "inputs.npy", features)
-    _write_meta(folder, table, variant, names, features.tobytes())
+    names = features.columns(table, VOCABULARY[variant.task].features)
+    matrix = table[names].to_numpy(np.float32)
+    np.save(folder / "inputs.npy", matrix)
+    _write_meta(folder, table, variant, names, matrix.tobytes())
 
 
 def _fill(

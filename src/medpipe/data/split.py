@@ -46,7 +46,11 @@ def split(table: pd.DataFrame, task: str, settings: Split, seed: int) -> tuple[p
     if settings.by == "group":
         check_apart(rows, table["group"], pairs)
     train = table[rows["set"] == "train"]
-    stats = features.fit(train) if task == "skin" else {"columns": [], "fill": [], "mean": [], "std": []}
+    stats = (
+        features.fit(train, VOCABULARY[task].features)
+        if task == "skin"
+        else {"columns": [], "fill": [], "mean": [], "std": []}
+    )
     return rows, stats, _report(rows, table, pairs, settings, seed)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from openpyxl import load_workbook
 
 from medpipe.data.missing import is_missing
-from medpipe.data.source import Archive
+from medpipe.data.source import PACKED, Archive
 from medpipe.errors import InputError
 
 LARGEST = 1 << 26  # bytes, packed or unpacked; of 10,192 rows with a name and a URL 3.0 million
@@ -16,8 +16,8 @@ WIDEST, LONGEST = 64, 1 << 20  # columns, rows; a cell may name any place, and a
 
 
 def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """`columns` of an .xlsx file's first sheet below its header, all values as stripped strings, '' where one
-    `is_missing`.
+    """`columns` of an .xlsx file's first sheet below its header, without empty rows, all values as stripped strings,
+    '' where one `is_missing`.
 
     Raises InputError for what is no workbook, packs more than LARGEST or otherwise than Excel does, or lacks one of
     `columns` among its first WIDEST.
@@ -30,7 +30,7 @@ def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.Dat
         rows = sheet.iter_rows(max_col=WIDEST, max_row=LONGEST, values_only=True)
         header = [str(cell or "").strip() for cell in next(rows, ())]
         places = [header.index(column) for column in columns if column in header]
-        cells = [[row[place] for place in places] for row in rows]
+        cells = [cells for row in rows if any(cells := [row[place] for place in places])]
     except InputError:
         raise
     except Exception as error:  # openpyxl lets the errors of zip and XML readers through
@@ -42,11 +42,10 @@ def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.Dat
 
 
 def _check_size(book: zipfile.ZipFile, name: str) -> None:
-    """By the zip's listing, beyond which Python unpacks no deflated part. It does for other methods, which Excel does
-    not use."""
+    """By the zip's listing, which bounds what parts of the methods PACKED unpack to; Excel uses no others."""
     size = sum(part.file_size for part in book.infolist())
     if size > LARGEST:
         raise InputError(f"{name}: unpacks to {size} bytes, more than {LARGEST}; keep only the table in it")
     for part in book.infolist():
-        if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if part.compress_type not in PACKED:
             raise InputError(f"{name}: {part.filename!r} is not packed as Excel packs; save it from Excel again")

@@ -30,8 +30,8 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
     """
     sides = {"new": new, "old": old}
     for side in sides.values():
-        if side.report["only"] is not None:
-            raise InputError(f"{side.name} answers for {side.report['only']} alone")
+        if only := side.report.get("only"):
+            raise InputError(f"{side.name} answers for {only} alone")
     if settings.metric == "dice":
         for side in sides.values():
             check(side.name, side.table, tuple(side.report["classes"]), COUNTS)

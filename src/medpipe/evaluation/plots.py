@@ -200,7 +200,7 @@ def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) ->
             ax.set_yticks(range(len(labels)), labels)
             ax.set(title=column.replace("_", " "), ylim=(len(labels) - 0.4, -0.6), xlim=(-0.02, 1.02))
             ax.grid(axis="y", visible=False)
-        panels[-1].set_xlabel(f"{_said(metric)}; grey: few groups; band: whole test set")
+        drawn.supxlabel(f"{_said(metric)}; grey: few groups; band: whole test set", fontsize="medium")
 
 
 def _said(metric: str) -> str:

@@ -57,7 +57,7 @@ def elect(
     why. `move`: whether the alias is to follow. Raises InputError where the model's evaluation has not logged it.
     """
     run = tracking.reopen(model)
-    reigning = _reigning(run.client, registered)
+    reigning = find_reigning(run.client, registered)
     decision = _decide(run, reigning, compare, evaluate, seed)
     found = register(name, registered, model, metrics, champion=move and decision["moves"])
     if not decision["moves"]:
@@ -73,7 +73,7 @@ def nobody(registered: str) -> dict[str, Any]:
     return {"registered": registered, "alias": ALIAS, "name": None, "run": None, "metrics": {}, "decision": decision}
 
 
-def _reigning(client: "MlflowClient", registered: str) -> "Run | None":
+def find_reigning(client: "MlflowClient", registered: str) -> "Run | None":
     """The run of the version that bears the alias; None where there is none."""
     from mlflow.exceptions import MlflowException
 
@@ -89,7 +89,7 @@ def _decide(
     """{moves, why, reigning: its name or None}, and of a reigning champion of the same data what `challenge` found."""
     if reigning is None:
         return {"moves": True, "why": "there was no champion", "reigning": None}
-    if reigning.data.tags["medpipe.run"] == run.key:
+    if reigning.data.tags.get("medpipe.run") == run.key:
         return {"moves": True, "why": "it is the champion already", "reigning": run.record["name"]}
     try:
         old = _contender(run.client, reigning.info.run_id)

@@ -7,7 +7,7 @@ from pathlib import Path
 from medpipe import store, tracking
 from medpipe.exploration import publish as explored
 from medpipe.registry.publish import publish
-from medpipe.registry.register import register
+from medpipe.registry.register import find_reigning, register
 from medpipe.registry.stored import whole
 
 
@@ -49,6 +49,10 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         if name is None:  # every model of the task answers for one class alone
             continue
         if published.get(name) != champion["run"]:
+            reigning = find_reigning(tracking.connect(), champion["registered"])
+            if reigning is not None and reigning.data.tags.get("medpipe.run") == champion["run"]:
+                yield f"{champion['registered']}@{champion['alias']}: {name}, of an earlier training"
+                continue
             place = path.relative_to(root)
             yield f"{champion['registered']}: the model that {place} names is not here, or not evaluated; `dvc pull` it"
             continue
