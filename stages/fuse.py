@@ -24,7 +24,7 @@ from medpipe.training.run import deliver, tracked
 def main(name: str) -> None:
     params = load()
     settings, seed = recipe.resolve_fusion(params, name), recipe.seed(params)
-    backend.start(seed, "float32")
+    backend.start(seed, "float32", params.deterministic)
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
     parts, models = zip(*(delivery.read(Path("models") / member) for member in settings.members), strict=True)
@@ -46,7 +46,7 @@ def main(name: str) -> None:
     if isinstance(settings, Mean):
         members = {part.name: {"weight": weight} | part.settings for part, weight in zip(parts, weights, strict=True)}
     described = settings.model_dump(mode="json") | {"seed": seed, "backend": backend.name()}
-    described |= {"merge": first.settings["merge"], "members": members}
+    described |= {"deterministic": params.deterministic, "merge": first.settings["merge"], "members": members}
     code = fingerprint(Path(__file__).resolve())
     with tracked(name, settings.task, described, split, arrays, code) as (run, checkpoint):
         made, history = replace(first, name=name, threshold=None, settings=described), pd.DataFrame()

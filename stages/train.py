@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from medpipe import backend, recipe
+from medpipe import backend, recipe, store
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
 from medpipe.params import Recipe, load
@@ -16,17 +16,19 @@ from medpipe.training.run import deliver, tracked
 def main(name: str) -> None:
     params = load()
     settings, seed = recipe.resolve(params, name), recipe.seed(params)
-    backend.start(seed, settings.precision)
+    # Held until the process ends, so that two workers of a queue take a GPU each.
+    claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
+    backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
-        train(name, settings, split, seed, recipe.training_rows(params))
+        train(name, settings, split, seed, params.deterministic, recipe.training_rows(params))
 
 
-def train(name: str, settings: Recipe, split: Path, seed: int, most: int | None) -> None:
+def train(name: str, settings: Recipe, split: Path, seed: int, deterministic: bool, most: int | None) -> None:
     training = assemble(settings, split, Path("data/prepared"), seed, most)
     # First, so that what cannot be built opens no run.
     model = training.build()
-    described = training.described(seed)
+    described = training.described(seed, deterministic)
     code = fingerprint(Path(__file__).resolve(), settings.architecture)
     with tracked(name, settings.task, described, split, [training.arrays], code) as (run, checkpoint):
         delivery = training.delivery(name, described)

@@ -7,14 +7,20 @@ import sys
 
 import pytest
 
+from medpipe import backend as backend_module
+from medpipe.backend import claim_gpu
+
 SCRIPT = """
 import os
+import sys
 import numpy as np
 from medpipe import backend
 import keras
 
+deterministic = sys.argv[1] == "True"
+
 def draw():
-    backend.start(7, "mixed_bfloat16")
+    backend.start(7, "mixed_bfloat16", deterministic)
     return keras.layers.Dense(3).compute_dtype, keras.ops.convert_to_numpy(keras.random.normal((4,)))
 
 (policy, first), (_, second) = draw(), draw()
@@ -25,23 +31,65 @@ assert keras.config.epsilon() == 1e-7
 if backend.name() == "tensorflow":
     import tensorflow as tf
     from tensorflow.python.framework import config
-    assert config.is_op_determinism_enabled()
+    assert config.is_op_determinism_enabled() is deterministic
 else:
-    assert os.environ["XLA_FLAGS"].count("deterministic") == 1
+    assert os.environ.get("XLA_FLAGS", "").count("deterministic") == deterministic
 print(backend.name())
 """
 
 
-def run(backend):
+def run(backend, deterministic):
     environment = os.environ | {"KERAS_BACKEND": backend}
-    return subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", SCRIPT, str(deterministic)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_start(backend, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("backend", "deterministic"), [("tensorflow", True), ("tensorflow", False), ("jax", True)])
+def test_start(backend, deterministic, tmp_path, monkeypatch):
     kept = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "torch"}
     (tmp_path / "keras.json").write_text(json.dumps(kept))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    done = run(backend)
+    done = run(backend, deterministic)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == backend
+
+
+def devices(folder, count):
+    folder.mkdir()
+    for name in [*(f"nvidia{i}" for i in range(count)), "nvidiactl", "null"]:
+        (folder / name).touch()
+    return folder
+
+
+def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
+    gpus, claims = devices(tmp_path / "dev", 2), []
+    for expected in ("0", "1", None):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        claims.append(claim_gpu(tmp_path, gpus))
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected
+    claims[0].release()
+    claims.append(claim_gpu(tmp_path, gpus))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    for claim in filter(None, claims):
+        claim.release()
+
+
+def test_no_gpu_is_claimed_where_there_is_nothing_to_choose(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert claim_gpu(tmp_path, devices(tmp_path / "one", 1)) is None
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert claim_gpu(tmp_path, devices(tmp_path / "two", 2)) is None
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_a_gpu_that_the_backend_does_not_use_is_said(monkeypatch, capsys):
+    """On this machine TensorFlow sees none."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(backend_module, "_gpus", lambda: ["0"])
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    backend_module.start(0, "float32")
+    assert "a GPU that tensorflow does not use" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    backend_module.start(0, "float32")
+    assert not capsys.readouterr().err

@@ -1,11 +1,14 @@
-"""What only one backend of Keras can do: determinism, memory growth. All else uses `keras` alone."""
+"""What only one backend of Keras can do: determinism, memory growth, GPUs. All else uses `keras` alone."""
 
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryFile
+
+from filelock import FileLock, Timeout
 
 from medpipe.errors import InputError
 
@@ -44,13 +47,12 @@ def name() -> str:
     return keras.backend.backend()
 
 
-def start(seed: int, precision: str) -> None:
-    """Seeds everything, makes operations deterministic and sets the dtype policy of the models built from now on.
+def start(seed: int, precision: str, deterministic: bool = True) -> None:
+    """Readies the backend, says on standard error where it leaves a GPU unused, and resets all as `reset` does.
 
-    What a user's keras.json says of images, floats and epsilon is set aside: it changes figures or breaks networks.
-
-    To be called before anything is computed: JAX reads its flags when it first touches a device. `precision` is
-    float32, mixed_float16 or mixed_bfloat16. Raises InputError where KERAS_BACKEND is neither tensorflow nor jax.
+    With `deterministic` the same seed gives the same bits on a GPU too; TensorFlow then does without XLA. To be called
+    before anything is computed: JAX reads its flags when it first touches a device. Raises InputError where
+    KERAS_BACKEND is neither tensorflow nor jax.
     """
     match name():
         case "tensorflow":
@@ -61,16 +63,62 @@ def start(seed: int, precision: str) -> None:
             for gpu in gpus:
                 if not tf.config.experimental.get_memory_growth(gpu):
                     tf.config.experimental.set_memory_growth(gpu, True)
-            tf.config.experimental.enable_op_determinism()
+            if deterministic:
+                tf.config.experimental.enable_op_determinism()
+            used = bool(gpus)
         case "jax":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             flags = os.environ.get("XLA_FLAGS", "")
-            if "xla_gpu_deterministic_ops" not in flags:
+            if deterministic and "xla_gpu_deterministic_ops" not in flags:
                 os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+            import jax
+
+            used = jax.default_backend() == "gpu"
         case other:
             raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
+    if not used and _gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        wheels = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}[name()]
+        print(
+            f"medpipe: this machine has a GPU that {name()} does not use, so this runs on the CPU; "
+            f"install {wheels}, or set CUDA_VISIBLE_DEVICES to nothing to mean it",
+            file=sys.stderr,
+        )
+    reset(seed, precision)
+
+
+def reset(seed: int, precision: str) -> None:
+    """Seeds everything and sets the dtype policy of the models built from now on, as in a new process.
+
+    `precision` is float32, mixed_float16 or mixed_bfloat16. What a user's keras.json says of images, floats and epsilon
+    is set aside: it changes figures or breaks networks.
+    """
     keras.utils.set_random_seed(seed)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_dtype_policy(precision)
+
+
+def _gpus(devices: Path = Path("/dev")) -> list[str]:
+    """The numbers of NVIDIA's GPUs, as their device files are named."""
+    return sorted((path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")), key=int)
+
+
+def claim_gpu(locks: Path, devices: Path = Path("/dev")) -> FileLock | None:
+    """Of several GPUs one that no other process of this repository has claimed, for this process alone to see.
+
+    The claim is a lock in the folder `locks`, held until it is released or the process ends. Nothing is claimed where
+    CUDA_VISIBLE_DEVICES is set, where there is at most one GPU, and where all are taken: all are seen then. To be
+    called before `start`.
+    """
+    gpus = _gpus(devices)
+    if "CUDA_VISIBLE_DEVICES" in os.environ or len(gpus) < 2:
+        return None
+    locks.mkdir(parents=True, exist_ok=True)
+    for gpu in gpus:
+        lock = FileLock(locks / f"gpu-{gpu}.lock")
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return lock
+    return None

@@ -73,6 +73,26 @@ def test_resunet_has_the_published_parameters():
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 1_206_129
 
 
+def test_resnet_has_the_published_parameters():
+    model = resnet.build(PUBLISHED["brain-classifier"].network, (256, 256, 3))
+    assert model.count_params() == 8_880_897
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "resunet"])
+def test_residual_blocks_begin_he_normal_and_the_segmenter_normalises_after_relu(architecture):
+    model = build(PUBLISHED["brain-classifier" if architecture == "resnet" else "brain-resunet"], (64, 64, 3), 2, {})
+    kinds = [type(layer).__name__ for layer in model.layers]
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    he = [isinstance(layer.kernel_initializer, keras.initializers.HeNormal) for layer in convolutions]
+    if architecture == "resnet":  # two convolutions, three blocks of three, one convolution
+        assert he == [False] * 2 + [True] * 9 + [False]
+        assert kinds[2:6] == ["Conv2D", "BatchNormalization", "MaxPooling2D", "ReLU"]
+    else:  # two convolutions, eight blocks of three, the output
+        assert he == [True] * 2 + [True] * 24 + [False]
+        assert kinds[2:6] == ["Conv2D", "BatchNormalization"] * 2
+        assert all(layer.activation is keras.activations.relu for layer in convolutions[:2])
+
+
 def test_resunet_standardises_each_slice():
     model = resunet.build((SIDE, SIDE, 3))
     inputs, _ = batch("resunet")

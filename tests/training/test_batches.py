@@ -29,21 +29,40 @@ def same(one: list[tuple], two: list[tuple]) -> bool:
     return all(np.array_equal(a, b) for first, second in pairs for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_every_row_comes_once_an_epoch(shuffle):
-    table = np.arange(23, dtype=np.float32)[:, None]
-    rows = np.arange(2, 23)
-    batches = Batches(Samples(table, 10 * table, rows), 4, seed=1, shuffle=shuffle)
-    orders = []
-    for number in range(3):
+TABLE = np.arange(23, dtype=np.float32)[:, None]
+ROWS = np.arange(2, 23)
+
+
+def test_every_row_comes_once_and_in_its_order():
+    batches = Batches(Samples(TABLE, 10 * TABLE, ROWS), 4)
+    got = epoch(batches, 0)
+    assert [len(x) for x, _ in got] == [4, 4, 4, 4, 4, 1]
+    assert np.concatenate([x for x, _ in got]).ravel().tolist() == ROWS.tolist()
+    assert same(got, epoch(batches, 1))
+
+
+def test_shuffled_batches_are_whole_and_what_is_left_over_changes():
+    batches = Batches(Samples(TABLE, 10 * TABLE, ROWS), 4, seed=1, shuffle=True)
+    left = set()
+    for number in range(4):
         got = epoch(batches, number)
-        assert [len(x) for x, _ in got] == [4, 4, 4, 4, 4, 1]
+        assert [len(x) for x, _ in got] == [4] * 5
         x, y = (np.concatenate(parts).ravel() for parts in zip(*got, strict=True))
-        assert sorted(x) == rows.tolist()
         assert np.array_equal(y, 10 * x)
-        orders.append(tuple(x))
-    assert len(set(orders)) == (3 if shuffle else 1)
-    assert (orders[0] == tuple(rows)) is not shuffle
+        assert ROWS[batches.places].tolist() == x.tolist()
+        [missing] = set(ROWS.tolist()) - set(x)
+        left.add(missing)
+    assert len(left) > 1
+    [(x, _)] = epoch(Batches(Samples(TABLE, TABLE, ROWS[:3]), 4, shuffle=True), 0)
+    assert len(x) == 3  # fewer rows than a batch: all of them
+
+
+def test_a_filled_batch_leaves_means_as_they_are():
+    got = epoch(Batches(Samples(TABLE, TABLE, ROWS), 4, fill=True), 0)
+    assert [len(x) for x, _, _ in got] == [4] * 6
+    x, _, weights = (np.concatenate(parts) for parts in zip(*got, strict=True))
+    assert weights[21:].tolist() == [0, 0, 0]
+    assert np.mean(weights * x.ravel()) == pytest.approx(ROWS.mean())
 
 
 def test_weights_stay_with_their_rows():
@@ -74,7 +93,7 @@ def test_seed_and_epoch_decide(mapped):
     assert same(two, epoch(batches(1), 2))
     again = batches(1)
     again.epoch = 1
-    assert all(np.array_equal(again[i][0], one[i][0]) for i in (3, 0, 0, 4, 1, 2))
+    assert all(np.array_equal(again[i][0], one[i][0]) for i in (3, 0, 0, 1, 2))
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -16,6 +17,13 @@ FEATURES = np.stack([AXIS, AXIS**2], axis=1)
 AGREEING = Samples(FEATURES, ONE_HOT, np.arange(16))
 OPPOSED = Samples(FEATURES, ONE_HOT[:, ::-1], np.arange(16))
 TABLE = recipe("skin-tabular", lr=0.1, batch=8, epochs=6)
+
+
+def tilted():
+    """Softmax regression that is right of most rows, but not of all."""
+    model = linear()
+    model.set_weights([np.array([[-1, 1], [0.5, -0.5]], np.float32), np.array([0.2, -0.2], np.float32)])
+    return model
 
 
 def weights(model) -> list[np.ndarray]:
@@ -75,6 +83,33 @@ def test_class_weights_weigh_the_loss_and_not_the_accuracy(tmp_path):
     assert history["loss"][0] == pytest.approx(np.log(2) * (3 * 16 / 11 + 8 * 6 / 11) / 11, rel=1e-5)
 
 
+def test_validation_counts_each_row_once_whatever_the_batch(tmp_path):
+    """16 rows in one batch, in four of five, whose last is filled up with four, and in one of fifty."""
+    seen = []
+    for batch in (16, 5, 50):
+        # A rate that changes nothing, so that only the batches of validation differ.
+        settings = TABLE.model_copy(update={"batch": batch, "epochs": 1, "lr": 1e-30})
+        _, history = run(tmp_path, settings, model=tilted, name=f"{batch}.npz")
+        seen.append(history[["val_loss", "val_accuracy", "val_macro_f1"]].iloc[0].to_numpy())
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-5)
+    np.testing.assert_allclose(seen[2], seen[0], rtol=1e-5)
+    assert 0.5 < seen[0][1] < 1
+
+
+def test_a_row_left_over_does_not_move_batch_normalisation(tmp_path):
+    """Seventeen rows in batches of 16: one alone would give its own value as mean and no variance."""
+
+    def normalised():
+        inputs = keras.Input((2,))
+        x = keras.layers.BatchNormalization(momentum=0.0, center=False, scale=False)(inputs)
+        return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x), name="normalised")
+
+    features = np.concatenate([FEATURES, [[9.0, 9.0]]]).astype(np.float32)
+    train = Samples(features, np.concatenate([ONE_HOT, ONE_HOT[:1]]), np.arange(17))
+    after, _ = run(tmp_path, TABLE.model_copy(update={"batch": 16, "epochs": 3}), train=train, model=normalised)
+    assert (after[1] > 0.05).all()
+
+
 def test_a_loss_that_is_no_number_stops_with_its_place(tmp_path):
     broken = AGREEING.inputs.copy()
     broken[9, 0] = np.inf
@@ -131,7 +166,7 @@ def test_a_loss_on_cached_features_that_is_no_number_names_the_batches_taken_at_
     broken = IMAGES.targets.copy()
     broken[9] = np.nan
     train = Samples(IMAGES.inputs, broken, TRAIN.rows)
-    with pytest.raises(RuntimeError, match=r"small: loss .* phase warmup, epoch 1 of 2, batches 1 to 4;"):
+    with pytest.raises(RuntimeError, match=r"small: loss .* phase warmup, epoch 1 of 2, batches 1 to 3;"):
         run(tmp_path, phases(), train, VAL, network)
 
 
@@ -203,7 +238,7 @@ def test_masks_are_trained_with_dice(tmp_path):
 
     masks = (IMAGES.inputs[..., 0] > 110).astype(np.uint8)
     train, val = (Samples(IMAGES.inputs, masks, samples.rows) for samples in (TRAIN, VAL))
-    _, history = run(tmp_path, recipe("brain-resunet", epochs=2), train, val, segmenter)
+    _, history = run(tmp_path, recipe("brain-resunet", epochs=2, batch=14), train, val, segmenter)
     assert {"dice", "val_dice"} <= set(history)
     assert history["loss"].is_monotonic_decreasing
 

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import time
+
+from filelock import FileLock
 
 from medpipe import tracking
 from medpipe.training.run import tracked
@@ -46,3 +49,17 @@ def test_a_change_of_code_is_another_training(root):
         with tracked("skin-b4", "skin", {"lr": 0.1}, root / "split", [], code) as (_, checkpoint):
             seen.append(checkpoint)
     assert seen[0] == seen[2] != seen[1]
+
+
+def test_abandoned_checkpoints_are_removed_once_another_training_ends(root):
+    (root / "split").mkdir()
+    (root / "split/rows.parquet").write_bytes(b"rows")
+    checkpoints = root / ".tmp/checkpoints"
+    for name, days in (("abandoned", 31), ("interrupted", 29), ("training", 31)):
+        (checkpoints / name).mkdir(parents=True)
+        (checkpoints / name / "state.npz").write_bytes(b"state")
+        os.utime(checkpoints / name, (time.time() - days * 86400,) * 2)
+    with FileLock(checkpoints / "training.lock"), tracked("skin-b4", "skin", {}, root / "split", [], "code"):
+        pass
+    left = sorted(path.name for path in checkpoints.iterdir() if path.is_dir())
+    assert left == ["interrupted", "training"]

@@ -18,6 +18,16 @@ def dice(y_true: Any, y_pred: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("medpipe")
+class RowMean(keras.metrics.MeanMetricWrapper):
+    """The mean of a function of truth and prediction over rows. They count alike, but for those of weight 0."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if sample_weight is not None:
+            sample_weight = ops.cast(sample_weight > 0, "float32")
+        super().update_state(y_true, y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("medpipe")
 class MacroF1(keras.metrics.Metric):
     """The mean F1 of the classes that occur, over all rows since the last reset.
 

@@ -66,6 +66,7 @@ Settings = TypeVar("Settings", bound=Frozen)
 
 class Params(Frozen):
     seed: int
+    deterministic: bool
     archives: dict[Task, str]
     phantom: Phantom
     ingest: Ingest

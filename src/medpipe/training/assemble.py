@@ -68,10 +68,11 @@ class Training:
     def samples(self, rows: Rows) -> Samples:
         return Samples(self.arrays.inputs, self.truth, rows)
 
-    def described(self, seed: int) -> dict[str, Any]:
+    def described(self, seed: int, deterministic: bool) -> dict[str, Any]:
         """All that the training follows from, code and rows aside: the run's parameters, and what is delivered."""
         about: dict[str, Any] = {
             "seed": seed,
+            "deterministic": deterministic,
             "rows": len(self.train),
             "backend": backend.name(),
             "variant": self.arrays.variant,

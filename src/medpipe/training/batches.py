@@ -36,13 +36,18 @@ class Samples:
 
 
 class Batches(keras.utils.PyDataset):
-    """(inputs, targets) or (inputs, targets, weights) of each batch; the last one is short where rows are left over.
+    """(inputs, targets) or (inputs, targets, weights) of each batch.
 
     Inputs keep their type: uint8 images are cast by the model, so that a quarter of the bytes travel. Masks become
     (b, h, w, 1) float32. Every row comes once an epoch, or as often as `sampler` says (from the epoch to places
     among `samples.rows`), in an order by (seed, epoch); augmentation and mixing follow
     (seed, epoch, batch) and nothing else, neither how many workers there are nor which one is first. Set `epoch` before
     each one.
+
+    Shuffled, every batch has `batch` rows, and what is left over waits for a later epoch's order: a batch of one row
+    would throw a head's batch normalisation off. Else the last batch is short; with `fill` it is filled up with its
+    last row at weight 0, the true rows' weights being such that means over batches of equal size come out as over the
+    rows: a backend that compiles then compiles once.
 
     `weights` (m,) stand beside `samples.rows`. `processes` that augment: None takes what the machine has to spare.
     """
@@ -59,6 +64,7 @@ class Batches(keras.utils.PyDataset):
         mixing: Mixing | None = None,
         sampler: Callable[[int], npt.NDArray[np.int64]] | None = None,
         processes: int | None = None,
+        fill: bool = False,
     ) -> None:
         images = samples.inputs.ndim == 4
         if (augmentation or mixing) and not images:
@@ -66,7 +72,7 @@ class Batches(keras.utils.PyDataset):
         if mixing and samples.targets.ndim > 2:
             raise SettingError("mixing: for classes alone, not for masks; set it to null")
         self._samples, self._batch, self._weights = samples, batch, weights
-        self._seed, self._shuffle, self._sampler = seed, shuffle, sampler
+        self._seed, self._shuffle, self._sampler, self._fill = seed, shuffle, sampler, fill
         self._augmentation, self._mixing = augmentation, mixing
         self._masked = samples.targets.ndim == 3
         # One thread: Keras' own queue for more hands on batches that an earlier epoch has left in it.
@@ -101,7 +107,13 @@ class Batches(keras.utils.PyDataset):
         places = np.arange(len(self._samples.rows)) if self._sampler is None else self._sampler(epoch)
         if self._shuffle:
             places = np.random.default_rng([self._seed, epoch, 0, _ORDER]).permutation(places)
+            places = places[: len(places) // self._batch * self._batch or len(places)]
         self._epoch, self._places, self._ahead = epoch, places, {}
+
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Among `samples.rows`, what this epoch reads, in its order."""
+        return self._places
 
     def __len__(self) -> int:
         return -(-len(self._places) // self._batch)
@@ -120,6 +132,11 @@ class Batches(keras.utils.PyDataset):
         places = self._places[index * self._batch : (index + 1) * self._batch]
         rows = self._samples.rows[places]
         weights = None if self._weights is None else self._weights[places]
+        if self._fill:
+            count = len(rows)
+            rows = np.pad(rows, (0, self._batch - count), mode="edge")
+            weights = np.zeros(self._batch, np.float32)
+            weights[:count] = len(self) * self._batch / len(self._places)
         inputs, targets = self._read(rows, [self._seed, self._epoch, index, _AUGMENT])
         if self._masked:
             targets = targets[..., None].astype(np.float32)

@@ -16,7 +16,7 @@ from keras import ops
 from medpipe import params
 from medpipe.models import embedding
 from medpipe.models.losses import build_loss
-from medpipe.models.metrics import MacroF1, dice
+from medpipe.models.metrics import MacroF1, RowMean, dice
 from medpipe.training import checkpoint as checkpoints
 from medpipe.training.batches import Batches, Samples
 from medpipe.training.checkpoint import State, Values
@@ -111,7 +111,7 @@ def _run(
     trainer.compile(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
         loss=build_loss(steps.loss),
-        metrics=[dice] if train.targets.ndim == 3 else ["accuracy", MacroF1(max(2, train.targets.shape[1]))],
+        weighted_metrics=_metrics(train.targets),
         steps_per_execution=_STEPS if any(train is part for part in features) else 1,
     )
     trainer.optimizer.build(trainer.trainable_variables)
@@ -128,7 +128,7 @@ def _run(
         # Through all phases Batches counts on; the schedule begins with the phase.
         sampler=None if sampler is None else _from(sampler, len(state.history) - state.epoch),
     )
-    validation = Batches(val, steps.batch)
+    validation = Batches(val, steps.batch, fill=True)
     terminal = sys.stdout.isatty()
     watch = _Epochs(model, steps, state, batches, sampler, save, on_epoch, quiet=terminal)
     with closing(batches), closing(validation):
@@ -145,6 +145,14 @@ def _run(
                 callbacks=[watch],
                 verbose=1 if terminal else 0,
             )
+
+
+def _metrics(targets: npt.NDArray) -> list[keras.metrics.Metric]:
+    if targets.ndim == 3:
+        return [RowMean(dice, "dice")]
+    binary = targets.shape[1] == 1
+    right = keras.metrics.binary_accuracy if binary else keras.metrics.categorical_accuracy
+    return [RowMean(right, "accuracy"), MacroF1(max(2, targets.shape[1]))]
 
 
 def _from(sampler: Sampler, start: int) -> Callable[[int], npt.NDArray[np.int64]]:
@@ -234,7 +242,9 @@ class _Epochs(keras.callbacks.Callback):
         state = self.state
         numbers = {"lr": self.phase.rate(epoch)} | {name: float(value) for name, value in logs.items()}
         if self.sampler is not None:
-            numbers |= {f"draws_{name}": float(count) for name, count in self.sampler.drawn(epoch).items()}
+            numbers |= {
+                f"draws_{name}": float(count) for name, count in self.sampler.drawn(self.batches.places).items()
+            }
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
         reached = cost(numbers, self.steps.phases[-1].early_stopping)  # one measure for all phases

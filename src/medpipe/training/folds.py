@@ -70,7 +70,7 @@ def cross_validate(
         train, val = select(table, training.classes, training.labels, settings, seed, most)
         part = replace(training, train=train, val=val)
         # Each fold begins as in a process of its own, so that it is the same after a kill.
-        backend.start(seed, settings.precision)
+        backend.reset(seed, settings.precision)
         model = part.build()
         history = fit(
             model, part.samples(train), part.samples(val), settings,

@@ -3,18 +3,22 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import keras
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from medpipe import atomic, provenance, store, tracking
 from medpipe.data.arrays import Arrays
 from medpipe.models.delivery import Delivery, OutOfFold
+
+# A checkpoint that no training has gone on with for so long is taken for abandoned.
+_KEPT = 30 * 86400  # seconds
 
 
 @contextmanager
@@ -25,7 +29,8 @@ def tracked(
 
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
     ended well is removed. One that other `code`, by its fingerprint, or other libraries began is passed over, and of
-    two workers that want the same training one waits for the other.
+    two workers that want the same training one waits for the other. A training that ended well also removes what
+    others left and did not go on with for thirty days.
     """
     tags = read_from(split, arrays)
     by = [code, provenance.versions()]
@@ -37,6 +42,15 @@ def tracked(
         with tracking.begin(task, name, settings, tags, folder) as run:
             yield run, folder / "state.npz"
         shutil.rmtree(folder)
+    _remove_abandoned(folder.parent)
+
+
+def _remove_abandoned(checkpoints: Path) -> None:
+    for folder in checkpoints.iterdir():
+        # Each epoch's checkpoint takes the place of the last one in the folder, which changes the folder's time.
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEPT:
+            with suppress(Timeout), FileLock(folder.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_from(split: Path, arrays: Sequence[Arrays]) -> dict[str, str]:

@@ -60,9 +60,9 @@ class Sampler:
         # What does not divide goes to each class in turn.
         return total // k + ((np.arange(k) + epoch) % k < total % k)
 
-    def drawn(self, epoch: int) -> dict[str, int]:
-        """How many rows of each class `epoch` (from 0) really draws."""
-        count = np.bincount(self.labels[self(epoch)], minlength=len(self.classes))
+    def drawn(self, places: Places) -> dict[str, int]:
+        """How many rows of each class stand at `places` among the training rows."""
+        count = np.bincount(self.labels[places], minlength=len(self.classes))
         return dict(zip(self.classes, count.tolist(), strict=True))
 
     def until(self, epoch: int, epochs: int) -> int:

@@ -133,6 +133,7 @@ def opened(
     settings = tuning.model_dump(mode="json", exclude={"trials"})
     settings["recipe"] = overrides.replace(overrides.full(values, name), dict.fromkeys(tuning.space))
     settings |= {"scale": values["scales"][values["scale"]], "train": values["train"], "seed": seed}
+    settings["deterministic"] = values["deterministic"]
     digest = hashlib.sha256(json.dumps([settings, facts], sort_keys=True).encode()).hexdigest()
     root, study_name = store.root(), f"{name}-{digest[:12]}"
     folder = root / ".tmp" / "tuning" / study_name

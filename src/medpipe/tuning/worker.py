@@ -37,7 +37,7 @@ def work(link: Connection) -> None:
     try:
         training = _assemble(values, name, {})
         tags = read_from(Path("data/split") / training.settings.task, [training.arrays])
-        source = training.described(0).get("weights")
+        source = training.described(0, values["deterministic"]).get("weights")
         code = fingerprint(Path(__file__), training.settings.architecture)
         link.send(("ready", {"tags": tags, "code": code, "backend": backend.name(), "weights": source}))
         del training
@@ -62,7 +62,7 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     gc.collect()
     params = validated(Params, change(values, name, changes), "params.yaml")
     settings, seed = recipe.resolve(params, name), recipe.seed(params)
-    backend.start(seed, settings.precision)
+    backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
         return assemble(settings, split, Path("data/prepared"), seed, recipe.training_rows(params))
