@@ -199,8 +199,11 @@ def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path)
     for name in ALL:
         ours, theirs = (side.find_run(project.key(name)) for side in (project, clone))
         assert theirs.data.params == ours.data.params
-        figures = [{k: v for k, v in side.data.metrics.items() if not k.startswith("system/")} for side in (ours, theirs)]
-        assert figures[0] == figures[1]
+        expected, figures = (
+            {key: value for key, value in side.data.metrics.items() if not key.startswith("system/")}
+            for side in (ours, theirs)
+        )
+        assert figures == expected
         assert theirs.data.tags["medpipe.settings"] == ours.data.tags["medpipe.settings"]
     for registered in ("skin-classifier", "brain-cascade", "chest-classifier"):
         assert clone.client.get_model_version_by_alias(registered, "champion")
