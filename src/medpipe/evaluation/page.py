@@ -1,10 +1,11 @@
 """A comparison as people read it: Markdown, and one HTML page that loads nothing from outside."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
@@ -191,17 +192,28 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [*(f"| {' | '.join(row)} |" for row in cells), ""]
 
 
-def html(comparison: dict[str, Any]) -> str:
-    """The page, self-contained. Needs `task` in `comparison`."""
+def template(path: Path, filters: Mapping[str, Callable[..., str]]) -> Template:
+    """The page's template, in which whatever is undefined is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(path.parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "bounds": bounds, "metric_name": metric_name}
-    return environment.get_template("comparison.html.j2").render(
+    environment.filters |= filters
+    return environment.get_template(path.name)
+
+
+def html(comparison: dict[str, Any]) -> str:
+    """The page, self-contained. Needs `task` in `comparison`."""
+    filters: dict[str, Callable[..., str]] = {
+        "number": number,
+        "signed": signed,
+        "bounds": bounds,
+        "metric_name": metric_name,
+    }
+    return template(Path(__file__).with_name("comparison.html.j2"), filters).render(
         comparison=comparison,
         best=best(comparison),
         sections=sections(comparison),

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from medpipe.evaluation.page import number
+from medpipe.evaluation.page import number, template
 
 SECTIONS = {  # heading: how the names of its plots begin
     "Classes": ("classes", "balance"),
@@ -20,14 +18,6 @@ SECTIONS = {  # heading: how the names of its plots begin
 
 def html(task: str, facts: Mapping[str, Any], plots: Path, drawn: Mapping[str, str]) -> str:
     """The page of a task's facts, with the plots that lie in the folder `plots` ({file name: what it shows}) in it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "percent": percent}
     pictures = {
         heading: [
             {"shows": shows, "data": base64.b64encode((plots / file).read_bytes()).decode()}
@@ -38,7 +28,7 @@ def html(task: str, facts: Mapping[str, Any], plots: Path, drawn: Mapping[str, s
     }
     totals = [sum(sets.values()) for sets in facts["rows"].values()]
     training = {label: sets["train"] for label, sets in facts["rows"].items()}
-    return environment.get_template("exploration.html.j2").render(
+    return template(Path(__file__).with_name("exploration.html.j2"), {"number": number, "percent": percent}).render(
         task=task, facts=facts, pictures=pictures, sets=list(next(iter(facts["rows"].values()))),
         training=training, most=max(totals) / sum(totals), present=[count for count in training.values() if count],
     )  # fmt: skip

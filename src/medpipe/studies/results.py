@@ -85,10 +85,6 @@ class Workspace:
                     return False
         return True
 
-    def parameters(self, file: str) -> dict[str, Any]:
-        """What the file of parameters that a stage wrote now says; nothing where there is none."""
-        return read(self.root / file) if (self.root / file).exists() else {}
-
     def digest(self, path: str, stage: str) -> str | None:
         """DVC's hash of what now lies at `path`, on which `stage` depends; None where there is nothing."""
         if path not in self.digests:
