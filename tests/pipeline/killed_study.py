@@ -39,17 +39,21 @@ def kill_in_second_row(project: Project, name: str, limit: float = 240) -> None:
     itself = psutil.Process(driver.pid)
     family: list[psutil.Process] = []
     end = time.monotonic() + limit
-    while not any("stages/train.py" in p.cmdline() and p.environ()["DVC_EXP_NAME"] == name for p in alive(family)):
+    while not any(trains(process, name) for process in family):
         assert time.monotonic() < end, f"{name} did not train within {limit} s"
         with suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=0.2)
             raise AssertionError("the study ended before it could be killed")
         family = itself.children(recursive=True)
-    for process in [itself, *alive(family)]:
-        if "stages/train.py" not in process.cmdline():
-            process.kill()
+    for process in [itself, *family]:
+        if not trains(process, name):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     driver.wait()
 
 
-def alive(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+def trains(process: psutil.Process, name: str) -> bool:
+    """Whether a process is the training of experiment `name`; one that has just ended, a zombie too, is none."""
+    with suppress(psutil.NoSuchProcess):
+        return "stages/train.py" in process.cmdline() and process.environ()["DVC_EXP_NAME"] == name
+    return False
