@@ -16,7 +16,7 @@ from medpipe.fingerprint import fingerprint
 from medpipe.models import delivery
 from medpipe.models.ensemble import combine
 from medpipe.models.mean import mean
-from medpipe.params import Cascade, Mean, load
+from medpipe.params import Cascade, DenseFusion, Mean, StackedFusion, load
 from medpipe.training.fuse import chain, fuse
 from medpipe.training.run import deliver, tracked
 
@@ -46,10 +46,14 @@ def main(name: str) -> None:
     if isinstance(settings, Mean):
         members = {part.name: {"weight": weight} | part.settings for part, weight in zip(parts, weights, strict=True)}
     described = settings.model_dump(mode="json") | {"seed": seed, "backend": backend.name()}
+    out_of_fold = [found for member in settings.members if (found := delivery.OutOfFold.read(Path("models") / member))]
+    if isinstance(settings, DenseFusion | StackedFusion):
+        described["fitted"] = "out of fold" if out_of_fold else "in sample"
     described |= {"deterministic": params.deterministic, "merge": first.settings["merge"], "members": members}
     code = fingerprint(Path(__file__).resolve())
     with tracked(name, settings.task, described, split, arrays, code) as (run, checkpoint):
-        made, history = replace(first, name=name, threshold=None, settings=described), pd.DataFrame()
+        made = replace(first, name=name, threshold=None, settings=described)
+        history, judged = pd.DataFrame(), None
         if isinstance(settings, Mean):
             made = replace(combine(parts), name=name, settings=described)
             model = mean(models, [key for part in parts for key in part.inputs], weights)
@@ -59,13 +63,13 @@ def main(name: str) -> None:
             made = replace(made, kind="cascade", threshold=threshold)
         else:
             read = {part.name: part.inputs for part in arrays}
-            model, history = fuse(
+            model, history, judged = fuse(
                 models, [read[part.inputs[0]] for part in parts], labels, len(first.classes), train, val, settings,
-                seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch,
+                out_of_fold, seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch,
             )  # fmt: skip
             both = {key: getattr(first, key) + getattr(parts[1], key) for key in ("inputs", "variants", "features")}
             made = replace(made, **both)
-        deliver(run, made, model, history)
+        deliver(run, made, model, history, judged)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,16 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             "models.skin-b0.folds: Input should be greater than or equal to 2",
         ),
         (
-            lambda v: v["models"]["skin-image"].update(folds=3),
-            "members: models.skin-image.folds must be null",
+            lambda v: [v["models"][name].update(folds=3) for name in ("skin-tabular", "skin-image")],
+            "fusions.skin-early.members: models.skin-tabular.folds must be null",
+        ),
+        (
+            lambda v: [v["models"]["skin-image"].update(folds=3), v["fusions"]["skin-early"].update(kind="late")],
+            "fusions.skin-early.members: give all of them `folds`, or none: only skin-image has",
+        ),
+        (
+            lambda v: v["models"]["skin-image"].update(only="mel"),
+            "fusions.skin-early.members: 'skin-image' must be a classifier of all rows",
         ),
         (lambda v: v.update(scale="huge"), "scale: 'huge' is none of scales:"),
         (

@@ -109,6 +109,7 @@ def _classification(
         "support": {name: int((predictions[first].truth == c).sum()) for c, name in enumerate(order)},
         "zero_r": zero_r(predictions[first], training),
         "operating_points": _operating_points(reports, section["ranking"]),
+        "in_sample": [name for name in section["ranking"] if reports[name].get("fitted") == "in sample"],
         "confusion": {name: confusion(predictions[name]) for name in section["ranking"]},
     }
 

@@ -53,7 +53,7 @@ def evaluate(
     Of a classifier the report also measures the rows that trained it; its table never holds them.
 
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
-    that was not trained on it, without flips: it said so in training.
+    that was not trained on it, without flips: it said so in training. So it is with a fusion of such models.
 
     `rows` and `arrays` are the split's, row by row; `names` the task's vocabulary. The external set has no
     metadata, so that a model which reads them has no external rows.
@@ -64,8 +64,8 @@ def evaluate(
     labels = np.array(classes)[numbers]
     trained = rows["set"] == "train"
     if out_of_fold is not None:
-        rows = rows.assign(set=rows["set"].where(~np.isin(np.arange(len(rows)), out_of_fold.rows), "val"))
-        trained = rows["set"] == "val"
+        judged = np.isin(np.arange(len(rows)), out_of_fold.rows)
+        rows, trained = rows.assign(set=rows["set"].where(~judged, "val")), trained | judged
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
@@ -83,6 +83,8 @@ def evaluate(
             measured = pd.concat([table, known], ignore_index=True)
         found = Evaluation(table, *classification_report(delivered.name, measured, classes, training, settings, seed))
         found.report["only"] = only
+        if fitted := delivered.settings.get("fitted"):
+            found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
             found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
         if len(arrays) == 1 and tables:

@@ -90,6 +90,12 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             "A model without a rank was trained and tested on the rows of one class, which nobody can tell beforehand:"
             " it is never the champion. Its differences are taken on the rows that both have."
         )
+    if section.get("in_sample"):
+        notes.append(
+            f"Heads fitted in sample, as published: {', '.join(section['in_sample'])}. Of the rows that trained them"
+            " the members are surer than of others, so such a head trusts them too much; give them `folds` and it"
+            " is fitted out of fold."
+        )
     if section.get("operating_points"):
         notes.append(
             f"Operating points: “{section['classes'][1]}” is said from a probability of that threshold on, of a cascade"

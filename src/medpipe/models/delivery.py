@@ -27,6 +27,12 @@ class OutOfFold:
     rows: npt.NDArray[np.int64]
     output: npt.NDArray
 
+    def of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray:
+        """The output of these row numbers. Raises ValueError where one is not known."""
+        if not np.isin(rows, self.rows).all():
+            raise ValueError("a row has no out-of-fold prediction")
+        return self.output[np.searchsorted(self.rows, rows)]
+
     def write(self, folder: Path) -> None:
         np.savez_compressed(folder / "out_of_fold.npz", rows=self.rows, output=self.output)
 

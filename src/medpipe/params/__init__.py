@@ -128,17 +128,22 @@ class Params(Frozen):
                 found = pool.get(member)
                 if found is None or found.task != fusion.task:
                     raise ValueError(f"{where}.members: {member!r} is no {fusion.task} model in models{kinds}")
-                if getattr(found, "folds", None) is not None:
-                    raise ValueError(
-                        f"{where}.members: models.{member}.folds must be null: the rows that a fusion is fitted on "
-                        "have trained the models of the folds"
-                    )
-                if isinstance(fusion, Mean) and (
-                    isinstance(found, ResunetRecipe | Cascade) or getattr(found, "only", None)
-                ):
+                masks = isinstance(found, ResunetRecipe | Cascade)
+                if not isinstance(fusion, Cascade) and (masks or getattr(found, "only", None)):
                     raise ValueError(
                         f"{where}.members: {member!r} must be a classifier of all rows: no masks, no `only`"
                     )
+            folded = [member for member in fusion.members if getattr(pool[member], "folds", None) is not None]
+            if folded and fusion.kind not in ("late", "stacked"):
+                raise ValueError(
+                    f"{where}.members: models.{folded[0]}.folds must be null: all rows that such a fusion could be "
+                    "fitted on have trained its members; late and stacked ones are fitted out of fold"
+                )
+            if folded and len(folded) < len(fusion.members):
+                raise ValueError(
+                    f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
+                    "out of fold"
+                )
             read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
             if fusion.inputs != tuple(read):
                 raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
