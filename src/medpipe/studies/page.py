@@ -51,7 +51,7 @@ def _published(rows: list[dict[str, Any]]) -> list[str]:
             if figure["ours"] is None:
                 continue
             pair = [number(figure["published"]), number(figure["ours"])]
-            name, _, of = figure["metric"].replace("_", " ").replace("f1", "F1").partition(":")
+            name, _, of = figure["metric"].replace("_", " ").replace("f1", "F1").replace("@", " at ").partition(":")
             if of:
                 classes.setdefault((row["row"], of), {})[name] = pair
             else:
