@@ -134,6 +134,8 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             )
             for name in ("skin-v1.5", "skin b4", "skin:b4", "skin/b4", "../b4", "skin@b4")
         ),
+        (lambda v: v["models"].update(exploration=v["models"]["skin-b4"]), "models.exploration: so the plots"),
+        (lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]), "fusions.exploration: so the plots"),
         (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
         (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
         (lambda v: v["registry"].update(skin="skin/classifier"), "registry.skin"),

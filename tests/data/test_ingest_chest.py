@@ -1,12 +1,18 @@
 from io import BytesIO
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from medpipe.data.chest import CLASSES, source_of
+from medpipe.data.clean import clean
 from medpipe.data.ingest import build_manifest
+from medpipe.data.split import split
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
+from medpipe.evaluation.report import classification_report
+from medpipe.evaluation.tables import of_classes
+from medpipe.params import Evaluate, NoClean, Split
 
 TOP = "COVID-19_Radiography_Dataset"
 IDS = [f"{name}-{n}" for name in CLASSES for n in (1, 2)]
@@ -77,6 +83,34 @@ def test_the_workbook_names_the_source(ingest, files):
     known = {"COVID-1": "sirm.org/category/x", "Normal-1": "kaggle.com/x"}
     assert sources == {name: known.get(name, "unknown") for name in IDS}
     assert manifest.set_index("id").at["COVID-1", "url"] == "https://sirm.org/category/x/"
+
+
+def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise):
+    """Two of kaggle.com in one class, two repositories of github.com in the other."""
+    hosts = {"COVID": "https://github.com/{}/covid/tree/master", "Normal": "https://www.kaggle.com/datasets/{}/x-rays"}
+    files = {}
+    for seed, (label, url) in enumerate(hosts.items()):
+        names = [f"{label}-{i}" for i in range(20)]
+        files |= {path_of(name): encode(noise(20 * seed + i, "L")) for i, name in enumerate(names)}
+        files[f"{TOP}/{label}.metadata.xlsx"] = workbook(names, [url.format("one"), url.format("two")] * 10)
+    manifest, quarantine = ingest(files)
+    assert quarantine == []
+    shares = Split(by="group", near=4, train=0.4, val=0.2, test=0.4)
+    rows, _, _ = split(clean(manifest, "chest", NoClean()), "chest", shares, 42)
+
+    classes, labels = tuple(hosts), rows["label"].tolist()
+    right = np.eye(2)[[classes.index(label) for label in labels]]
+    p = np.where((rows["source"] == "github.com/two/covid").to_numpy()[:, None], 1 - right, right)
+    settings = Evaluate(
+        resamples=20, confidence=0.95, tversky_alpha=0.7, explain="COVID", operating_points=(0.5,), flips=()
+    )
+    _, report = classification_report("m", of_classes(rows, labels, classes, p), classes, {"COVID": 8}, settings, 1)
+    found = report["sets"]["test"]["subgroups"]["source"]
+    assert {name: group["metrics"]["accuracy"]["value"] for name, group in found.items()} == {
+        "github.com/one/covid": 1, "github.com/two/covid": 0, "kaggle.com/one/x-rays": 1, "kaggle.com/two/x-rays": 1,
+    }  # fmt: skip
+    tested = rows[rows["set"] == "test"]
+    assert {name: group["rows"] for name, group in found.items()} == tested["source"].value_counts().to_dict()
 
 
 def test_defects_of_the_workbook(ingest, files):

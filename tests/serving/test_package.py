@@ -282,6 +282,12 @@ def test_packaging_imports_no_backend():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 
+def test_packaging_says_nothing(models, deliver, tmp_path, capsys):
+    model, about = models["skin-image"]
+    package.save(deliver(tmp_path / "skin-image", model, **about), tmp_path / "package", PIXELS, ())
+    assert capsys.readouterr() == ("", "")
+
+
 def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_path):
     model, about = models["skin-image"]
     one, two = deliver(tmp_path / "one", model, **about), deliver(tmp_path / "two", model, **about)

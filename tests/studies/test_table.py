@@ -86,17 +86,25 @@ def test_rows_are_ranked_and_what_is_not_there_stands_last(params):
 
 
 def test_what_was_published_stands_beside_the_mean_of_ours_of_the_same_set_and_class(params):
-    published = {"macro_f1": 0.5, "validation_accuracy": 0.6, "recall:COVID": 0.7, "train_accuracy": 0.8}
+    published = {"macro_f1": 0.5, "validation_accuracy": 0.6, "train_accuracy": 0.8}
+    published |= {"recall:COVID": 0.7, "f1:COVID": 0.65, "recall:Normal": 0.9, "recall@0.05": 0.97}
     settings = study("a")
     rows = {"a": settings.rows["a"].model_copy(update={"published": published})}
     results = {seed: result(0.6, seed) for seed in (1, 2)}
     for seed, found in results.items():
         found.report["sets"]["val"] = {"overall": {"accuracy": {"value": seed / 10}}}
-        found.report["sets"]["test"]["per_class"] = {"COVID": {"recall": {"value": seed / 4}}}
+        points = [{"threshold": at, "recall": {"value": seed * at}} for at in (0.5, 0.05)]
+        found.report["sets"]["test"]["operating_points"] = points
+        found.report["sets"]["test"]["per_class"] = {
+            "COVID": {"recall": {"value": seed / 4}, "f1": {"value": seed / 8}}, "Normal": {"recall": {"value": 0.5}},
+        }  # fmt: skip
     table = summarise("s", settings.model_copy(update={"rows": rows}), params, {"a": results}, {"a": {}})
     text = markdown(table)
     assert "| a | validation accuracy | 0.600 | 0.150 |" in text
-    assert "| a | recall:COVID | 0.700 | 0.375 |" in text
+    assert "| a | recall at 0.05 | 0.970 | 0.075 |" in text
+    assert "| row | class | recall, published | ours | F1, published | ours |" in text
+    assert "| a | COVID | 0.700 | 0.375 | 0.650 | 0.188 |" in text
+    assert "| a | Normal | 0.900 | 0.500 |  |  |" in text
     ours = np.mean([found.report["sets"]["test"]["overall"]["macro_f1"]["value"] for found in results.values()])
     assert f"| a | macro F1 | 0.500 | {ours:.3f} |" in text
     assert "0.800" not in text  # our reports of these runs have no figure of training rows

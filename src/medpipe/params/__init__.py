@@ -96,6 +96,8 @@ class Params(Frozen):
             raise ValueError(f"scale: {self.scale!r} is none of scales: {', '.join(self.scales)}")
         for section, recipes in (("models", self.models), ("fusions", self.fusions)):
             for name, recipe in recipes.items():
+                if name == "exploration":
+                    raise ValueError(f"{section}.{name}: so the plots and the run of the data are called; rename it")
                 for key in recipe.inputs:
                     variant = self.prepare.get(key)
                     if variant is None or variant.task != recipe.task:

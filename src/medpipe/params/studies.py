@@ -12,7 +12,8 @@ Published = Annotated[
     str,
     Field(
         pattern=r"^((train|validation|test)_)?"
-        r"(accuracy|balanced_accuracy|dice|tversky|(macro|weighted)_(precision|recall|f1)|(precision|recall|f1):.+)$"
+        r"(accuracy|balanced_accuracy|dice|tversky|(macro|weighted)_(precision|recall|f1)|(precision|recall|f1):.+"
+        r"|(accuracy|precision|recall)@0\.\d+)$"
     ),
 ]
 

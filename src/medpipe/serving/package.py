@@ -6,6 +6,7 @@ Nothing here runs the model, so TensorFlow is not imported.
 import base64
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import BytesIO
@@ -48,6 +49,7 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
     from mlflow.pyfunc import save_model
 
     recipe = delivery.read_recipe(model)
+    logging.getLogger(save_model.__module__).setLevel(logging.WARNING)  # it announces that it checks the example
     with TemporaryDirectory() as name:
         package = code.write(Path(name))
         save_model(

@@ -20,9 +20,7 @@ def markdown(study: dict[str, Any]) -> str:
     for row in study["rows"]:
         lines += [f"- **{row['row']}**, seed {seed}: {why}." for seed, why in row["unfinished"].items()]
     lines += [f"- {note}" for note in _reading(study)]
-    if compared := [line for row in study["rows"] for line in _published(row)]:
-        lines += ["", "## Published figures, and ours of the same set and classes", ""]
-        lines += table(["row", "metric", "published", "ours"], compared)
+    lines += _published(study["rows"])
     return "\n".join([*lines, ""])
 
 
@@ -44,14 +42,36 @@ def _cells(row: dict[str, Any], metric: str, others: list[str], own: bool) -> li
     return [*cells, *(bounded(row["metrics"][m]) for m in others), f"{row['seconds']:.0f} s"]
 
 
-def _published(row: dict[str, Any]) -> list[list[str]]:
-    """A line a figure: row, metric, the original's and ours."""
-    found = [figure for figure in row["published"] if figure["ours"] is not None]
-    names = [figure["metric"].replace("_", " ").replace("f1", "F1") for figure in found]
-    return [
-        [row["row"], name, number(figure["published"]), number(figure["ours"])]
-        for name, figure in zip(names, found, strict=True)
+def _published(rows: list[dict[str, Any]]) -> list[str]:
+    """The original's figures that ours have counterparts of: a line a figure, and a line a class."""
+    whole: list[list[str]] = []
+    classes: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        for figure in row["published"]:
+            if figure["ours"] is None:
+                continue
+            pair = [number(figure["published"]), number(figure["ours"])]
+            name, _, of = figure["metric"].replace("_", " ").replace("f1", "F1").replace("@", " at ").partition(":")
+            if of:
+                classes.setdefault((row["row"], of), {})[name] = pair
+            else:
+                whole.append([row["row"], name, *pair])
+    if not whole and not classes:
+        return []
+    lines = ["", "## Published figures, and ours of the same set and classes", ""]
+    lines += [
+        "The published ones are the original's, on its own split and at its own scale, and no result of this project.",
+        "",
     ]
+    if whole:
+        lines += table(["row", "metric", "published", "ours"], whole)
+    if classes:
+        names = list(dict.fromkeys(name for found in classes.values() for name in found))
+        head = ["row", "class", *(cell for name in names for cell in (f"{name}, published", "ours"))]
+        lines += table(
+            head, [[*key, *(c for n in names for c in found.get(n, ["", ""]))] for key, found in classes.items()]
+        )
+    return lines
 
 
 def _reading(study: dict[str, Any]) -> list[str]:
@@ -61,17 +81,19 @@ def _reading(study: dict[str, Any]) -> list[str]:
     notes = [
         f"Scale `{study['scale']}`, split by {study['split_by']}, test rows: {sizes}."
         + (f" Hashes of the data: {hashes}." if hashes else ""),
-        "Published: the original's own figures on its own split and at its own scale, no result of this project.",
         f"Intervals: {study['confidence']:.0%}, percentiles of {study['resamples']} resamples of whole groups (lesions"
         " or patients) of the test rows. A row of several seeds is their mean; the interval is that of the mean and"
         " leaves out what other seeds would change, for which stands the sample standard deviation.",
-        f"Differences from {study['baseline']}: paired, in the same resamples; p two-sided, then corrected by Holm's"
-        f" method for the {study['tests']} rows tested.",
         "Training: wall-clock time a seed, from its first start to its end, pauses after an interruption included.",
     ]
+    if study["tests"]:
+        notes.append(
+            f"Differences from {study['baseline']}: paired, in the same resamples; p two-sided, then corrected by"
+            f" Holm's method for all tests ({study['tests']})."
+        )
     if any(row.get("own_classes") for row in study["rows"]):
         notes.append(
-            f"All figures are over {', '.join(study['classes'])}, into which a model's further classes are merged;"
+            f"These figures are over {', '.join(study['classes'])}, into which a model's further classes are merged;"
             " `own classes` is the value over those that the model knows, in brackets how many."
         )
     return notes

@@ -142,10 +142,14 @@ def _ours(metric: str, results: Collection[Result]) -> float | None:
         part, ("test", metric)
     )
     name, _, of = name.partition(":")
+    name, _, threshold = name.partition("@")
     found = []
     for result in results:
         measured = result.report["sets"].get(part, {})
         place = measured.get("per_class", {}).get(of, {}) if of else measured.get("overall", {})
+        if threshold:
+            points = measured.get("operating_points", ())
+            place = next((point for point in points if point["threshold"] == float(threshold)), {})
         found.append(place.get(name, {}).get("value"))
     return statistics.fmean(found) if found and None not in found else None
 
