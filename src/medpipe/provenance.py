@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock")
+CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock", "requirements-gpu.lock")
 LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
 VERSION = "medpipe.version."
 
