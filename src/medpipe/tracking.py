@@ -59,7 +59,7 @@ def begin(
         named = {"key": key, "task": task, "name": name, "params": params, "tags": own | provenance.tags()}
         # Before the run is made: killed between the two, none is left that nobody knows.
         _write(folder, named | {"started": _now()})
-    record = _read(folder)
+    record = read(folder)
     with lock():  # two may come out the same at once
         run = Run(client, _open(client, record), record)
     run.resume()
@@ -71,7 +71,7 @@ def reopen(folder: Path) -> "Run":
 
     Raises InputError where the folder has no run.json.
     """
-    client, record = connect(), _read(folder)
+    client, record = connect(), read(folder)
     with lock():  # an evaluation and a restore may want the same run
         found = _find(client, record)
         if found is None or REBUILDING in found.data.tags:  # the latter: killed below
@@ -84,7 +84,8 @@ def reopen(folder: Path) -> "Run":
     return Run(client, run_id, record)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
+    """What a run was begun with, of its run.json. Raises InputError where that is missing or damaged."""
     try:
         return json.loads((folder / RECORD).read_text())
     except FileNotFoundError:
