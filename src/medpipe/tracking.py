@@ -96,6 +96,20 @@ def read(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def abandon(folder: Path, ended: float) -> None:
+    """End, as killed at `ended` (seconds since 1970), the run of a training that left its record in `folder` and was
+    killed too hard to end it. Other runs, and folders without a record that can be read, are left as they are.
+    """
+    try:
+        record = read(folder)
+    except InputError:
+        return
+    client = connect()
+    run = _find(client, record)
+    if run is not None and run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "KILLED", int(ended * 1000))
+
+
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
     with atomic.file(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1))
