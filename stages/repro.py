@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from medpipe import provenance, tracking
+from medpipe.evaluation import page
 from medpipe.params import Mean, Params, load
 
 DVC = (sys.executable, "-m", "dvc")
@@ -93,7 +94,9 @@ def closing(params: Params) -> list[str]:
             for model in (section["models"] if section else ())
             if model["model"] == best and metric in model["metrics"]
         ]
-        lines.append(f"{task}: best by {metric} is {best}{''.join(found)}; see {reports}/comparison.html")
+        lines.append(
+            f"{task}: best by {metric} is {page.best(comparison)}{''.join(found)}; see {reports}/comparison.html"
+        )
     return [*lines, *outdated(params), "all runs: `make ui`"]
 
 
