@@ -8,20 +8,28 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PORT ?= 5000
 JOBS ?= 2
+# With 1 the environment has the CUDA wheels. It stays as it is; a new one has them where the machine shows a GPU.
+GPU ?= $(firstword $(patsubst .venv/.synced-%,%,$(wildcard .venv/.synced-?)) $(words $(wildcard /dev/nvidia0)))
+LOCK := $(or $(if $(filter 0,$(GPU)),requirements.lock),$(if $(filter 1,$(GPU)),requirements-gpu.lock),\
+  $(error GPU is '$(GPU)'; set it to 0 or 1))
+SYNCED := .venv/.synced-$(GPU)
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+  --python-version 3.11 --extra dev pyproject.toml
 
 .PHONY: help setup repro study tune test lint ui clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/.synced: requirements.lock pyproject.toml
+$(SYNCED): $(LOCK) pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)"
-	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK))"
+	rm -f .venv/.synced*
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $(LOCK)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-setup: .venv/.synced  ## make the environment in .venv from requirements.lock
+setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1: from requirements-gpu.lock
 
 repro: setup  ## the whole pipeline: run what changed, JOBS (2) tasks at a time (phantoms, unless params.yaml names archives)
 	python stages/repro.py --jobs $(JOBS)
@@ -52,6 +60,6 @@ clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request
 	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
 	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 
-lock: setup  ## compile requirements.lock anew from pyproject.toml
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
+lock: setup  ## compile both lock files anew from pyproject.toml
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medpipe import backend, recipe
+from medpipe import backend, provenance, recipe, tracking
 from medpipe.data.arrays import load_task, targets
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
@@ -28,6 +28,10 @@ def main(name: str) -> None:
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
     parts, models = zip(*(delivery.read(Path("models") / member) for member in settings.members), strict=True)
+    made_by = {part.name: tracking.read(Path("models") / part.name)["tags"] for part in parts}
+    for said, differing in provenance.grouped(made_by).items():
+        others = ", ".join(differing)
+        print(f"WARNING: {name}: not made by what trained its members {others}: {said}", file=sys.stderr, flush=True)
     first = parts[0]
     for part in parts:
         if part.classes != first.classes:

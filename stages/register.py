@@ -25,7 +25,10 @@ def main(task: Task) -> None:
         settings = params.compare[task], params.evaluate, params.seed
         champion = elect(best, registered, model, metrics, *settings, move=own)
     decision = champion["decision"]
-    print(f"{registered}@champion: {champion['name']}; {decision['candidate']}: {decision['why']}")
+    if best is None:
+        print(f"{registered}@champion stays where it is: {decision['why']}")
+    else:
+        print(f"{registered}@champion: {champion['name']}; {best}: {decision['why']}")
     with atomic.file(reports / "champion.json") as path:
         path.write_text(json.dumps(champion, indent=2) + "\n")
 

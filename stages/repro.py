@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from medpipe import provenance, tracking
+from medpipe.evaluation import page
 from medpipe.params import Mean, Params, load
 
 DVC = (sys.executable, "-m", "dvc")
@@ -80,7 +82,7 @@ def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> list[str]:
 
 
 def closing(params: Params) -> list[str]:
-    """A line a task: which model is best, and where to look."""
+    """A line a task: which model is best, and where to look. Then what `outdated` says."""
     lines = []
     for task in params.registry:
         reports = Path("reports") / task
@@ -92,8 +94,28 @@ def closing(params: Params) -> list[str]:
             for model in (section["models"] if section else ())
             if model["model"] == best and metric in model["metrics"]
         ]
-        lines.append(f"{task}: best by {metric} is {best}{''.join(found)}; see {reports}/comparison.html")
-    return [*lines, "all runs: `make ui`"]
+        lines.append(
+            f"{task}: best by {metric} is {page.best(comparison)}{''.join(found)}; see {reports}/comparison.html"
+        )
+    return [*lines, *outdated(params), "all runs: `make ui`"]
+
+
+def outdated(params: Params) -> list[str]:
+    """A line of warning for models that another backend or other libraries made than would now: DVC reruns none."""
+    made_by = {
+        f"{stage}@{name}": tracking.read(Path("models") / name)["tags"]
+        for stage, names in (("train", params.models), ("fuse", params.fusions))
+        for name in names
+    }
+    lines = []
+    for said, stages in provenance.grouped(made_by, provenance.chosen()).items():
+        names = ", ".join(stage.partition("@")[2] for stage in stages)
+        trained = [stage for stage in stages if stage.startswith("train@")]  # on which the fusions follow
+        lines.append(
+            f"WARNING: nothing was run again for it, but {names} are of other versions: {said}; "
+            f"`dvc repro --single-item --force {' '.join(trained or stages)}` and then `make repro` make them anew"
+        )
+    return lines
 
 
 if __name__ == "__main__":

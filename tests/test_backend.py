@@ -89,7 +89,9 @@ def test_a_gpu_that_the_backend_does_not_use_is_said(monkeypatch, capsys):
     monkeypatch.setattr(backend_module, "_gpus", lambda: ["0"])
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
     backend_module.start(0, "float32")
-    assert "a GPU that tensorflow does not use" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "a GPU that tensorflow does not use" in said
+    assert "`make setup GPU=1`" in said
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     backend_module.start(0, "float32")
     assert not capsys.readouterr().err

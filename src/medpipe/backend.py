@@ -77,10 +77,9 @@ def start(seed: int, precision: str, deterministic: bool = True) -> None:
         case other:
             raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
     if not used and _gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
-        wheels = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}[name()]
         print(
-            f"medpipe: this machine has a GPU that {name()} does not use, so this runs on the CPU; "
-            f"install {wheels}, or set CUDA_VISIBLE_DEVICES to nothing to mean it",
+            f"WARNING: this machine has a GPU that {name()} does not use, so this runs on the CPU; "
+            "`make setup GPU=1` installs what it needs; to mean it, set CUDA_VISIBLE_DEVICES to nothing",
             file=sys.stderr,
         )
     reset(seed, precision)

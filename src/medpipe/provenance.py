@@ -2,15 +2,17 @@
 
 import functools
 import getpass
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock")
+CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock", "requirements-gpu.lock")
 LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
 VERSION = "medpipe.version."
 
@@ -42,17 +44,43 @@ def versions() -> dict[str, str]:
     found = {name: version(name) for name in LIBRARIES}
     if keras := sys.modules.get("keras"):
         backend = keras.backend.backend()
-        found["backend"] = f"{backend} {sys.modules[backend].__version__}"
+        found["backend"] = f"{backend} {version(backend)}"
     return found
 
 
-def differences(tags: Mapping[str, str]) -> str:
-    """How what runs now differs from what made the run with these tags, as a line; "" where it does not."""
+def chosen() -> dict[str, str]:
+    """What `versions` will be in a process that uses Keras, without the seconds that its import takes.
+
+    As Keras does, it asks KERAS_BACKEND, then keras.json. A backend that is not installed is left out.
+    """
+    settings = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+    kept, found = {}, versions()
+    with suppress(OSError, ValueError):
+        kept = json.loads(settings.read_text())
+    backend = os.environ.get("KERAS_BACKEND") or kept.get("backend", "tensorflow")
+    with suppress(PackageNotFoundError):
+        found["backend"] = f"{backend} {version(backend)}"
+    return found
+
+
+def grouped(tags: Mapping[str, Mapping[str, str]], now: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """Of models, by the tags of each one's run, those that differ from `now`: {what `differences` says: names}."""
+    found: dict[str, list[str]] = {}
+    for name in tags:
+        if said := differences(tags[name], now):
+            found.setdefault(said, []).append(name)
+    return found
+
+
+def differences(tags: Mapping[str, str], now: Mapping[str, str] | None = None) -> str:
+    """How `now`, by default the `versions` of this process, differs from what made the run with these tags, as a line;
+    "" where it does not.
+    """
     was = {tag.removeprefix(VERSION): value for tag, value in tags.items() if tag.startswith(VERSION)}
-    now = versions()
+    now = versions() if now is None else now
     return "; ".join(
         f"{name}: trained with {was.get(name, 'an unknown one')}, now {now.get(name, 'none')}"
-        for name in sorted(was | now)
+        for name in sorted({*was, *now})
         if was.get(name) != now.get(name)
     )
 

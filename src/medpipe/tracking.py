@@ -59,7 +59,7 @@ def begin(
         named = {"key": key, "task": task, "name": name, "params": params, "tags": own | provenance.tags()}
         # Before the run is made: killed between the two, none is left that nobody knows.
         _write(folder, named | {"started": _now()})
-    record = _read(folder)
+    record = read(folder)
     with lock():  # two may come out the same at once
         run = Run(client, _open(client, record), record)
     run.resume()
@@ -71,7 +71,7 @@ def reopen(folder: Path) -> "Run":
 
     Raises InputError where the folder has no run.json.
     """
-    client, record = connect(), _read(folder)
+    client, record = connect(), read(folder)
     with lock():  # an evaluation and a restore may want the same run
         found = _find(client, record)
         if found is None or REBUILDING in found.data.tags:  # the latter: killed below
@@ -84,7 +84,8 @@ def reopen(folder: Path) -> "Run":
     return Run(client, run_id, record)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
+    """What a run was begun with, of its run.json. Raises InputError where that is missing or damaged."""
     try:
         return json.loads((folder / RECORD).read_text())
     except FileNotFoundError:
@@ -93,6 +94,20 @@ def _read(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder / RECORD}: damaged ({error}); `dvc pull` the model, or delete the folder and train it"
         ) from None
+
+
+def abandon(folder: Path, ended: float) -> None:
+    """End, as killed at `ended` (seconds since 1970), the run of a training that left its record in `folder` and was
+    killed too hard to end it. Other runs, and folders without a record that can be read, are left as they are.
+    """
+    try:
+        record = read(folder)
+    except InputError:
+        return
+    client = connect()
+    run = _find(client, record)
+    if run is not None and run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "KILLED", int(ended * 1000))
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:

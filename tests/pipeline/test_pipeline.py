@@ -46,6 +46,29 @@ def test_a_second_repro_does_nothing(project):
     assert project.run("git", "status", "--porcelain", "--", "reports", "metrics", "dvc.lock") == ""
 
 
+def test_models_of_another_backend_are_named_where_nothing_reruns(project):
+    jax = ("env", "KERAS_BACKEND=jax")
+    said = project.run(*jax, "python", "stages/repro.py", "--jobs", "2")
+    assert not stages_in(said)
+    [warning] = [line for line in said.splitlines() if "WARNING" in line]
+    found = re.fullmatch(
+        r"WARNING: nothing was run again for it, but (.+) are of other versions: backend: trained with tensorflow \S+, "
+        r"now jax \S+; `(dvc repro --single-item --force) (.+)` and then `make repro` make them anew",
+        warning,
+    )
+    assert found is not None
+    assert set(found[1].split(", ")) == set(ALL)
+    assert set(found[3].split()) == {f"train@{name}" for name in MODELS}
+    try:
+        project.run(*jax, *found[2].split(), "train@skin-tabular")
+        run = project.find_run(project.key("skin-tabular"))
+        assert run.data.tags["medpipe.version.backend"].startswith("jax ")
+        said = project.run(*jax, "python", "stages/fuse.py", "skin-mean")
+        assert "WARNING: skin-mean: not made by what trained its members skin-image, skin-early: backend: " in said
+    finally:
+        project.restore()
+
+
 def test_training_and_evaluation_agree_on_the_validation_rows(project):
     history = pd.read_csv(project.root / "models/chest-convnet/history.csv")
     best = history.loc[history["val_loss"].idxmin()]

@@ -1,8 +1,10 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from shutil import rmtree
 
@@ -138,16 +140,105 @@ def test_where_the_two_cannot_be_compared_the_alias_moves_and_the_reason_is_said
     train("skin-image", right=1.0, only="mel")
     train("skin-b4", right=0.9)
     train("skin-v2m", right=0.6, split="77aa")
-    elected(root, "skin-image")
+    registered(root, "skin-image")
     assert elected(root, "skin-b4")["decision"]["why"] == (
         "skin-image cannot be compared: skin-image answers for mel alone"
     )
     assert elected(root, "skin-v2m")["decision"]["why"] == "skin-b4 was made on other data: split 5f3a, now 77aa"
     assert aliases(versions)["skin-v2m"] == ["champion"]
-    run = tracking.reopen(root / "models/skin-v2m")
-    rmtree(root / "mlartifacts/skin" / run.run_id / "artifacts/predictions")
-    why = elected(root, "skin-b4")["decision"]["why"]
-    assert why == "the reigning champion cannot be compared: no predictions are logged with its run"
+
+
+def test_a_model_for_one_class_alone_is_not_elected(train, root, versions):
+    train("skin-b4", right=0.6)
+    train("skin-image", right=1.0, only="mel")
+    elected(root, "skin-b4")
+    with pytest.raises(InputError, match="skin-image answers for mel alone and cannot be the champion"):
+        elected(root, "skin-image")
+    assert aliases(versions) == {"skin-b4": ["champion"]}
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged", "no run"])
+def test_a_champion_that_cannot_be_read_is_not_replaced(train, root, versions, damage):
+    champion = train("skin-b4", right=0.9)
+    train("skin-v2m", right=0.6)
+    elected(root, "skin-b4")
+    predictions = root / "mlartifacts/skin" / champion.run_id / "artifacts/predictions"
+    if damage == "gone":
+        rmtree(predictions)
+    elif damage == "damaged":
+        (predictions / "skin-b4.parquet").write_bytes(b"no table")
+    else:
+        with closing(sqlite3.connect(root / "mlflow.db")) as connection, connection:
+            connection.execute("UPDATE runs SET run_uuid = 'other' WHERE run_uuid = ?", (champion.run_id,))
+    with pytest.raises(
+        InputError, match="skin-classifier, version 1, the champion: .*`make ui`.*its run cannot be read"
+    ):
+        elected(root, "skin-v2m")
+    assert aliases(versions) == {"skin-b4": ["champion"]}
+    if damage != "no run":
+        list(restore(root, PIXELS))
+        assert elected(root, "skin-v2m")["name"] == "skin-b4"
+
+
+def by_hand(root, alias):
+    """Version of the registered model that a person made of something else, and without a run."""
+    client = tracking.connect()
+    if not client.search_registered_models("name = 'skin-classifier'"):
+        client.create_registered_model("skin-classifier")
+    (root / "elsewhere").mkdir()
+    version = client.create_model_version("skin-classifier", (root / "elsewhere").as_uri()).version
+    if alias:
+        client.set_registered_model_alias("skin-classifier", "champion", version)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_version_by_hand_gives_up_the_alias_and_the_reason_is_said(train, root, versions, first):
+    train("skin-b4")
+    if not first:
+        elected(root, "skin-b4")
+    by_hand(root, alias=True)
+    number = 1 if first else 2
+    said = elected(root, "skin-b4")
+    assert said["decision"]["why"] == (
+        f"skin-classifier, version {number}, the champion, was registered by hand, "
+        "of no run of this pipeline's, and cannot be compared"
+    )
+    assert {n: aliases for n, (_, aliases) in versions("skin-classifier").items()} == {
+        number: [],
+        3 - number: ["champion"],
+    }
+    write(root / "reports/skin/champion.json", said)
+    tracking.connect().set_registered_model_alias("skin-classifier", "champion", str(number))
+    assert list(restore(root, PIXELS)) == ["skin-b4: run, evaluation, model", "skin-classifier@champion: skin-b4"]
+    assert versions("skin-classifier")[3 - number][1] == ["champion"]
+
+
+def test_one_of_our_models_that_was_registered_by_hand_is_compared(train, root, versions):
+    champion = train("skin-b4", right=0.9)
+    train("skin-v2m", right=0.6)
+    registered(root, "skin-b4", champion=False)
+    client = tracking.connect()
+    source = client.get_model_version("skin-classifier", "1").source
+    client.create_model_version("skin-classifier", source, champion.run_id)
+    client.set_registered_model_alias("skin-classifier", "champion", "2")
+    said = elected(root, "skin-v2m")
+    assert (said["name"], said["run"], said["decision"]["moves"]) == ("skin-b4", champion.key, False)
+    assert versions("skin-classifier")[2] == ({}, ["champion"])
+
+
+def test_other_models_of_the_registry_are_left_alone(train, root, versions):
+    train("skin-b4")
+    elected(root, "skin-b4")
+    by_hand(root, alias=False)
+    client = tracking.connect()
+    client.copy_model_version("models:/skin-classifier/1", "copy")
+    experiment = client.create_experiment("other", (root / "other").as_uri())
+    forest = client.create_logged_model(experiment, "forest", client.create_run(experiment).info.run_id)
+    client.finalize_logged_model(forest.model_id, "READY")
+    client.create_model_version("skin-classifier", f"models:/{forest.model_id}", model_id=forest.model_id)
+    assert list(restore(root, PIXELS)) == ["skin-b4: run, evaluation, model"]
+    assert elected(root, "skin-b4")["decision"]["why"] == "it is the champion already"
+    assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], [], []]
 
 
 def test_where_every_model_answers_for_one_class_the_stage_leaves_the_alias(train, root, versions):
@@ -155,7 +246,9 @@ def test_where_every_model_answers_for_one_class_the_stage_leaves_the_alias(trai
     elected(root, "skin-b4")
     write(root / "reports/skin/comparison.json", {"best": None})
     (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
-    subprocess.run([sys.executable, str(REPOSITORY / "stages/register.py"), "skin"], check=True, cwd=root)
+    stage = [sys.executable, str(REPOSITORY / "stages/register.py"), "skin"]
+    said = subprocess.run(stage, check=True, cwd=root, stdout=subprocess.PIPE, text=True).stdout
+    assert said == "skin-classifier@champion stays where it is: every model answers for one class alone\n"
     found = json.loads((root / "reports/skin/champion.json").read_text())
     assert (found["name"], found["decision"]["why"]) == (None, "every model answers for one class alone")
     assert aliases(versions) == {"skin-b4": ["champion"]}

@@ -57,9 +57,21 @@ def test_abandoned_checkpoints_are_removed_once_another_training_ends(root):
     checkpoints = root / ".tmp/checkpoints"
     for name, days in (("abandoned", 31), ("interrupted", 29), ("training", 31)):
         (checkpoints / name).mkdir(parents=True)
+        tracking.begin("skin", name, {}, {}, checkpoints / name)  # killed, it is left running
         (checkpoints / name / "state.npz").write_bytes(b"state")
         os.utime(checkpoints / name, (time.time() - days * 86400,) * 2)
     with FileLock(checkpoints / "training.lock"), tracked("skin-b4", "skin", {}, root / "split", [], "code"):
         pass
     left = sorted(path.name for path in checkpoints.iterdir() if path.is_dir())
     assert left == ["interrupted", "training"]
+    client = tracking.connect()
+    runs = {
+        run.info.run_name: run.info for run in client.search_runs([client.get_experiment_by_name("skin").experiment_id])
+    }
+    assert {name: run.status for name, run in runs.items()} == {
+        "abandoned": "KILLED",
+        "interrupted": "RUNNING",
+        "training": "RUNNING",
+        "skin-b4": "FINISHED",
+    }
+    assert runs["abandoned"].end_time < runs["skin-b4"].end_time - 30 * 86400 * 1000

@@ -16,8 +16,8 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
     its champion.
 
     Runs come in the order of their trainings, with evaluation, plots and model where evaluate has written those of the
-    same run (`run` in its report). Yields a line a model and task, and one a registered version whose files
-    are gone and not to be made of what is here. Where nothing is missing, nothing changes.
+    same run (`run` in its report). Yields a line a model and task, and one a version of ours whose files are gone and
+    not to be made of what is here. Where nothing is missing, nothing changes.
     """
     published: dict[str, str] = {}  # name: run
     records = [json.loads(path.read_text()) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
@@ -50,7 +50,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             continue
         if published.get(name) != champion["run"]:
             reigning = find_reigning(tracking.connect(), champion["registered"])
-            if reigning is not None and reigning.data.tags.get("medpipe.run") == champion["run"]:
+            if reigning is not None and reigning.tags.get(tracking.KEY) == champion["run"]:
                 yield f"{champion['registered']}@{champion['alias']}: {name}, of an earlier training"
                 continue
             place = path.relative_to(root)
@@ -61,10 +61,12 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         yield f"{champion['registered']}@{champion['alias']}: {name}"
     client = store.connect()
     for version in client.search_model_versions():
-        if str(version.source).startswith("models:/"):
-            model = client.get_logged_model(str(version.source).removeprefix("models:/"))
-            if not whole(client, model):
-                yield (
-                    f"{version.name}, version {version.version}: cannot be loaded, its files are gone from "
-                    f"{model.artifact_location}; `git checkout` and `dvc pull` what made it, and start this again"
-                )
+        model_id = str(version.source).removeprefix("models:/")
+        if tracking.KEY not in version.tags or "/" in model_id:  # registered by hand; a copy of another version
+            continue
+        model = client.get_logged_model(model_id)
+        if not whole(client, model):
+            yield (
+                f"{version.name}, version {version.version}: cannot be loaded, its files are gone from "
+                f"{model.artifact_location}; `git checkout` and `dvc pull` what made it, and start this again"
+            )

@@ -30,7 +30,7 @@ def tracked(
     Checkpoints lie in the repository itself, not in the copy that DVC may run an experiment in. That of a training that
     ended well is removed. One that other `code`, by its fingerprint, or other libraries began is passed over, and of
     two workers that want the same training one waits for the other. A training that ended well also removes what
-    others left and did not go on with for thirty days.
+    others left and did not go on with for thirty days, and ends their runs as killed.
     """
     tags = read_from(split, arrays)
     by = [code, provenance.versions()]
@@ -48,8 +48,9 @@ def tracked(
 def _remove_abandoned(checkpoints: Path) -> None:
     for folder in checkpoints.iterdir():
         # Each epoch's checkpoint takes the place of the last one in the folder, which changes the folder's time.
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEPT:
+        if folder.is_dir() and time.time() - (ended := folder.stat().st_mtime) > _KEPT:
             with suppress(Timeout), FileLock(folder.with_suffix(".lock"), timeout=0):
+                tracking.abandon(folder, ended)
                 shutil.rmtree(folder, ignore_errors=True)
 
 

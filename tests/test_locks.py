@@ -1,0 +1,22 @@
+"""The two lock files, of which one adds CUDA's wheels."""
+
+import re
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def locked(name):
+    """{requirement: its hashes}"""
+    text = (REPOSITORY / name).read_text().replace("\\\n", " ")
+    split = (line.partition("--hash=") for line in text.splitlines())
+    return {requirement.strip(): set(re.findall(r"sha256:\w+", hashes)) for requirement, _, hashes in split}
+
+
+def test_the_lock_for_gpus_is_the_other_one_and_cudas_wheels():
+    plain, gpu = locked("requirements.lock"), locked("requirements-gpu.lock")
+    assert {requirement: gpu.get(requirement) for requirement in plain} == plain
+    added = gpu.keys() - plain.keys()
+    assert any(requirement.startswith("nvidia-cudnn-cu12==") for requirement in added)
+    assert all(re.match(r"(nvidia|jax-cuda12)-", requirement) for requirement in added)
+    assert all(gpu.values())
