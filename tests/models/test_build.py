@@ -1,16 +1,15 @@
-"""Every model of params.yaml can be built, saved and loaded; every architecture can be trained."""
+"""Every architecture can be built and trained, and has the published parameters."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_models import ARCHITECTURES, PUBLISHED, SIDE, SMALL, STATS, batch, change
+from small_models import ARCHITECTURES, PUBLISHED, SIDE, SMALL, STATS, batch
 
 from medpipe import backend
 from medpipe.errors import InputError
 from medpipe.models import resnet, resunet
 from medpipe.models.build import build
-from medpipe.models.embedding import unfreeze_layers
 from medpipe.models.losses import build_loss
 
 OUTPUTS = {"resnet": (1,), "resunet": (64, 64, 1)}
@@ -21,26 +20,6 @@ def check_probabilities(architecture, values):
     assert np.all((values >= 0) & (values <= 1))
     if architecture not in OUTPUTS:
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_model_is_the_same_after_saving(tmp_path, name):
-    recipe = PUBLISHED[name]
-    if recipe.architecture == "backbone":
-        recipe = change(recipe, weights=None)
-    shape = (2,) if recipe.architecture == "mlp" else (64, 64, 3)
-    model = build(recipe, shape, 3, STATS)
-    inputs = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
-    values = np.asarray(model(inputs))
-    assert values.shape == (2, *OUTPUTS.get(recipe.architecture, (3,)))
-    check_probabilities(recipe.architecture, values)
-
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(np.asarray(again(inputs)), values)
-    if recipe.architecture == "backbone":
-        unfreeze_layers(model, recipe.network.unfreeze, recipe.network.freeze_norm)
-        assert model.get_layer("probabilities").trainable
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -107,7 +107,8 @@ def shrink(params: dict[str, Any]) -> None:
     for task in params["compare"]:
         listed = [name for name in params["compare"][task]["models"] if name in ALL]
         params["compare"][task]["models"] = listed
-    del params["prepare"]["skin-480"], params["prepare"]["chest-256-equalised"]
+    read = {key for section in ("models", "fusions") for model in params[section].values() for key in model["inputs"]}
+    params["prepare"] = {key: variant for key, variant in params["prepare"].items() if key in read}
     params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
 

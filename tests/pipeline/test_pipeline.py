@@ -93,34 +93,33 @@ def test_test_rows_share_no_group_with_the_others(project):
             assert "train" not in set(pd.read_parquet(path)["set"])
 
 
-@pytest.mark.parametrize(
-    ("module", "stages"),
-    [
-        ("src/medpipe/models/resnet.py", {"train@brain-classifier"}),
-        ("src/medpipe/data/chest.py", {"ingest@chest"}),
-        ("src/medpipe/params/__init__.py", set()),
-        ("src/medpipe/registry/restore.py", set()),
-        (
-            "src/medpipe/serving/predictor.py",
-            {f"evaluate@{n}" for n in MODELS}
-            | {f"evaluate-fused@{n}" for n in FUSIONS}
-            | {f"register@{task}" for task in TASKS},
-        ),
-    ],
-)
-def test_an_edit_reruns_the_stages_that_import_it_and_a_comment_none(project, module, stages):
-    path = project.root / module
-    text = path.read_text()
+EDITED = {
+    "src/medpipe/models/resnet.py": {"train@brain-classifier"},
+    "src/medpipe/data/chest.py": {"ingest@chest"},
+    "src/medpipe/params/__init__.py": set(),
+    "src/medpipe/registry/restore.py": set(),
+    "src/medpipe/serving/predictor.py": {f"evaluate@{n}" for n in MODELS}
+    | {f"evaluate-fused@{n}" for n in FUSIONS}
+    | {f"register@{task}" for task in TASKS},
+}
+
+
+def test_an_edit_reruns_the_stages_that_import_it_and_a_comment_none(project):
+    texts = {project.root / module: (project.root / module).read_text() for module in EDITED}
     try:
-        path.write_text(text + "\n# A comment.\n")
+        for path, text in texts.items():
+            path.write_text(text + "\n# A comment.\n")
         assert project.repro("code") == {"code"}
         assert json.loads(project.run("dvc", "status", "--json")) == {}
-        path.write_text(text + "\nADDED = 1\n")
-        project.repro("code")
-        status = json.loads(project.run("dvc", "status", "--json"))
-        assert {stage for stage, problems in status.items() if "reports/code.json" in str(problems)} == stages
+        for (path, text), stages in zip(texts.items(), EDITED.values(), strict=True):
+            path.write_text(text + "\nADDED = 1\n")
+            project.run("python", "stages/fingerprint.py")
+            status = json.loads(project.run("dvc", "status", "--json"))
+            assert {stage for stage, problems in status.items() if "reports/code.json" in str(problems)} == stages, path
+            path.write_text(text)
     finally:
-        path.write_text(text)
+        for path, text in texts.items():
+            path.write_text(text)
         project.repro("code")
 
 
@@ -143,64 +142,71 @@ def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(pr
     project.run("git", "checkout", "--quiet", "--", ".")
 
 
-def test_an_experiments_value_reaches_optimizer_run_and_table(project):
-    champion = project.client.get_model_version_by_alias("skin-classifier", "champion").version
-    output = project.run(
-        "dvc", "exp", "run", "--name", "slow", "--set-param", "train.lr=2e-5", "--downstream", "train@skin-tabular"
-    )
-    ran = stages_in(output)
-    assert {"train@skin-tabular", "evaluate@skin-tabular", "fuse@skin-early", "fuse@skin-mean"} <= ran
-    assert {"evaluate-fused@skin-early", "evaluate-fused@skin-mean", "compare@skin"} <= ran
-    assert not {stage for stage in ran if "brain" in stage or "chest" in stage or stage == "train@skin-image"}
-    history = pd.read_csv(project.root / "models/skin-tabular/history.csv")
-    assert set(history["lr"]) == {2e-5}
-    run = project.find_run(project.key("skin-tabular"))
+def test_what_depends_on_a_models_training(project):
+    drawn = project.run("dvc", "dag", "--dot")
+    follows = set(re.findall(r'"train@skin-tabular" -> "([^"]+)"', drawn))
+    assert follows == {"evaluate@skin-tabular", "fuse@skin-early"}
+    for model in ("skin-early", "skin-mean"):
+        assert f'"fuse@{model}" -> "evaluate-fused@{model}"' in drawn
+        assert f'"evaluate-fused@{model}" -> "compare@skin"' in drawn
+    assert '"fuse@skin-early" -> "fuse@skin-mean"' in drawn
+    assert '"evaluate@skin-image" -> "fuse@skin-mean"' in drawn
+
+
+def test_an_experiments_values_reach_optimizer_folds_run_and_table(project):
+    champion = project.client.get_model_version_by_alias("chest-classifier", "champion").version
+    changes = ("--set-param", "train.lr=2e-5", "--set-param", "+models.chest-convnet.folds=2")
+    output = project.run("dvc", "exp", "run", "--name", "slow", *changes, "--downstream", "train@chest-convnet")
+    assert stages_in(output) == {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest", "register@chest"}
+    history = pd.read_csv(project.root / "models/chest-convnet/history.csv")
+    assert set(history["fold-1/lr"]) == {2e-5}
+    run = project.find_run(project.key("chest-convnet"))
     assert float(run.data.params["lr"]) == 2e-5
     assert run.data.tags["medpipe.experiment"] == "slow"
-    assert project.client.get_model_version_by_alias("skin-classifier", "champion").version == champion
+    assert {"epoch/fold-1/val_loss", "epoch/fold-2/val_loss", "test/macro_f1"} <= set(run.data.metrics)
+    assert project.client.get_model_version_by_alias("chest-classifier", "champion").version == champion
     [row] = [row for row in project.experiments if row["Experiment"] == "slow"]
     assert float(row["train.lr"]) == 2e-5
-    project.restore()
 
-
-def test_a_cross_validated_model_is_evaluated_out_of_fold(project):
-    project.run("dvc", "exp", "run", "--set-param", "+models.chest-convnet.folds=2", "evaluate@chest-convnet")
+    # Each row of training and validation is judged by the model that has not seen it.
     rows = pd.read_parquet(project.root / "data/split/chest/rows.parquet")
     table = pd.read_parquet(project.root / "predictions/chest/chest-convnet.parquet")
     assert set(table["id"][table["set"] == "val"]) == set(rows["id"][rows["set"].isin(["train", "val"])])
-    run = project.find_run(project.key("chest-convnet"))
-    assert {"epoch/fold-1/val_loss", "epoch/fold-2/val_loss", "test/macro_f1"} <= set(run.data.metrics)
     assert (project.root / "plots/chest/chest-convnet/curves.png").exists()
     project.restore()
 
 
-@pytest.mark.parametrize(("task", "registered"), [("skin", "skin-classifier"), ("brain", "brain-cascade")])
-def test_the_champion_gives_in_a_fresh_process_what_evaluate_gave(project, tmp_path, task, registered):
-    champion = json.loads((project.root / f"reports/{task}/champion.json").read_text())
-    table = pd.read_parquet(project.root / f"predictions/{task}/{champion['name']}.parquet").query("set == 'test'")
-    clean = pd.read_parquet(project.root / f"data/clean/{task}.parquet").set_index("id").loc[table["id"]]
-    cases = clean[[c for c in ("age", "sex", "localization") if c in clean]].reset_index(drop=True)
-    archive = project.root / "data/phantom" / task
-    files = [archive / path for path in clean["path"]]
-    cases.insert(0, "image", pd.Series([file.read_bytes() if i % 2 else str(file) for i, file in enumerate(files)]))
-    cases.to_pickle(tmp_path / "cases.pkl")
+def test_champions_give_in_a_fresh_process_what_evaluate_gave(project, tmp_path):
+    registered, tables = {"skin": "skin-classifier", "brain": "brain-cascade"}, {}
+    for task in registered:
+        champion = json.loads((project.root / f"reports/{task}/champion.json").read_text())
+        table = pd.read_parquet(project.root / f"predictions/{task}/{champion['name']}.parquet").query("set == 'test'")
+        clean = pd.read_parquet(project.root / f"data/clean/{task}.parquet").set_index("id").loc[table["id"]]
+        cases = clean[[c for c in ("age", "sex", "localization") if c in clean]].reset_index(drop=True)
+        files = [project.root / "data/phantom" / task / path for path in clean["path"]]
+        cases.insert(0, "image", pd.Series([file.read_bytes() if i % 2 else str(file) for i, file in enumerate(files)]))
+        cases.to_pickle(tmp_path / f"{task}.pkl")
+        tables[task] = table
     script = (
         "import sys, mlflow, pandas as pd\n"
-        "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "root = {'image_root': sys.argv[3]}\n"
-        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}@champion', model_config=root)\n"
-        "model.predict(pd.read_pickle('cases.pkl')).to_pickle('found.pkl')\n"
+        "store, root, *tasks = sys.argv[1:]\n"
+        "mlflow.set_tracking_uri(store)\n"
+        "for task, name in zip(tasks[::2], tasks[1::2]):\n"
+        "    config = {'image_root': f'{root}/{task}'}\n"
+        "    model = mlflow.pyfunc.load_model(f'models:/{name}@champion', model_config=config)\n"
+        "    model.predict(pd.read_pickle(f'{task}.pkl')).to_pickle(f'{task}.found.pkl')\n"
     )
     store = f"sqlite:///{project.root / 'mlflow.db'}"
-    subprocess.run([sys.executable, "-I", "-c", script, store, registered, str(archive)], cwd=tmp_path, check=True)
-    found = pd.read_pickle(tmp_path / "found.pkl")
-    if task == "skin":
-        columns = [c for c in table if c.startswith("p_")]
-        served = found[[c.removeprefix("p_") for c in columns]]
-        np.testing.assert_allclose(served, table[columns], atol=1e-5)
-    else:
-        np.testing.assert_allclose(found["p_tumour"], table["p_tumour"], atol=1e-5)
-        assert (found["tumour"].to_numpy() == (table["tp"] + table["fp"] > 0).to_numpy()).all()
+    named = [part for pair in registered.items() for part in pair]
+    command = [sys.executable, "-I", "-c", script, store, str(project.root / "data/phantom"), *named]
+    subprocess.run(command, cwd=tmp_path, check=True)
+
+    table, found = tables["skin"], pd.read_pickle(tmp_path / "skin.found.pkl")
+    columns = [c for c in table if c.startswith("p_")]
+    np.testing.assert_allclose(found[[c.removeprefix("p_") for c in columns]], table[columns], atol=1e-5)
+    table, found = tables["brain"], pd.read_pickle(tmp_path / "brain.found.pkl")
+    np.testing.assert_allclose(found["p_tumour"], table["p_tumour"], atol=1e-5)
+    assert (found["tumour"].to_numpy() == (table["tp"] + table["fp"] > 0).to_numpy()).all()
 
 
 def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path):

@@ -1,7 +1,9 @@
-"""Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it."""
+"""Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it;
+every model of params.yaml is the same after saving."""
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,9 +82,25 @@ def at_step(settings):
 
 @pytest.mark.usefixtures("_eager")
 @pytest.mark.parametrize("name", SHIPPED.models)
-def test_a_model_takes_a_step(name, tmp_path):
+def test_a_model_takes_a_step_and_is_the_same_after_saving(name, tmp_path):
     recipe = resolve(at_step(SHIPPED), name)
-    check(recipe, *step(recipe, tmp_path))
+    model, before, history = step(recipe, tmp_path)
+    check(recipe, model, before, history)
+    shape = model.input_shape[1:]
+    inputs = np.random.default_rng(1).integers(0, 256, (2, *shape)).astype(np.float32)
+    values = np.asarray(model(inputs))
+    assert values.dtype == np.float32
+    assert ((values >= 0) & (values <= 1)).all()
+    if recipe.architecture == "resunet":
+        assert values.shape == (2, SIDE, SIDE, 1)
+    elif recipe.architecture == "resnet":
+        assert values.shape == (2, 1)
+    else:
+        assert values.shape == (2, len(recipe.classes))
+        np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(again(inputs)), values)
 
 
 # Those that change nothing are the models above.

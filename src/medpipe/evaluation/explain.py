@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import shap
 
 EXPLAINED, BACKGROUND, COALITIONS = 100, 50, 200  # rows, rows, subsets of features: cost is their product
 
@@ -21,6 +20,8 @@ def mean_shap(
     `predict`: a table (b, features) float32, NaN for a missing number, to one class's probability (b,). `training`
     and `rows`: tables of the background and of what to explain, of which a sample drawn by `seed` is taken.
     """
+    import shap  # 1 s, which models of images need not wait
+
     rng = np.random.default_rng(seed)
     background, sample = (
         table[np.sort(rng.permutation(len(table))[:most])].astype(np.float64)
