@@ -55,11 +55,6 @@ def test_a_second_repro_does_nothing_but_name_models_of_another_backend(project)
     assert found is not None
     assert set(found[1].split(", ")) == set(ALL)
     assert set(found[2].split()) == {f"train@{name}" for name in MODELS}
-    try:
-        said = project.run(*jax, "python", "stages/fuse.py", "skin-mean")
-        assert "WARNING: skin-mean: not made by what trained its members skin-image, skin-early: backend: " in said
-    finally:
-        project.restore()
 
 
 def test_training_and_evaluation_agree_on_the_validation_rows(project):
@@ -115,7 +110,8 @@ def test_an_edit_reruns_the_stages_that_import_it_and_a_comment_none(project):
             path.write_text(text + "\nADDED = 1\n")
             project.run("python", "stages/fingerprint.py")
             status = json.loads(project.run("dvc", "status", "--json"))
-            assert {stage for stage, problems in status.items() if "reports/code.json" in str(problems)} == stages, path
+            changed = {stage for stage, problems in status.items() if "reports/code.json" in str(problems)}
+            assert changed - {"code"} == stages, path
             path.write_text(text)
     finally:
         for path, text in texts.items():
@@ -123,26 +119,11 @@ def test_an_edit_reruns_the_stages_that_import_it_and_a_comment_none(project):
         project.repro("code")
 
 
-def test_one_models_dropout_reruns_it_its_evaluation_and_its_tasks_comparison(project):
-    before = project.key("chest-convnet")
-    project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.45))
-    ran = project.repro()
-    assert {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest"} <= ran
-    assert ran <= {"train@chest-convnet", "evaluate@chest-convnet", "compare@chest", "register@chest"}
-    after = project.key("chest-convnet")
-    assert after != before
-    assert project.find_run(after).data.params["network.dropout"] == "0.45"
+def test_one_models_dropout_concerns_its_training_and_what_follows(project):
+    project.edit(lambda params: params["models"]["skin-tabular"]["network"].update(dropout=0.45))
+    assert set(json.loads(project.run("dvc", "status", "--json"))) == {"train@skin-tabular"}
+    project.run("git", "checkout", "--quiet", "--", "params.yaml")
 
-    # Back again: DVC restores the trained model from its cache, and with it the first run. What lies in git in place of
-    # the cache is made again, and into that run.
-    project.edit(lambda params: params["models"]["chest-convnet"]["network"].update(dropout=0.3))
-    assert "train@chest-convnet" not in project.repro()
-    assert project.key("chest-convnet") == before
-    assert project.find_run(before).data.params["network.dropout"] == "0.3"
-    project.run("git", "checkout", "--quiet", "--", ".")
-
-
-def test_what_depends_on_a_models_training(project):
     drawn = project.run("dvc", "dag", "--dot")
     follows = set(re.findall(r'"train@skin-tabular" -> "([^"]+)"', drawn))
     assert follows == {"evaluate@skin-tabular", "fuse@skin-early"}
@@ -154,6 +135,7 @@ def test_what_depends_on_a_models_training(project):
 
 
 def test_an_experiments_values_reach_optimizer_folds_run_and_table(project):
+    before = project.key("chest-convnet")
     champion = project.client.get_model_version_by_alias("chest-classifier", "champion").version
     changes = ("--set-param", "train.lr=2e-5", "--set-param", "+models.chest-convnet.folds=2")
     output = project.run("dvc", "exp", "run", "--name", "slow", *changes, "--downstream", "train@chest-convnet")
@@ -173,6 +155,13 @@ def test_an_experiments_values_reach_optimizer_folds_run_and_table(project):
     table = pd.read_parquet(project.root / "predictions/chest/chest-convnet.parquet")
     assert set(table["id"][table["set"] == "val"]) == set(rows["id"][rows["set"].isin(["train", "val"])])
     assert (project.root / "plots/chest/chest-convnet/curves.png").exists()
+
+    # Back again: DVC restores the trained model from its cache, and with it the first run. What lies in git in place of
+    # the cache is made again, and into that run.
+    project.run("git", "checkout", "--quiet", "--", "params.yaml")
+    assert project.repro() == {"evaluate@chest-convnet", "compare@chest", "register@chest"}
+    assert project.key("chest-convnet") == before
+    assert project.find_run(before).data.params["lr"] == "0.001"
     project.restore()
 
 
