@@ -31,7 +31,7 @@ $(SYNCED): $(LOCK) pyproject.toml
 
 setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1: from requirements-gpu.lock
 
-repro: setup  ## the whole pipeline: run what changed, JOBS (2) tasks at a time (phantoms, unless params.yaml names archives)
+repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (phantoms, unless params.yaml names archives)
 	python stages/repro.py --jobs $(JOBS)
 
 study: JOBS = 1

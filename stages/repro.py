@@ -1,6 +1,6 @@
-"""Rebuild the whole pipeline, several tasks at a time: `python stages/repro.py --jobs 2`. No stage of DVC's.
+"""Rebuild the whole pipeline, several stages at a time: `python stages/repro.py --jobs 2`. No stage of DVC's.
 
-Each line of a stage's output bears the stage's name, so that those of two tasks can be told apart, and a bar counts the
+Each line of a stage's output bears the stage's name, so that those of two can be told apart, and a bar counts the
 stages.
 """
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -26,44 +27,66 @@ NOISE = re.compile(
 )
 
 
+class Chain(NamedTuple):
+    """Stages of a task, each behind those that it needs of the same chain."""
+
+    name: str
+    task: str
+    stages: list[str]
+
+
 def main(jobs: int) -> int:
     """How much of it failed."""
     params = load()
     listed = subprocess.run([*DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
-        failed = run("code", ["code"], bar, seen)
-        if not failed:
+        failed = {} if run("code", ["code"], bar, seen) else {"code": "code"}
+        for wave in waves(params) if not failed else ():
+            chains = [chain for chain in wave if chain.stages and chain.task not in failed.values()]
             # Stage by stage: DVC locks the outputs of all that a target needs, even where nothing is to be run, so that
-            # one task would keep another from `code`.
-            tasks = {task: ["--single-item", *stages_of(task, params)] for task in params.registry}
+            # one chain would keep another from `code`.
             with ThreadPoolExecutor(jobs) as pool:
-                ended = list(pool.map(lambda task: run(task, tasks[task], bar, seen), tasks))
-            failed = [name for names in ended for name in names]
-        if not failed:  # what is left, and whether all is up to date
-            failed = run("dvc", [], bar, seen)
+                ended = list(
+                    pool.map(lambda chain: run(chain.name, ["--single-item", *chain.stages], bar, seen), chains)
+                )
+            failed |= {chain.name: chain.task for chain, well in zip(chains, ended, strict=True) if not well}
+        if not failed and not run("dvc", [], bar, seen):  # what is left, and whether all is up to date
+            failed = {"dvc": ""}
     tqdm.write("\n".join([f"{name}: failed; its own message is above" for name in failed] or closing(params)))
     return len(failed)
 
 
-def stages_of(task: str, params: Params) -> list[str]:
-    """The task's stages of dvc.yaml, each behind those that it needs."""
-    prepared, models, fusions = (
-        [name for name, settings in section.items() if settings.task == task]
-        for section in (params.prepare, params.models, params.fusions)
-    )
-    fusions.sort(key=lambda name: isinstance(params.fusions[name], Mean))  # which may be of other fusions
+def waves(params: Params) -> list[list[Chain]]:
+    """The stages of dvc.yaml in chains: those of a wave need none of each other, only of the waves before."""
+    tasks, prepare = list(params.registry), params.prepare
+    data = ("phantom", "ingest", "clean", "split")
+    # Backbones first, which take longest.
+    models = sorted(params.models, key=lambda name: params.models[name].architecture != "backbone")
+    means = {name: isinstance(fusion, Mean) for name, fusion in params.fusions.items()}  # which may be of other fusions
+
+    def fused(mean: bool) -> list[Chain]:
+        names = [name for name in params.fusions if means[name] == mean]
+        return [Chain(n, params.fusions[n].task, [f"fuse@{n}", f"evaluate-fused@{n}"]) for n in names]
+
     return [
-        *(f"{stage}@{task}" for stage in ("phantom", "ingest", "clean", "split", "explore")),
-        *(f"prepare@{name}" for name in prepared),
-        *(f"{stage}@{name}" for name in models for stage in ("train", "evaluate")),
-        *(f"{stage}@{name}" for name in fusions for stage in ("fuse", "evaluate-fused")),
-        *(f"{stage}@{task}" for stage in ("compare", "register")),
-    ]
+        [
+            Chain(task, task, [f"{stage}@{task}" for stage in data]
+                  + [f"prepare@{key}" for key in prepare if prepare[key].task == task])
+            for task in tasks
+        ],
+        [
+            *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
+            *(Chain(f"explore@{task}", task, [f"explore@{task}"]) for task in tasks),
+        ],
+        fused(False),
+        fused(True),
+        [Chain(task, task, [f"compare@{task}", f"register@{task}"]) for task in tasks],
+    ]  # fmt: skip
 
 
-def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> list[str]:
-    """Run the targets, by default all; [name] where that fails. Stages that were `seen` already do not count again."""
+def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> bool:
+    """Run the targets, by default all; whether that went well. Stages that were `seen` already do not count again."""
     command = [*DVC, "--wait-for-lock", "repro", *targets]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert process.stdout is not None
@@ -78,7 +101,7 @@ def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> list[str]:
                 continue
         if not NOISE.search(line):
             tqdm.write(f"{stage}  {line.rstrip()}")
-    return [name] if process.wait() else []
+    return process.wait() == 0
 
 
 def closing(params: Params) -> list[str]:

@@ -2,6 +2,7 @@
 a repository that was moved is mended before it is used.
 """
 
+import logging
 import os
 import sqlite3
 from contextlib import closing
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLfl
     from mlflow import MlflowClient
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces that it makes its tables
 
 ARTIFACTS = "mlartifacts"
 PLACES = (
