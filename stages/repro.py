@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from medpipe import provenance, tracking
 from medpipe.evaluation import page
-from medpipe.params import Mean, Params, load
+from medpipe.params import Params, load
 
 DVC = (sys.executable, "-m", "dvc")
 BEGUN = re.compile(r"Running stage '(.+)':$")
@@ -61,12 +62,11 @@ def waves(params: Params) -> list[list[Chain]]:
     """The stages of dvc.yaml in chains: those of a wave need none of each other, only of the waves before."""
     tasks, prepare = list(params.registry), params.prepare
     data = ("phantom", "ingest", "clean", "split")
-    # Backbones first, which take longest.
+    # Backbones first, which take longest; of fusions the means, which stand last.
     models = sorted(params.models, key=lambda name: params.models[name].architecture != "backbone")
-    means = {name: isinstance(fusion, Mean) for name, fusion in params.fusions.items()}  # which may be of other fusions
+    second = {name for name, fusion in params.fusions.items() if set(fusion.members) & set(params.fusions)}
 
-    def fused(mean: bool) -> list[Chain]:
-        names = [name for name in params.fusions if means[name] == mean]
+    def fused(names: Iterable[str]) -> list[Chain]:
         return [Chain(n, params.fusions[n].task, [f"fuse@{n}", f"evaluate-fused@{n}"]) for n in names]
 
     return [
@@ -79,8 +79,8 @@ def waves(params: Params) -> list[list[Chain]]:
             *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
             *(Chain(f"explore@{task}", task, [f"explore@{task}"]) for task in tasks),
         ],
-        fused(False),
-        fused(True),
+        fused(name for name in reversed(params.fusions) if name not in second),
+        fused(second),
         [Chain(task, task, [f"compare@{task}", f"register@{task}"]) for task in tasks],
     ]  # fmt: skip
 
