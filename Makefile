@@ -16,7 +16,7 @@ SYNCED := .venv/.synced-$(GPU)
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --python-version 3.11 --extra dev pyproject.toml
 
-.PHONY: help setup repro study tune test lint ui clean lock
+.PHONY: help setup repro new study tune test lint ui clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ $(SYNCED): $(LOCK) pyproject.toml
 
 setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1: from requirements-gpu.lock
 
-repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (phantoms, unless params.yaml names archives)
+repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (on phantoms, unless params.yaml names archives)
 	python stages/repro.py --jobs $(JOBS)
+
+new: setup  ## look at the archive DATA and add a TASK for it to params.yaml
+	python stages/new.py $(TASK) $(DATA)
 
 study: JOBS = 1
 study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on

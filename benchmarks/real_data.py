@@ -25,7 +25,7 @@ from medpipe.params import read
 
 def skin(params: dict[str, Any], data: Path, weights: Path) -> str:
     """MobileNet 0.75 at 128 px, the head first, then all of it; metadata; late, stacked and early fusion."""
-    params["archives"]["skin"] = str(data / "ham10000")
+    params["tasks"]["skin"]["archive"] = str(data / "ham10000")
     keep(params, ["skin-tabular", "skin-image", "skin-late", "skin-stacked", "skin-early"])
     params["prepare"]["skin-28"]["sizes"] = [128]
     params["models"]["skin-image"] |= {
@@ -47,7 +47,7 @@ def skin_by_image(params: dict[str, Any], data: Path, weights: Path) -> str:
 def skin_phantom(params: dict[str, Any], data: Path, weights: Path) -> str:
     """The same on as many phantom lesions as HAM10000 has: what there is to learn in the phantoms."""
     skin(params, data, weights)
-    params["archives"]["skin"] = "data/phantom/skin"
+    params["tasks"]["skin"]["archive"] = "data/phantom/skin"
     params["phantom"]["skin"]["lesions"] = 7470
     return "skin"
 
@@ -55,7 +55,7 @@ def skin_phantom(params: dict[str, Any], data: Path, weights: Path) -> str:
 def brain(params: dict[str, Any], data: Path, weights: Path) -> str:
     """System D at 96 px; 9, 3 and 4 patients. The segmenter may take ten times its recipe's epochs, so about the steps
     that those are on all 110 patients, and stops early."""
-    params["archives"]["brain"] = str(data / "lgg")
+    params["tasks"]["brain"]["archive"] = str(data / "lgg")
     params["split"]["brain"] |= {"train": 0.5625, "val": 0.1875, "test": 0.25}
     params["prepare"]["brain-256"]["sizes"] = [96]
     stopping = {"monitor": "val_loss", "patience": 40, "min_delta": 0.0}
@@ -65,7 +65,7 @@ def brain(params: dict[str, Any], data: Path, weights: Path) -> str:
 
 def chest(params: dict[str, Any], data: Path, weights: Path) -> str:
     """Three classes at 96 px: a frozen MobileNetV2 0.35, and the ConvNet from scratch with class weights."""
-    params["archives"]["chest"] = str(data / "covid_radiography")
+    params["tasks"]["chest"]["archive"] = str(data / "covid_radiography")
     keep(params, ["chest-mobilenetv2", "chest-convnet"])
     params["prepare"]["chest-256"]["sizes"] = [96]
     for name in ("chest-mobilenetv2", "chest-convnet"):

@@ -20,7 +20,7 @@ from medpipe.params import read
 
 def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
     """MobileNet 0.75 in place of EfficientNet-B0, under the scale `study`: one budget for all rows."""
-    params["archives"]["skin"] = str(data / "ham10000")
+    params["tasks"]["skin"]["archive"] = str(data / "ham10000")
     keep(params, ["skin-b0"])
     params["models"]["skin-b0"]["network"] |= {
         "backbone": "MobileNet",

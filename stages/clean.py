@@ -13,11 +13,11 @@ from medpipe.params import Task, load
 def main(task: Task) -> None:
     params = load()
     manifest = pd.read_parquet(Path("data/manifest") / f"{task}.parquet")
-    table = clean(manifest, task, getattr(params.clean, task))
+    table = clean(manifest, params.tasks[task], params.clean[task])
     with atomic.file(Path("data/clean") / f"{task}.parquet") as path:
         table.to_parquet(path, index=False)
     print(f"{task}: {len(table)} of {len(manifest)} images kept")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])  # type: ignore[arg-type]
+    main(sys.argv[1])

@@ -26,7 +26,7 @@ def main(task: Task) -> None:
     comparison = {"task": task} | compare(
         {name: pd.read_parquet(_there(Path("predictions") / task / f"{name}.parquet")) for name in settings.models},
         {name: _json(reports / "models" / f"{name}.json") for name in settings.models},
-        _json(reports / "split.json")["by"],
+        _json(reports / "split.json"),
         settings,
         params.evaluate,
         params.seed,
@@ -52,4 +52,4 @@ def _there(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])  # type: ignore[arg-type]
+    main(sys.argv[1])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from medpipe import backend, tracking
 from medpipe.data.arrays import load_task
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.evaluation.write import write
 from medpipe.models import delivery
@@ -20,7 +19,7 @@ def main(name: str) -> None:
     task = delivered.task
     rows, arrays = load_task(Path("data/split") / task, [Path("data/prepared") / key for key in delivered.inputs])
     out_of_fold = delivery.OutOfFold.read(folder)
-    found = evaluate(delivered, model, rows, arrays, VOCABULARY[task], params.evaluate, params.seed, out_of_fold)
+    found = evaluate(delivered, model, rows, arrays, params.tasks[task], params.evaluate, params.seed, out_of_fold)
     print(write(found, tracking.reopen(folder), params.ingest.max_pixels))
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from medpipe import atomic, tracking
 from medpipe.data.source import Archive
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.exploration import page
 from medpipe.exploration.explore import explore
 from medpipe.exploration.plots import plot_all
@@ -27,8 +26,8 @@ def main(task: Task) -> None:
         pd.read_parquet(rows),
         json.loads((reports / "split.json").read_text()),
         pd.read_csv(reports / "quarantine.csv", dtype=str, keep_default_na=False),
-        VOCABULARY[task],
-        Archive(params.archives[task]),
+        params.tasks[task],
+        Archive(params.tasks[task].archive),
         params.explore,
         params.seed,
         params.ingest.max_pixels,
@@ -52,4 +51,4 @@ def main(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])  # type: ignore[arg-type]
+    main(sys.argv[1])

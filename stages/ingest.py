@@ -14,7 +14,7 @@ def main(task: Task) -> None:
     params = load()
     reports = Path("reports") / task
     try:
-        ingested = build_manifest(params.archives[task], task, params.ingest)
+        ingested = build_manifest(task, params.tasks[task], params.ingest)
     except QuarantineError as error:
         write(error.quarantine, reports)  # what is wrong must be readable although the stage fails
         raise
@@ -33,4 +33,4 @@ def write(quarantine: pd.DataFrame, reports: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])  # type: ignore[arg-type]
+    main(sys.argv[1])

@@ -15,15 +15,15 @@ def main(task: str) -> None:
             case "skin":
                 from medpipe.phantoms import skin
 
-                skin.write(folder, settings.skin)
+                skin.write(folder, settings["skin"])
             case "brain":
                 from medpipe.phantoms import brain
 
-                brain.write(folder, settings.brain)
+                brain.write(folder, settings["brain"])
             case "chest":
                 from medpipe.phantoms import chest
 
-                chest.write(folder, settings.chest)
+                chest.write(folder, settings["chest"])
             case _:
                 raise SystemExit(f"{task!r} is no task; take skin, brain or chest")
 

@@ -14,12 +14,13 @@ from medpipe.recipe import resolve_variant
 def main(name: str) -> None:
     params = load()
     variant = resolve_variant(params, name)
+    task = params.tasks[variant.task]
     table = pd.read_parquet(Path("data/clean") / f"{variant.task}.parquet")
     with atomic.folder(Path("data/prepared") / name) as folder:
         if isinstance(variant, ImagesVariant):
-            prepare_images(table, params.archives[variant.task], variant, folder, params.ingest.max_pixels)
+            prepare_images(table, task.archive, variant, folder, params.ingest.max_pixels, task.decoding)
         else:
-            prepare_table(table, variant, folder)
+            prepare_table(table, task.features, variant, folder)
     print(f"{name}: {len(table)} rows")
 
 

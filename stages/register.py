@@ -34,4 +34,4 @@ def main(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])  # type: ignore[arg-type]
+    main(sys.argv[1])

@@ -60,8 +60,14 @@ def main(jobs: int) -> int:
 
 def waves(params: Params) -> list[list[Chain]]:
     """The stages of dvc.yaml in chains: those of a wave need none of each other, only of the waves before."""
-    tasks, prepare = list(params.registry), params.prepare
-    data = ("phantom", "ingest", "clean", "split")
+    prepare = params.prepare
+    of = {"phantom": params.phantom, "ingest": params.tasks, "clean": params.clean, "split": params.split}
+    of |= {"explore": params.split, "compare": params.compare, "register": params.registry}
+
+    def whole(task: str, *stages: str) -> list[str]:
+        """Those of these stages that the task has, for a section without it gives none."""
+        return [f"{stage}@{task}" for stage in stages if task in of[stage]]
+
     # Backbones first, which take longest; of fusions the means, which stand last.
     models = sorted(params.models, key=lambda name: params.models[name].architecture != "backbone")
     second = {name for name, fusion in params.fusions.items() if set(fusion.members) & set(params.fusions)}
@@ -71,17 +77,17 @@ def waves(params: Params) -> list[list[Chain]]:
 
     return [
         [
-            Chain(task, task, [f"{stage}@{task}" for stage in data]
-                  + [f"prepare@{key}" for key in prepare if prepare[key].task == task])
-            for task in tasks
+            Chain(task, task, [*whole(task, "phantom", "ingest", "clean", "split"),
+                               *(f"prepare@{key}" for key in prepare if prepare[key].task == task)])
+            for task in params.tasks
         ],
         [
             *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
-            *(Chain(f"explore@{task}", task, [f"explore@{task}"]) for task in tasks),
+            *(Chain(f"explore@{task}", task, whole(task, "explore")) for task in params.tasks),
         ],
         fused(name for name in reversed(params.fusions) if name not in second),
         fused(second),
-        [Chain(task, task, [f"compare@{task}", f"register@{task}"]) for task in tasks],
+        [Chain(task, task, whole(task, "compare", "register")) for task in params.tasks],
     ]  # fmt: skip
 
 

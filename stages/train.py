@@ -6,7 +6,7 @@ from pathlib import Path
 from medpipe import backend, recipe, store
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
-from medpipe.params import Recipe, load
+from medpipe.params import Params, Recipe, load
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.training.folds import cross_validate
@@ -21,14 +21,15 @@ def main(name: str) -> None:
     backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
-        train(name, settings, split, seed, params.deterministic, recipe.training_rows(params))
+        train(name, settings, params, split, seed)
 
 
-def train(name: str, settings: Recipe, split: Path, seed: int, deterministic: bool, most: int | None) -> None:
-    training = assemble(settings, split, Path("data/prepared"), seed, most)
+def train(name: str, settings: Recipe, params: Params, split: Path, seed: int) -> None:
+    most = recipe.training_rows(params)
+    training = assemble(settings, params.tasks[settings.task].classes, split, Path("data/prepared"), seed, most)
     # First, so that what cannot be built opens no run.
     model = training.build()
-    described = training.described(seed, deterministic)
+    described = training.described(seed, params.deterministic)
     code = fingerprint(Path(__file__).resolve(), settings.architecture)
     with tracked(name, settings.task, described, split, [training.arrays], code) as (run, checkpoint):
         delivery = training.delivery(name, described)

@@ -189,3 +189,29 @@ def test_numbers_must_be_finite(tmp_path, section, bad):
 
     with pytest.raises(InputError, match=f"{'.'.join(section)}: Input should be a finite number"):
         load_changed(tmp_path, change)
+
+
+@pytest.mark.parametrize("window", ["full", "file", None, {"values": [-100, 400]}, {"percentiles": [0.5, 99.5]}])
+def test_a_window_is_what_was_written(window):
+    values = {"window": window, "frames": "split", "axis": 2}
+    decoding = params.validated(params.Decoding, values, "p.yaml")
+    assert decoding.model_dump(mode="json") == values
+    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": "wide"}, "p.yaml: images.window: Input should be 'full' or 'file'"),
+        ({"window": {"values": [5, 5]}}, r"p.yaml: images.window: values must rise, are \[5.0, 5.0\]"),
+        ({"window": {"values": [0]}}, "p.yaml: images.window.values.1: "),
+        ({"window": {"percentiles": [99, 1]}}, "p.yaml: images.window: percentiles must rise"),
+        ({"window": {"percentiles": [0, 101]}}, "p.yaml: images.window.percentiles.1: "),
+        ({"window": {"values": [0, 1], "of": 1}}, "p.yaml: images.window.of: unknown key"),
+        ({"axis": 3}, "p.yaml: images.axis: "),
+        ({"frames": None}, "p.yaml: images.frames: "),
+    ],
+)
+def test_a_wrong_window_is_refused_by_its_key(changes, message):
+    with pytest.raises(InputError, match=message):
+        params.validated(params.Decoding, {"window": None, "frames": "split", "axis": 2} | changes, "p.yaml", "images")

@@ -8,6 +8,17 @@ class InputError(ValueError):
     """Input that cannot be used. The message names the file, row or key and says what to do."""
 
 
+class Unreadable(InputError):  # noqa: N818
+    """A file that gives no usable image: `name`, and the reason without it (`kind: detail`)."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
+
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[str, str]]:
+        return Unreadable, (self.name, self.reason)
+
+
 class SettingError(InputError):
     """A recipe's setting that does not fit its data. The message begins with the key inside the recipe."""
 

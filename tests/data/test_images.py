@@ -1,10 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+from declared import EIGHT_BIT
 from PIL import ExifTags, Image
 
-from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
-from medpipe.params import ImagesVariant
+from medpipe.data.images import decode, mask_to_array, names, to_array
+from medpipe.errors import Unreadable
+from medpipe.params import Decoding, ImagesVariant, Percentiles, Values
 
 
 def variant(*sizes, square=False, equalise=False):
@@ -32,8 +34,8 @@ def tagged(orientation):
     return exif
 
 
-def read(data, max_pixels=10_000):
-    return decode(data, name="a.png", max_pixels=max_pixels)
+def read(data, max_pixels=10_000, decoding=EIGHT_BIT, name="a.png"):
+    return decode(data, name=name, max_pixels=max_pixels, decoding=decoding)
 
 
 def test_what_is_no_usable_image_is_refused_with_its_reason(damaged_images):
@@ -49,6 +51,82 @@ def test_sixteen_bit_colour_is_refused_although_pillow_reads_it_as_eight(kind):
     array = np.full((5, 5, 3), 40_000, np.uint16)
     with pytest.raises(Unreadable, match="RGB, 16 bits"):
         read(cv2.imencode(kind, array)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ("full", lambda ramp: ramp / 257),
+        (Values(values=(1000, 50_000)), lambda ramp: (ramp - 1000.0) * (255 / 49_000)),
+        (Percentiles(percentiles=(0, 100)), lambda ramp: ramp / 257),
+        (Percentiles(percentiles=(20, 80)), lambda ramp: (ramp / 65_535 - 0.2) / 0.6 * 255),
+    ],
+    ids=["full", "values", "extremes", "percentiles"],
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "big-endian TIFF", "white is zero"])
+def test_a_sixteen_bit_ramp_under_a_window(encode, kind, window, expected):
+    ramp = (np.arange(256).reshape(16, 16) * 257).astype(np.uint16)
+    if kind == "big-endian TIFF":
+        data = encode(Image.frombytes("I;16B", ramp.shape, ramp.astype(">u2").tobytes()), "TIFF")
+    elif kind == "white is zero":
+        data = encode(Image.fromarray(65_535 - ramp), "TIFF", tiffinfo={262: 0})
+    else:
+        data = encode(Image.fromarray(ramp), kind)
+    array = np.asarray(read(data, decoding=Decoding(window=window, frames="refuse", axis=None)))
+    grey = np.clip(expected(ramp), 0, 255)
+    if kind == "white is zero":  # the window is of what is stored
+        grey = 255 - np.clip(expected(65_535 - ramp), 0, 255)
+    np.testing.assert_allclose(array[..., 0], grey, atol=0.5 + 1e-9)
+
+
+def test_eight_bits_are_left_as_they_are_whatever_the_window(encode, noise):
+    window = Decoding(window=Values(values=(100, 101)), frames="refuse", axis=None)
+    np.testing.assert_array_equal(np.asarray(read(encode(noise(7)), decoding=window)), np.asarray(noise(7)))
+
+
+def test_one_grey_throughout_is_black_under_percentiles(encode):
+    flat = Image.fromarray(np.full((4, 4), 9000, np.uint16))
+    window = Decoding(window=Percentiles(percentiles=(1, 99)), frames="refuse", axis=None)
+    assert not np.asarray(read(encode(flat), decoding=window)).any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_what_a_window_does_not_suit_is_refused_by_name(encode, kind):
+    deep = encode(Image.fromarray(np.zeros((4, 4), np.uint16)), kind)
+    with pytest.raises(
+        Unreadable, match=r"I;16, 16 bits; 8-bit .* wanted, or 16-bit greyscale and decoding\.window set"
+    ):
+        read(deep)
+    own = Decoding(window="file", frames="refuse", axis=None)
+    with pytest.raises(Unreadable, match=r"window: file is set.*set decoding\.window: full, values or percentiles"):
+        read(deep, decoding=own)
+    floats = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
+    with pytest.raises(Unreadable, match="colour model: F, 32 bits"):
+        read(floats, decoding=own)
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_turned_as_they_are_tagged(encode, kind, orientation):
+    ramp = (np.arange(96).reshape(8, 12) * 257).astype(np.uint16)
+    window = Decoding(window="full", frames="refuse", axis=None)
+    array = np.asarray(read(encode(Image.fromarray(ramp), kind, exif=tagged(orientation)), decoding=window))
+    np.testing.assert_array_equal(array[..., 0], SHOWN[orientation](ramp // 257))
+
+
+def test_pages_of_a_tiff_are_split_where_that_is_set(encode, noise):
+    pages = [noise(seed, size=(8, 6 + seed)) for seed in range(3)]
+    data = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    split = Decoding(window=None, frames="split", axis=None)
+    listed = names(data, name="a.tif", max_pixels=64, decoding=split)
+    assert listed == ["a.tif#0", "a.tif#1", "a.tif#2"]
+    for name, page in zip(listed, pages, strict=True):
+        np.testing.assert_array_equal(np.asarray(read(data, decoding=split, name=name)), np.asarray(page))
+    with pytest.raises(Unreadable, match="a.tif#2: too many pixels: 8 x 8, at most 63"):
+        read(data, 63, split, "a.tif#2")
+    with pytest.raises(Unreadable, match="several images: 3, one a file wanted; or set decoding.frames: split"):
+        names(data, name="a.tif", max_pixels=64, decoding=EIGHT_BIT)
+    assert names(encode(noise(1)), name="a.png", max_pixels=999, decoding=split) == ["a.png"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow on what it misses in a cut TIFF

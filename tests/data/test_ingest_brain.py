@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declared import ingest_archive
 from PIL import ExifTags, Image
 
-from medpipe.data.ingest import build_manifest
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
@@ -42,7 +42,7 @@ def listed():
 @pytest.fixture
 def ingest(folder, settings):
     def run(files):
-        manifest, quarantine, _ = build_manifest(folder(files), "brain", settings)
+        manifest, quarantine, _ = ingest_archive(folder(files), "brain", settings)
         return manifest, quarantine.to_numpy().tolist()
 
     return run
@@ -63,7 +63,7 @@ def test_the_manifest_says_what_names_and_masks_say(ingest, files):
 
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files, listed):
-    wanted, _, _ = build_manifest(folder(files), "brain", settings)
+    wanted, _, _ = ingest_archive(folder(files), "brain", settings)
     inside = {name.removeprefix("kaggle_3m/"): data for name, data in files.items()}
     download = files | {f"lgg-mri-segmentation/{name}": data for name, data in files.items()}  # Kaggle ships it twice
     short = listed.assign(image_path=listed["image_path"].str.removeprefix("kaggle_3m/"))
@@ -75,7 +75,7 @@ def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files, l
         "listed short": folder(files | {"data_mask.csv": short.to_csv(index=False)}, "short"),
     }
     for path in layouts.values():
-        manifest, quarantine, _ = build_manifest(path, "brain", settings)
+        manifest, quarantine, _ = ingest_archive(path, "brain", settings)
         assert quarantine.empty
         paths = ["path", "mask_path"]
         pd.testing.assert_frame_equal(manifest.drop(columns=paths), wanted.drop(columns=paths))
@@ -94,7 +94,7 @@ def test_masks_of_another_size_or_with_other_values(ingest, files, encode):
     grey = Image.new("L", (24, 18))
     grey.putpixel((1, 1), 1)
     for mask, reason in (
-        (grey, "mask values: others than 0 and 255"),
+        (grey, "mask values: 1 beside 0 and 255 (mask_values)"),
         (Image.new("L", (18, 24)), "mask size: 18 x 24, image 24 x 18"),
     ):
         manifest, quarantine = ingest(files | {mask_of(THIRD): encode(mask, "TIFF")})
@@ -154,7 +154,7 @@ def test_data_mask_csv_must_agree_with_the_files(ingest, files, listed):
         return quarantine
 
     no_path, csv = [THIRD, ""], "data_mask.csv: "
-    assert quarantine(change("mask", 0)) == [[THIRD, mask_of(THIRD), f"{csv}says healthy, the mask tumour"]]
+    assert quarantine(change("mask", 0)) == [[THIRD, mask_of(THIRD), "listing: says healthy, the mask tumour"]]
     assert quarantine(change("mask", "yes")) == [[*no_path, f"{csv}mask is 'yes', 0 or 1 wanted"]]
     assert quarantine(change("mask_path", mask_of(SLICES[0]))) == [
         [*no_path, f"{csv}'{mask_of(SLICES[0])}' is not the image's mask"]
@@ -195,7 +195,7 @@ def test_no_slices(ingest):
 
 def test_the_real_archive(real, real_settings):
     for path in (real / "lgg", real / "lgg" / "kaggle_3m"):
-        manifest, quarantine, _ = build_manifest(path, "brain", real_settings)
+        manifest, quarantine, _ = ingest_archive(path, "brain", real_settings)
         assert quarantine.empty
         assert manifest["label"].value_counts().to_dict() == {"healthy": 415, "tumour": 223}
         assert manifest["group"].nunique() == 16
@@ -221,7 +221,7 @@ def test_a_corrected_mask_changes_the_manifest(ingest, files):
 def test_the_path_says_the_patient_and_not_data_mask_csv(folder, settings, files, listed):
     """In the public file patient_id is mostly another patient's than the path's."""
     table = listed.assign(patient_id=[*listed["patient_id"][1:], "TCGA_DU_5849_19950405"])
-    found = build_manifest(folder(files | {"kaggle_3m/data_mask.csv": table.to_csv(index=False)}), "brain", settings)
+    found = ingest_archive(folder(files | {"kaggle_3m/data_mask.csv": table.to_csv(index=False)}), "brain", settings)
     assert found.quarantine.empty
     assert len(found.manifest) == len(SLICES)
     apart = sum(not name.startswith(patient) for name, patient in zip(SLICES, table["patient_id"], strict=True))

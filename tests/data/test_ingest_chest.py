@@ -3,16 +3,18 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS, ingest_archive
 
-from medpipe.data.chest import CLASSES, source_of
 from medpipe.data.clean import clean
-from medpipe.data.ingest import build_manifest
+from medpipe.data.readers.radiography import source_of
 from medpipe.data.split import split
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.evaluation.report import classification_report
 from medpipe.evaluation.tables import of_classes
-from medpipe.params import Evaluate, NoClean, Split
+from medpipe.params import Clean, Evaluate, Split
+
+CLASSES = TASKS["chest"].classes
 
 TOP = "COVID-19_Radiography_Dataset"
 IDS = [f"{name}-{n}" for name in CLASSES for n in (1, 2)]
@@ -39,7 +41,7 @@ def workbook(names, urls, last="URL"):
 @pytest.fixture
 def ingest(folder, settings):
     def run(files):
-        manifest, quarantine, _ = build_manifest(folder(files), "chest", settings)
+        manifest, quarantine, _ = ingest_archive(folder(files), "chest", settings)
         return manifest, quarantine.to_numpy().tolist()
 
     return run
@@ -57,7 +59,7 @@ def test_the_manifest_says_what_the_folders_say(ingest, files):
 
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files):
-    wanted, _, _ = build_manifest(folder(files), "chest", settings)
+    wanted, _, _ = ingest_archive(folder(files), "chest", settings)
     older = {name.replace("/images/", "/"): data for name, data in files.items()}
     masks = {name.replace("/images/", "/masks/"): b"x" for name in files}
     for path in (
@@ -67,7 +69,7 @@ def test_every_layout_gives_the_same_manifest(folder, zipped, settings, files):
         zipped(files | masks, "masks.zip"),
         folder(files | {f"{TOP}/{name}": data for name, data in files.items()}, "twice"),
     ):
-        manifest, quarantine, _ = build_manifest(path, "chest", settings)
+        manifest, quarantine, _ = ingest_archive(path, "chest", settings)
         assert quarantine.empty
         pd.testing.assert_frame_equal(manifest.drop(columns="path"), wanted.drop(columns="path"))
 
@@ -96,14 +98,12 @@ def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise
     manifest, quarantine = ingest(files)
     assert quarantine == []
     shares = Split(by="group", near=4, train=0.4, val=0.2, test=0.4)
-    rows, _, _ = split(clean(manifest, "chest", NoClean()), "chest", shares, 42)
+    rows, _, _ = split(clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], shares, 42)
 
     classes, labels = tuple(hosts), rows["label"].tolist()
     right = np.eye(2)[[classes.index(label) for label in labels]]
     p = np.where((rows["source"] == "github.com/two/covid").to_numpy()[:, None], 1 - right, right)
-    settings = Evaluate(
-        resamples=20, confidence=0.95, tversky_alpha=0.7, explain="COVID", operating_points=(0.5,), flips=()
-    )
+    settings = Evaluate(resamples=20, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=())
     _, report = classification_report("m", of_classes(rows, labels, classes, p), classes, {"COVID": 8}, settings, 1)
     found = report["sets"]["test"]["subgroups"]["source"]
     assert {name: group["metrics"]["accuracy"]["value"] for name, group in found.items()} == {
@@ -171,7 +171,7 @@ def test_no_images(ingest):
 
 
 def test_the_real_archive(real, real_settings):
-    manifest, quarantine, _ = build_manifest(real / "covid_radiography", "chest", real_settings)
+    manifest, quarantine, _ = ingest_archive(real / "covid_radiography", "chest", real_settings)
     assert quarantine.empty
     assert manifest["label"].value_counts().to_dict() == {"COVID": 330, "Normal": 330, "Viral Pneumonia": 240}
 

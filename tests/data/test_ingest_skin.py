@@ -4,13 +4,15 @@ import imagehash
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT, TASKS, ingest_archive
 
 from medpipe.data.images import decode
-from medpipe.data.ingest import FEW, QuarantineError, build_manifest, summary
-from medpipe.data.skin import CLASSES
+from medpipe.data.ingest import FEW, QuarantineError, summary
 from medpipe.data.source import Archive
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
+
+CLASSES = TASKS["skin"].classes
 
 CSV = "HAM10000_metadata.csv"
 TRUTH = "ISIC2018_Task3_Test_GroundTruth.csv"
@@ -42,7 +44,7 @@ def path_of(name):
 @pytest.fixture
 def ingest(folder, settings):
     def run(files, **changes):
-        return build_manifest(folder(files), "skin", settings.model_copy(update=changes))[:2]
+        return ingest_archive(folder(files), "skin", settings.model_copy(update=changes))[:2]
 
     return run
 
@@ -64,7 +66,8 @@ def test_the_manifest_says_what_the_files_and_rows_say(ingest, rows, pictures):
     data = pictures[first["path"]]
     assert (first["width"], first["height"], first["bytes"]) == (24, 18, len(data))
     assert first["sha256"] == hashlib.sha256(data).hexdigest()
-    assert first["phash"] == str(imagehash.phash(decode(data, name="", max_pixels=999), hash_size=16))
+    image = decode(data, name="", max_pixels=999, decoding=EIGHT_BIT)
+    assert first["phash"] == str(imagehash.phash(image, hash_size=16))
     assert len(first["phash"]) == 64
     assert np.isnan(manifest.loc[2, "age"])
     assert manifest.loc[2, ["sex", "localization", "dx_type"]].tolist() == ["unknown", "unknown", "consensus"]
@@ -73,10 +76,10 @@ def test_the_manifest_says_what_the_files_and_rows_say(ingest, rows, pictures):
 
 def test_every_layout_gives_the_same_manifest(folder, zipped, settings, rows, pictures):
     plain = {CSV: csv(rows)} | pictures
-    wanted, _, _ = build_manifest(folder(plain), "skin", settings)
+    wanted, _, _ = ingest_archive(folder(plain), "skin", settings)
 
     def same(path, keys=("path",)):
-        manifest, quarantine, _ = build_manifest(path, "skin", settings)
+        manifest, quarantine, _ = ingest_archive(path, "skin", settings)
         assert quarantine.empty
         pd.testing.assert_frame_equal(manifest.drop(columns=list(keys)), wanted.drop(columns=list(keys)))
         return manifest
@@ -109,7 +112,7 @@ def test_the_pixel_table_in_place_of_images(ingest, folder, rows):
     assert quarantine.empty
     assert manifest["path"].tolist() == [f"hmnist_28_28_RGB.csv#{i}" for i in range(8)]
     assert set(manifest["width"]) == set(manifest["height"]) == {28}
-    image = decode(Archive(folder(files)).read(manifest.loc[3, "path"]), name="", max_pixels=784)
+    image = decode(Archive(folder(files)).read(manifest.loc[3, "path"]), name="", max_pixels=784, decoding=EIGHT_BIT)
     np.testing.assert_array_equal(np.asarray(image).ravel(), table.iloc[3, :-1])
 
     table.iloc[4, 0] = 256
@@ -206,7 +209,7 @@ def test_a_file_larger_than_any_image_is_not_read_whole(ingest, rows, pictures):
         ("age", "500", "age: '500'"),
         ("sex", "m", "unknown sex: 'm'"),
         ("localization", "elbow", "unknown localization: 'elbow'"),
-        ("lesion_id", "", "no lesion_id: ''"),
+        ("lesion_id", "", "no group: ''"),
         ("image_id", "ISIC_9999999", "row without image"),
     ],
 )
@@ -286,7 +289,7 @@ def test_nothing_left_is_an_error_whatever_is_allowed(ingest, rows, pictures):
 
 
 def test_the_real_archive(real, real_settings):
-    manifest, quarantine, _ = build_manifest(real / "ham10000", "skin", real_settings)
+    manifest, quarantine, _ = ingest_archive(real / "ham10000", "skin", real_settings)
     assert len(manifest) == 10_013
     assert quarantine["id"].tolist() == ["ISIC_0029861", "ISIC_0029938"]
     assert manifest["label"].value_counts().to_dict() == (
@@ -308,9 +311,9 @@ def test_an_age_is_missing_however_that_is_written(ingest, rows, pictures):
 
 def test_many_rows_lost_for_one_reason_are_said_loudly(folder, settings, rows, pictures):
     ages = ["old"] * (FEW + 1) + ["50"] * (len(rows) - FEW - 1)
-    lines = summary(build_manifest(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
+    lines = summary(ingest_archive(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
     assert lines[0] == f"{len(rows) - FEW - 1} images, {FEW + 1} in quarantine"
     assert lines[1].startswith(f"WARNING: {FEW + 1} in quarantine for 'age', such as ")
     ages = ["old"] + ["50"] * (len(rows) - 1)
-    lines = summary(build_manifest(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
+    lines = summary(ingest_archive(folder({CSV: csv(rows.assign(age=ages))} | pictures), "skin", settings))
     assert lines[1].startswith("1 in quarantine for 'age'")

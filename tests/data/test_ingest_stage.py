@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from declared import ingest_archive
 
-from medpipe.data.ingest import build_manifest
 from medpipe.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(folder, archive):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["archives"]["chest"] = str(archive)
+    values["tasks"]["chest"]["archive"] = str(archive)
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, str(ROOT / "stages/ingest.py"), "chest"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
@@ -60,7 +60,9 @@ def test_a_relative_archive_that_experiments_would_lack_is_refused(
     (repository / ".gitignore").write_text("/ignored\n/added\n/made\n")
     monkeypatch.chdir(repository)
     for name in ("added/archive", "made/archive", "tracked/archive", str(repository / "ignored/archive")):
-        assert len(build_manifest(name, "chest", settings)[0]) == 2
+        assert len(ingest_archive(name, "chest", settings)[0]) == 2
     for name in ("ignored/archive", "../outside"):
-        with pytest.raises(InputError, match=rf"^archives\.chest: '{name}' is relative, and neither .* Write '/.*/"):
-            build_manifest(name, "chest", settings)
+        with pytest.raises(
+            InputError, match=rf"^tasks\.chest\.archive: '{name}' is relative, and neither .* Write '/.*/"
+        ):
+            ingest_archive(name, "chest", settings)

@@ -4,16 +4,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT, TASKS
 from manifests import skin
 
 from medpipe.data.arrays import Arrays
 from medpipe.data.clean import clean
 from medpipe.data.features import fit
-from medpipe.data.images import Unreadable, decode, mask_to_array, to_array
+from medpipe.data.images import decode, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
-from medpipe.data.skin import FEATURES
-from medpipe.errors import InputError
-from medpipe.params import ImagesVariant, SkinClean, TableVariant
+from medpipe.errors import InputError, Unreadable
+from medpipe.params import Clean, ImagesVariant, TableVariant
 
 MANY = 10_000  # pixels
 
@@ -52,14 +52,15 @@ def few(files):
 )
 def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
     """300 files: several chunks, and several closings of the map in one."""
-    prepare_images(table_of(files), folder(files), settings, tmp_path, MANY)
+    prepare_images(table_of(files), folder(files), settings, tmp_path, MANY, EIGHT_BIT)
     arrays = Arrays(tmp_path)
     side = settings.sizes[-1]
     assert (arrays.inputs.shape, arrays.inputs.dtype) == ((300, side, side, 3), np.uint8)
     for array, (name, data) in zip(arrays.inputs, files.items(), strict=True):
-        np.testing.assert_array_equal(array, to_array(decode(data, name=name, max_pixels=MANY), settings))
+        image = decode(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT)
+        np.testing.assert_array_equal(array, to_array(image, settings))
     assert arrays.ids == [f"id{i}" for i in range(300)]
-    assert arrays.variant == json.loads(settings.model_dump_json())
+    assert arrays.variant == json.loads(settings.model_dump_json()) | {"decoding": EIGHT_BIT.model_dump()}
     assert (arrays.masks, arrays.features) == (None, [])
 
 
@@ -67,12 +68,12 @@ def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
     images = {f"{i}.png": encode(noise(i)) for i in range(5)}
     masks = {f"{i}_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200))) for i in range(5)}
     table = table_of(images, masks)
-    prepare_images(table, folder(images | masks), variant("brain"), tmp_path, MANY)
+    prepare_images(table, folder(images | masks), variant("brain"), tmp_path, MANY, EIGHT_BIT)
     arrays = Arrays(tmp_path)
     assert arrays.masks is not None
     assert (arrays.masks.shape, arrays.masks.dtype) == ((5, 8, 8), np.uint8)
     for array, (name, data) in zip(arrays.masks, masks.items(), strict=True):
-        expected = mask_to_array(decode(data, name=name, max_pixels=MANY), variant("brain"))
+        expected = mask_to_array(decode(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT), variant("brain"))
         np.testing.assert_array_equal(array, expected)
         assert set(np.unique(array)) == {0, 1}
 
@@ -83,19 +84,19 @@ def test_a_mask_that_changed_is_named_and_changes_the_digest(tmp_path, folder, n
     for i in range(2):
         masks = {"0_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200)))}
         archive, table = folder(images | masks), table_of(images, masks)
-        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY, EIGHT_BIT)
         digests.append(Arrays(tmp_path).digest)
     assert digests[0] != digests[1]
     (archive / "0_mask.png").write_bytes(encode(noise(2, "L").point(lambda value: 255 * (value > 200))))
     with pytest.raises(InputError, match=r"0_mask\.png has changed since ingest"):
-        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY, EIGHT_BIT)
 
 
 def test_the_digest_is_that_of_the_images(tmp_path, folder, few):
     digests = set()
     for name, table in (("all", table_of(few)), ("again", table_of(few)), ("less", table_of(few)[1:])):
         (tmp_path / name).mkdir()
-        prepare_images(table, folder(few), variant(), tmp_path / name, MANY)
+        prepare_images(table, folder(few), variant(), tmp_path / name, MANY, EIGHT_BIT)
         digests.add(Arrays(tmp_path / name).digest)
     assert len(digests) == 2
 
@@ -104,29 +105,29 @@ def test_a_zip_gives_the_same_arrays(tmp_path, folder, zipped, few):
     table = table_of(few)
     for name, archive in (("a", folder(few)), ("b", zipped(few))):
         (tmp_path / name).mkdir()
-        prepare_images(table, archive, variant(), tmp_path / name, MANY)
+        prepare_images(table, archive, variant(), tmp_path / name, MANY, EIGHT_BIT)
     assert (tmp_path / "a/inputs.npy").read_bytes() == (tmp_path / "b/inputs.npy").read_bytes()
 
 
 def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, few, noise, encode):
     table, archive = table_of(few), folder(few)
     with pytest.raises(Unreadable, match=r"0\.png: too large: more than 40 bytes"):
-        prepare_images(table, archive, variant(), tmp_path, 10)
+        prepare_images(table, archive, variant(), tmp_path, 10, EIGHT_BIT)
     (archive / "6.png").write_bytes(encode(noise(1)))
     with pytest.raises(InputError, match=r"6\.png has changed since ingest"):
-        prepare_images(table, archive, variant(), tmp_path, MANY)
+        prepare_images(table, archive, variant(), tmp_path, MANY, EIGHT_BIT)
     (archive / "6.png").unlink()
     with pytest.raises(InputError, match=r"6\.png"):
-        prepare_images(table, archive, variant(), tmp_path, MANY)
+        prepare_images(table, archive, variant(), tmp_path, MANY, EIGHT_BIT)
 
 
 @pytest.mark.parametrize("unknown", ["category", "impute"])
 def test_the_table_has_the_columns_that_stats_are_fitted_to(tmp_path, unknown):
     manifest = skin(["nv", "mel", "df"], "abc", age=[0.0, np.nan, 70.0], sex=["male", "unknown", "female"])
-    table = clean(manifest, "skin", SkinClean(unknown=unknown))
-    prepare_table(table, TableVariant(task="skin", kind="table"), tmp_path)
+    table = clean(manifest, TASKS["skin"], Clean(unknown=unknown))
+    prepare_table(table, TASKS["skin"].features, TableVariant(task="skin", kind="table"), tmp_path)
     arrays = Arrays(tmp_path)
-    assert arrays.features == fit(table, FEATURES)["columns"]
+    assert arrays.features == fit(table, TASKS["skin"].features)["columns"]
     assert arrays.inputs.dtype == np.float32
     assert arrays.ids == manifest["id"].tolist()
     male = arrays.features.index("sex_male")
@@ -138,11 +139,11 @@ def test_a_further_number_in_the_table_is_no_feature(tmp_path):
     manifest = skin(["nv", "mel", "df"], "abc", age=[0.0, 50.0, 70.0])
     found = []
     for name, more in (("plain", {}), ("more", {"confidence": [0.1, 0.2, 0.3]})):
-        table = clean(manifest.assign(**more), "skin", SkinClean(unknown="category"))
+        table = clean(manifest.assign(**more), TASKS["skin"], Clean(unknown="category"))
         (tmp_path / name).mkdir()
-        prepare_table(table, TableVariant(task="skin", kind="table"), tmp_path / name)
+        prepare_table(table, TASKS["skin"].features, TableVariant(task="skin", kind="table"), tmp_path / name)
         arrays = Arrays(tmp_path / name)
-        assert arrays.features == fit(table, FEATURES)["columns"]
+        assert arrays.features == fit(table, TASKS["skin"].features)["columns"]
         found.append((arrays.features, arrays.inputs.shape, arrays.digest))
     assert found[0] == found[1]
 
@@ -151,7 +152,7 @@ def test_real_images(tmp_path, real):
     archive = real / "ham10000"
     paths = sorted(archive.glob("HAM10000_images_part_1/*.jpg"))[:40]
     files = {path.relative_to(archive).as_posix(): path.read_bytes() for path in paths}
-    prepare_images(table_of(files), archive, variant(sizes=(64,)), tmp_path, 100_000)
+    prepare_images(table_of(files), archive, variant(sizes=(64,)), tmp_path, 100_000, EIGHT_BIT)
     inputs = Arrays(tmp_path).inputs
     assert inputs.reshape(40, -1).std(axis=1).min() > 5
     assert inputs[..., 0].mean() > inputs[..., 2].mean()  # skin is rather red than blue

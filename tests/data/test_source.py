@@ -7,10 +7,11 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 
-from medpipe.data.images import Unreadable, decode
+from medpipe.data.images import decode
 from medpipe.data.source import Archive, distinct, read_table, single_rows, stem
-from medpipe.errors import InputError
+from medpipe.errors import InputError, Unreadable
 
 FILES = {"top/a.jpg": b"one", "top/deeper/b.PNG": b"two", "table.csv": b"x,y\n1,2\n"}
 
@@ -66,7 +67,7 @@ def test_names_that_are_not_utf_8_are_written_out(tmp_path, folder, zipped):
 
 
 def test_no_archive_an_empty_one_and_what_is_none(tmp_path, folder, zipped):
-    with pytest.raises(InputError, match=r"nowhere: no such folder or zip; name the archive"):
+    with pytest.raises(InputError, match=r"nowhere: no such folder or zip; name it, as downloaded, as tasks"):
         Archive(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no files"):
@@ -218,7 +219,7 @@ def test_rows_of_a_pixel_table_are_images(folder):
         path = folder({"hmnist.csv": table.to_csv(index=False, sep=separator)})
         archive = Archive(path)
         for row in range(3):
-            image = decode(archive.read(f"hmnist.csv#{row}"), name="", max_pixels=784)
+            image = decode(archive.read(f"hmnist.csv#{row}"), name="", max_pixels=784, decoding=EIGHT_BIT)
             np.testing.assert_array_equal(np.asarray(image), pixels[row].reshape(28, 28, 3))
     for wrong in (256, -1, 0.5, "x", "nan"):
         text = table.astype(object)
@@ -251,7 +252,8 @@ def test_tables(folder):
                 "semicolons.csv": "id;age;note\r\nx;5;a, b\r\n",
                 "ragged.csv": "id,age\na,1\nb,1,2,3\n",
                 "empty.csv": "",
-                "binary.csv": b"id,age\n\xff\xfe\xfa,1\n",
+                "latin.csv": b"id,site\n1,H\xfcfte\n",
+                "wide.csv": "id;size\n1;4,5\n".encode("utf-16"),
             }
         )
     )
@@ -263,7 +265,9 @@ def test_tables(folder):
         read_table(archive, "semicolons.csv", ["id", "age", "sex"])
     with pytest.raises(InputError, match=r"bom\.csv: lacks the column sex, site; it has id, age"):
         read_table(archive, "bom.csv", ["id", "sex", "site"])
-    for name in ("ragged.csv", "empty.csv", "binary.csv"):
+    assert read_table(archive, "latin.csv", ["id"]).to_numpy().tolist() == [["1", "Hüfte"]]
+    assert read_table(archive, "wide.csv", ["id"]).to_numpy().tolist() == [["1", "4.5"]]
+    for name in ("ragged.csv", "empty.csv"):
         with pytest.raises(InputError, match=rf"{name}: no readable table"):
             read_table(archive, name, ["id"])
 

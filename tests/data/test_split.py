@@ -3,13 +3,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 from manifests import brain, flipped, hashes, hexadecimal, random_skin, skin
 
 from medpipe.data import split as splitting
 from medpipe.data.clean import clean
 from medpipe.data.split import split
 from medpipe.errors import InputError
-from medpipe.params import NoClean, SkinClean, Split
+from medpipe.params import Clean, Split
 
 SETS = ("train", "val", "test")
 THREE_WAYS = (0.70, 0.15, 0.15)
@@ -21,8 +22,8 @@ def settings(shares=THREE_WAYS, by="group", near=24):
 
 
 def run(manifest, by="group", shares=THREE_WAYS, seed=42, unknown="impute", near=24):
-    table = clean(manifest, "skin", SkinClean(unknown=unknown))
-    rows, stats, report = split(table, "skin", settings(shares, by, near), seed)
+    table = clean(manifest, TASKS["skin"], Clean(unknown=unknown))
+    rows, stats, report = split(table, TASKS["skin"], settings(shares, by, near), seed)
     return rows, stats, json.loads(json.dumps(report))  # as the stage writes it
 
 
@@ -76,15 +77,15 @@ def test_rounding_is_carried_over_so_that_small_classes_do_not_empty_a_set():
 
 
 def test_the_order_of_rows_changes_nothing():
-    table = clean(random_skin(7), "skin", SkinClean(unknown="impute"))
-    rows, stats, report = split(table, "skin", settings(), 1)
+    table = clean(random_skin(7), TASKS["skin"], Clean(unknown="impute"))
+    rows, stats, report = split(table, TASKS["skin"], settings(), 1)
     shuffled = table.sample(frac=1, random_state=3)
-    again, stats_again, report_again = split(shuffled, "skin", settings(), 1)
+    again, stats_again, report_again = split(shuffled, TASKS["skin"], settings(), 1)
     assert again["id"].tolist() == shuffled["id"].tolist()
     pd.testing.assert_frame_equal(again.sort_values("id", ignore_index=True), rows)
     assert report_again == report
     assert all(stats_again[key] == pytest.approx(stats[key]) for key in ("fill", "mean", "std"))
-    assert not split(table, "skin", settings(), 2)[0]["set"].equals(rows["set"])
+    assert not split(table, TASKS["skin"], settings(), 2)[0]["set"].equals(rows["set"])
 
 
 def test_rows_keep_the_tables_order_and_carry_the_subgroups():
@@ -96,8 +97,8 @@ def test_rows_keep_the_tables_order_and_carry_the_subgroups():
 
 
 def test_patients_stay_whole_and_count_for_tumour():
-    table = clean(brain(20, 9), "brain", NoClean())
-    rows, stats, report = split(table, "brain", settings((0.60, 0.20, 0.20), near=4), 42)
+    table = clean(brain(20, 9), TASKS["brain"], Clean(unknown=None))
+    rows, stats, report = split(table, TASKS["brain"], settings((0.60, 0.20, 0.20), near=4), 42)
     assert report["groups"]["tumour"] == {"train": 12, "val": 4, "test": 4, "external": 0}
     assert report["rows"]["healthy"] == {"train": 72, "val": 24, "test": 24, "external": 0}
     assert rows.groupby("group")["set"].nunique().eq(1).all()
@@ -108,7 +109,9 @@ def test_two_sources_of_one_host_stay_two():
     sources = ["kaggle.com/owner/one", "kaggle.com/owner/two"] * 40
     labels = ["Normal"] * 40 + ["COVID"] * 40
     manifest = skin(labels, [f"image-{i}" for i in range(80)], source=sources)
-    rows, _, _ = split(clean(manifest, "chest", NoClean()), "chest", settings((0.60, 0.20, 0.20)), 42)
+    rows, _, _ = split(
+        clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], settings((0.60, 0.20, 0.20)), 42
+    )
     assert rows["source"].tolist() == sources
     assert rows.groupby("set")["source"].nunique().tolist() == [2, 2, 2]
 
@@ -242,7 +245,7 @@ def test_ham10000(real):
     path = real / "ham10000/HAM10000_metadata.csv"
     raw = pd.read_csv(path).rename(columns={"image_id": "id", "dx": "label", "lesion_id": "group"})
     manifest = skin(raw["label"], raw["group"], **{name: raw[name] for name in ("id", "age", "sex", "localization")})
-    assert len(clean(manifest, "skin", SkinClean(unknown="drop"))) == 9_771
+    assert len(clean(manifest, TASKS["skin"], Clean(unknown="drop"))) == 9_771
     rows, stats, report = run(manifest, unknown="category")
     assert len(rows) == 10_015
     assert rows["group"].nunique() == 7_470

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.params import Evaluate
 
+SKIN = TASKS["skin"].classes
 SHARES = (0.04, 0.07, 0.12, 0.03, 0.13, 0.57, 0.04)
 BRAIN = ("healthy", "tumour")
 
@@ -14,7 +15,12 @@ BRAIN = ("healthy", "tumour")
 @pytest.fixture
 def settings() -> Evaluate:
     return Evaluate(
-        resamples=200, confidence=0.95, tversky_alpha=0.7, explain="mel", operating_points=(0.5, 0.05), flips=()
+        resamples=200,
+        confidence=0.95,
+        tversky_alpha=0.7,
+        explain={"skin": "mel"},
+        operating_points=(0.5, 0.05),
+        flips=(),
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from declared import TASKS
 
 from medpipe import params
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation import page
 from medpipe.evaluation.compare import compare
@@ -23,6 +23,10 @@ from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
 from medpipe.params import Compare
+
+SKIN = TASKS["skin"].classes
+GROUPED = {"by": "group", "grouped": True, "leak": {"val": 0, "test": 0, "external": 0}}
+LEAKING = {"by": "image", "grouped": False, "leak": {"val": 0, "test": 7, "external": 0}}
 
 REPOSITORY = Path(__file__).parents[2]
 BRAIN = ("healthy", "tumour")
@@ -41,13 +45,13 @@ def skin(classifier_table, settings):
     tables = {name: classifier_table(skill, i) for i, (name, skill) in enumerate(SKILLS.items())}
     reports = {name: classifier_report() for name in tables}
     wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
-    return tables, {"task": "skin"} | compare(tables, reports, "group", wanted, settings, 1)
+    return tables, {"task": "skin"} | compare(tables, reports, GROUPED, wanted, settings, 1)
 
 
 def test_ranking_intervals_and_differences(skin):
     tables, comparison = skin
     assert comparison["ranking"] == ["skin-v2m", "skin-b4", "skin-tabular"]
-    assert (comparison["best"], comparison["baseline"], comparison["leak"]) == ("skin-v2m", "skin-tabular", False)
+    assert (comparison["best"], comparison["baseline"], comparison["leak"]) == ("skin-v2m", "skin-tabular", {})
     section = comparison["classification"]
     models = {model["model"]: model for model in section["models"]}
     for name, table in tables.items():
@@ -75,7 +79,7 @@ def test_validation_chooses_and_test_reports(classifier_table, settings):
         dict.fromkeys(["tests", "validates"], classifier_report()),
     )
     wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
-    comparison = compare(tables, reports, "group", wanted, settings, 1)
+    comparison = compare(tables, reports, GROUPED, wanted, settings, 1)
     assert comparison["best"] == "validates"
     first, second = comparison["classification"]["models"]
     assert first["validation"]["value"] > second["validation"]["value"]
@@ -94,12 +98,12 @@ def test_models_are_ranked_on_the_validation_rows_that_all_have(classifier_table
     tables = {"plain": classifier_table(0.9, 1), "folds": pd.concat([table, more])}
     reports = dict.fromkeys(tables, classifier_report())
     wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
-    comparison = compare(tables, reports, "group", wanted, settings, 1)
+    comparison = compare(tables, reports, GROUPED, wanted, settings, 1)
     assert comparison["ranking"] == ["folds", "plain"]
     assert {model["validation"]["rows"] for model in comparison["classification"]["models"]} == {80}
     apart = table.assign(id=table["id"].where(table["set"] == "test", "x" + table["id"]))
     with pytest.raises(InputError, match="plain, folds: no validation row in common; evaluate them on one split"):
-        compare(tables | {"folds": apart}, reports, "group", wanted, settings, 1)
+        compare(tables | {"folds": apart}, reports, GROUPED, wanted, settings, 1)
 
 
 def test_operating_points_stand_on_the_page(brain):
@@ -151,7 +155,7 @@ def test_four_classes_merged_to_three_equal_the_hand(classifier_table, settings)
         "three": classifier_report(("COVID", "Normal", "other"), {"Normal": 50, "other": 60, "COVID": 30}),
     }
     wanted = Compare(models=("four", "three"), metric="accuracy", merge=MERGE)
-    section = compare({"four": four, "three": three}, reports, "group", wanted, settings, 1)["classification"]
+    section = compare({"four": four, "three": three}, reports, GROUPED, wanted, settings, 1)["classification"]
     test = four[four["set"] == "test"]
     chances = np.stack([test["p_COVID"], test["p_Normal"], test["p_Lung_Opacity"] + test["p_Viral Pneumonia"]], axis=1)
     truth = test["label"].map({"COVID": 0, "Normal": 1, "Lung_Opacity": 2, "Viral Pneumonia": 2})
@@ -166,7 +170,7 @@ def test_models_of_other_classes_are_refused(classifier_table, settings):
     tables = {"four": classifier_table(1, 0, 100, CHEST, (0.25,) * 4), "skin": classifier_table(rows=100)}
     reports = {"four": classifier_report(CHEST), "skin": classifier_report()}
     with pytest.raises(InputError, match=r"skin knows akiec.* but four COVID"):
-        compare(tables, reports, "group", Compare(models=tuple(tables), metric="accuracy", merge={}), settings, 1)
+        compare(tables, reports, GROUPED, Compare(models=tuple(tables), metric="accuracy", merge={}), settings, 1)
 
 
 def test_other_rows_are_refused(classifier_table, settings):
@@ -174,10 +178,10 @@ def test_other_rows_are_refused(classifier_table, settings):
     reports = dict.fromkeys("ab", classifier_report())
     wanted = Compare(models=("a", "b"), metric="accuracy", merge={})
     with pytest.raises(InputError, match="b and a were not evaluated on the same rows: ISIC_0000000"):
-        compare({"a": a, "b": b.iloc[1:]}, reports, "group", wanted, settings, 1)
+        compare({"a": a, "b": b.iloc[1:]}, reports, GROUPED, wanted, settings, 1)
     changed = b.assign(label=["nv", *b["label"].iloc[1:]])
     with pytest.raises(InputError, match="b and a have another label for ISIC_0000000"):
-        compare({"a": a, "b": changed}, reports, "group", wanted, settings, 1)
+        compare({"a": a, "b": changed}, reports, GROUPED, wanted, settings, 1)
 
 
 @pytest.fixture
@@ -199,7 +203,7 @@ def brain(mask_table, settings):
     for name, report in reports.items():
         report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
-    return tables, {"task": "brain"} | compare(tables, reports, "image", wanted, settings, 1)
+    return tables, {"task": "brain"} | compare(tables, reports, LEAKING, wanted, settings, 1)
 
 
 def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
@@ -227,7 +231,7 @@ def test_a_segmenter_of_one_class_is_no_champion_where_nothing_else_is_compared(
     wanted = Compare(models=("brain-resunet",), metric="dice", merge={})
     for only, best, rank in (("tumour", None, None), (None, "brain-resunet", 1)):
         reports = {"brain-resunet": report | {"only": only, "mask_pixels": [64, 64]}}
-        found = {"task": "brain"} | compare({"brain-resunet": table}, reports, "group", wanted, settings, 1)
+        found = {"task": "brain"} | compare({"brain-resunet": table}, reports, GROUPED, wanted, settings, 1)
         assert (found["best"], found["masks"]["models"][0]["rank"]) == (best, rank)
         for text in (page.html(found), page.markdown(found)):
             assert ("none, for every model knows one class alone" in text) == (best is None)
@@ -241,7 +245,7 @@ def test_masks_of_another_size_are_not_compared(mask_table, settings):
     reports = {name: common | {"mask_pixels": [side, side]} for name, side in zip(tables, (64, 96), strict=True)}
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
     with pytest.raises(InputError, match=r"other was tested on masks of \[96, 96\] pixels, .* \[64, 64\]"):
-        compare(tables, reports, "group", wanted, settings, 1)
+        compare(tables, reports, GROUPED, wanted, settings, 1)
 
 
 def test_classifier_and_cascade_stand_apart_from_masks(brain):
@@ -256,7 +260,7 @@ def test_a_metric_that_no_model_has_is_refused(skin, settings):
     tables, _ = skin
     wanted = Compare(models=tuple(tables), metric="dice", merge={})
     with pytest.raises(InputError, match="none of skin-tabular, skin-b4, skin-v2m has dice"):
-        compare(tables, dict.fromkeys(tables, classifier_report()), "group", wanted, settings, 1)
+        compare(tables, dict.fromkeys(tables, classifier_report()), GROUPED, wanted, settings, 1)
 
 
 @pytest.mark.parametrize("task", ["skin", "brain"])
@@ -296,7 +300,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
     for path in removed:
         path.write_text("of a model that params.yaml has no more")
-    (tmp_path / "reports/skin/split.json").write_text('{"by": "group"}')
+    (tmp_path / "reports/skin/split.json").write_text(json.dumps(GROUPED))
 
     def run():
         command = [sys.executable, str(REPOSITORY / "stages/compare.py"), "skin"]

@@ -6,16 +6,16 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 from keras import layers
 
 from medpipe.data.arrays import Arrays
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.params import load
 from medpipe.training.selection import select
 
-CLASSES = VOCABULARY["chest"].classes
+CLASSES = TASKS["chest"].classes
 SETS = ("train", "train", "train", "val", "test")
 
 
@@ -59,7 +59,7 @@ def test_the_training_rows_measured_are_those_that_trained(rows, arrays, model, 
     numbers = rows["label"].map(CLASSES.index).to_numpy()
     trained, _ = select(rows, CLASSES, numbers, recipe, seed=3, most=most)
     described = recipe.model_dump(mode="json") | {"seed": 3, "rows": len(trained)}
-    found = evaluate(delivered(described), model, rows, [arrays], VOCABULARY["chest"], settings, 0)
+    found = evaluate(delivered(described), model, rows, [arrays], TASKS["chest"], settings, 0)
     said = np.asarray(model(arrays.inputs[trained].astype(np.float32))).argmax(axis=1)
     measured = found.report["sets"]["train"]
     assert measured["rows"] == len(trained)
@@ -75,7 +75,7 @@ def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, se
     output = np.full((len(known), len(CLASSES)), 0.25, np.float32)
     out_of_fold = OutOfFold(known, output)
     found = evaluate(
-        delivered({"merge": {}, "seed": 3, "rows": 120}), model, rows, [arrays], VOCABULARY["chest"], settings, 0,
+        delivered({"merge": {}, "seed": 3, "rows": 120}), model, rows, [arrays], TASKS["chest"], settings, 0,
         out_of_fold,
     )  # fmt: skip
     assert set(found.report["sets"]) == {"val", "test"}

@@ -49,5 +49,5 @@ def test_the_class_is_followed_into_the_one_that_it_was_merged_into(merge, found
         threshold=None, settings={"merge": merge},
     )  # fmt: skip
     assert _explained(delivered, "mel") == found
-    with pytest.raises(InputError, match=r"evaluate\.explain: 'df' is no class of m: nv, "):
+    with pytest.raises(InputError, match=r"evaluate\.explain\.skin: 'df' is no class of m: nv, "):
         _explained(delivered, "df")

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from declared import TASKS
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Resamples, estimate, holm, paired_difference
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import Predictions, classified
 from medpipe.params import Evaluate
+
+SKIN = TASKS["skin"].classes
 
 
 def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
@@ -23,7 +25,7 @@ def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
             resamples=8,
             confidence=0.9,
             tversky_alpha=0.7,
-            explain="mel",
+            explain={},
             operating_points=(0.5,),
             flips=(),
         ),
@@ -74,7 +76,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
         resamples=150,
         confidence=0.9,
         tversky_alpha=0.7,
-        explain="mel",
+        explain={},
         operating_points=(0.5,),
         flips=(),
     )
@@ -151,7 +153,7 @@ def test_false_alarms_of_the_paired_test_stay_near_its_level():
         resamples=150,
         confidence=0.95,
         tversky_alpha=0.7,
-        explain="mel",
+        explain={},
         operating_points=(0.5,),
         flips=(),
     )
@@ -183,7 +185,7 @@ def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
             resamples=1000,
             confidence=0.95,
             tversky_alpha=0.7,
-            explain="mel",
+            explain={},
             operating_points=(0.5,),
             flips=(),
         ),

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from declared import TASKS
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -15,10 +16,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import absent, classification_metrics, confusion, zero_r
 from medpipe.evaluation.predictions import Predictions, classified
+
+SKIN = TASKS["skin"].classes
 
 
 def made(truth, probabilities, classes=("a", "b", "c")):

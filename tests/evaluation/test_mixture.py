@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from declared import TASKS
 from scipy.optimize import minimize
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation.mixture import choose_weights, maximise
+
+SKIN = TASKS["skin"].classes
 
 
 def loss(w, chances):

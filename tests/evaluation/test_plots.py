@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 from PIL import Image
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.evaluation.mask_plots import Example, overlay
 from medpipe.evaluation.plots import plot_all
 from medpipe.evaluation.report import cascade_report, classification_report
+
+SKIN = TASKS["skin"].classes
 
 HISTORY = pd.DataFrame(
     {

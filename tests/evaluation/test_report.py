@@ -4,13 +4,15 @@ import json
 
 import pandas as pd
 import pytest
+from declared import TASKS
 
-from medpipe.data.skin import CLASSES as SKIN
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
+
+SKIN = TASKS["skin"].classes
 
 BRAIN = ("healthy", "tumour")
 TRAINING = {"nv": 50, "mel": 10}

@@ -96,7 +96,7 @@ def test_a_patient_is_a_volume():
             resamples=50,
             confidence=0.95,
             tversky_alpha=0.7,
-            explain="mel",
+            explain={},
             operating_points=(0.5,),
             flips=(),
         ),

@@ -3,12 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 
-from medpipe.data.vocabulary import Vocabulary
 from medpipe.exploration import facts
+from medpipe.params import Declaration
 
 CLASSES = ("cyst", "tumour", "none seen")
-VOCABULARY = Vocabulary(classes=CLASSES, subgroups=("scanner", "band"), features={"side": ("left", "right")})
+TASK = Declaration(
+    archive="", reader={"kind": "radiography"}, decoding=EIGHT_BIT, kind="classify", classes=CLASSES, mask_values=None,
+    features={"side": {"values": ["left", "right"]}}, subgroups=("scanner", "band"), external=None,
+)  # fmt: skip
 N = 8
 MANIFEST = pd.DataFrame(
     {
@@ -83,7 +87,7 @@ def test_numbers_are_those_of_the_archive_by_class(table):
 
 
 def test_values_by_class_and_how_much_a_column_tells(table):
-    columns = facts.categorical_columns(table, VOCABULARY)
+    columns = facts.categorical_columns(table, TASK)
     assert columns == ["scanner", "band", "side", "source", "format", "size"]
     found = facts.values_by_class(table, columns, CLASSES)
     assert found["scanner"]["counts"] == {
@@ -98,7 +102,7 @@ def test_values_by_class_and_how_much_a_column_tells(table):
 
 def test_a_column_that_says_the_same_as_another_is_left_out(table):
     again = table.assign(source=table["scanner"])
-    assert "source" not in facts.categorical_columns(again, VOCABULARY)
+    assert "source" not in facts.categorical_columns(again, TASK)
 
 
 def test_duplicates_and_quarantine_by_reason():

@@ -16,8 +16,8 @@ def test_one_model_gives_both_answers(tmp_path):
     images = pixels(2)
     cascade.compose(classifier, segmenter).save(tmp_path / "model.keras")
     outputs = keras.saving.load_model(tmp_path / "model.keras")(images)
-    assert set(outputs) == {"tumour", "mask"}
-    for key, member, shape in (("tumour", classifier, (2, 1)), ("mask", segmenter, (2, 32, 32, 1))):
+    assert set(outputs) == {"p", "mask"}
+    for key, member, shape in (("p", classifier, (2, 1)), ("mask", segmenter, (2, 32, 32, 1))):
         assert outputs[key].shape == shape
         np.testing.assert_allclose(ops.convert_to_numpy(outputs[key]), ops.convert_to_numpy(member(images)), atol=1e-5)
 

@@ -6,6 +6,7 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 from PIL import Image
 from small_models import SIDE, SMALL, pixels
 
@@ -17,6 +18,7 @@ from medpipe.models.predict import predict
 from medpipe.serving.predictor import Predictor
 
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (SIDE,), "equalise": False}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
 TABLE = {"task": "skin", "kind": "table"}
 CLASSES = ("mel", "nv", "vasc")
 DELIVERED = Delivery("image", "skin", "classifier", CLASSES, ("skin-32",), (IMAGES,), ((),), {}, None, {"merge": {}})

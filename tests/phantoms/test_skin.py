@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 from imagehash import phash
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medpipe.data import features
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.models.build import build
 from medpipe.models.predict import predict
 from medpipe.params import SkinPhantom, load
@@ -138,16 +138,16 @@ def test_signal_is_partly_in_the_image_and_partly_in_the_metadata(rows, images):
 def test_metadata_alone_beat_the_commonest_class_at_the_full_recipe(tmp_path):
     """At HAM10000's number of lesions: ten epochs of SGD are few steps, and of fewer rows too few."""
     recipe = load(Path(__file__).parents[2] / "params.yaml").models["skin-tabular"]
-    classes = VOCABULARY["skin"].classes
+    classes = TASKS["skin"].classes
     keras.utils.set_random_seed(1)
     lesions = skin._lesions(np.random.default_rng(1), 7470)
     table = pd.DataFrame([lesion for lesion in lesions for _ in range(lesion.photographs)])
     table["age"] = pd.to_numeric(table["age"])
-    encoded = features.encode(table, VOCABULARY["skin"].features, "category").assign(age=table["age"])
+    encoded = features.encode(table, TASKS["skin"].features, "category").assign(age=table["age"])
     part = np.random.default_rng(2).choice(3, len(lesions), p=(0.7, 0.15, 0.15))
     part = np.repeat(part, [lesion.photographs for lesion in lesions])
     trained = encoded.assign(sex=table["sex"], localization=table["localization"])[part == 0]
-    stats = features.fit(trained, VOCABULARY["skin"].features)
+    stats = features.fit(trained, TASKS["skin"].features)
     inputs = encoded[stats["columns"]].to_numpy(np.float32)
     truth = np.array([classes.index(dx) for dx in table["dx"]])
     targets = np.eye(len(classes), dtype=np.float32)[truth]

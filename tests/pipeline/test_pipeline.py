@@ -90,7 +90,7 @@ def test_test_rows_share_no_group_with_the_others(project):
 
 EDITED = {
     "src/medpipe/models/resnet.py": {"train@brain-classifier"},
-    "src/medpipe/data/chest.py": {"ingest@chest"},
+    "src/medpipe/data/readers/radiography.py": {"ingest@chest"},
     "src/medpipe/params/__init__.py": set(),
     "src/medpipe/registry/restore.py": set(),
     "src/medpipe/serving/predictor.py": {f"evaluate@{n}" for n in MODELS}

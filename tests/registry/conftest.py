@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 from keras import layers
 from outputs import PIXELS, places, write
 
@@ -9,6 +10,7 @@ from medpipe import tracking
 from medpipe.registry.publish import publish
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
 CLASSES = ("mel", "nv")
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 from keras import layers, ops
 from PIL import Image
 
@@ -23,8 +24,14 @@ from medpipe.serving import code, package
 
 SIZE = 32
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (48, SIZE), "equalise": False}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
 SLICES = IMAGES | {"task": "brain", "sizes": (SIZE,)}
-TABLE = {"task": "skin", "kind": "table"}
+DECLARED = {
+    "age": {"range": (0, 120), "bands": ()},
+    "sex": {"values": ("male", "female")},
+    "localization": {"values": ("back", "lower extremity")},
+}
+TABLE = {"task": "skin", "kind": "table", "features": DECLARED}
 FEATURES = ("age", "sex_male", "sex_female", "sex_unknown", "localization_back", "localization_lower extremity")
 FEATURES += ("localization_unknown",)
 CLASSES = ("mel", "nv", "vasc")
@@ -212,7 +219,7 @@ def test_a_packaged_segmenter_gives_masks_of_the_images_size(models, served, cas
 def test_a_packaged_cascade_empties_masks_below_its_threshold(models, served, cases):
     outputs = evaluated(models["brain-cascade"][0], images(cases, SLICES["sizes"]))
     answer = served["brain-cascade"]["paths"]
-    p = outputs["tumour"][:, 0]
+    p = outputs["p"][:, 0]
     np.testing.assert_allclose(answer["p_tumour"], p, atol=1e-5)
     above = p >= models["brain-cascade"][1]["threshold"]
     assert above.sum() == 20
@@ -349,7 +356,7 @@ def test_over_http_an_error_names_row_field_and_what_is_wrong(early, two):
     answers = pd.DataFrame(json.loads(send(records).response)["predictions"])
     pd.testing.assert_frame_equal(answers, early.predict(two), check_dtype=False, atol=1e-6)
     for change, message in [
-        ({"age": "old"}, "row 1: age is 'old', must be years from 0 to 120, or unknown"),
+        ({"age": "old"}, "row 1: age is 'old', must be a number from 0 to 120, or unknown"),
         ({"sex": 3}, "row 1: sex is '3', must be unknown or one of: male, female"),
         ({"image": "/dev/zero"}, "row 1: image: '/dev/zero' is no data URI, and paths are read only"),
         ({"image": uris[1][:-100]}, "row 1: image: damaged"),

@@ -5,21 +5,34 @@ from io import BytesIO
 from pathlib import Path
 
 import keras
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from declared import EIGHT_BIT
 from keras import layers
 from mlflow.exceptions import MlflowException
 from PIL import ExifTags, Image
 
 from medpipe.data import features
+from medpipe.data.arrays import Arrays
+from medpipe.data.images import digest
+from medpipe.data.prepare import prepare_images
+from medpipe.data.source import Archive
 from medpipe.errors import InputError
+from medpipe.models.predict import predict
+from medpipe.params import Category, Decoding, ImagesVariant, Number, Percentiles
 from medpipe.serving.cases import encode
 from medpipe.serving.predictor import Predictor
 
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (16,), "equalise": False}
-TABLE = {"task": "skin", "kind": "table"}
-VOCABULARY = {"sex": ("male", "female"), "localization": ("back", "lower extremity")}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
+FEATURES = {
+    "age": Number(range=(0, 120), bands=()),
+    "sex": Category(values=("male", "female")),
+    "localization": Category(values=("back", "lower extremity")),
+}
+TABLE = {"task": "skin", "kind": "table", "features": {name: one.model_dump() for name, one in FEATURES.items()}}
 CASE = {"age": 45, "sex": "male", "localization": "back"}
 
 
@@ -121,10 +134,10 @@ def test_an_image_that_cannot_be_read_is_named_by_its_row(reader, image, message
     [
         ({"sex": "M"}, "row 40: sex is 'M', must be unknown or one of: male, female"),
         ({"localization": "knee"}, "row 40: localization is 'knee', must be unknown or one of: back, lower extremity"),
-        ({"age": -1}, "row 40: age is '-1', must be years from 0 to 120"),
-        ({"age": "old"}, "row 40: age is 'old', must be years"),
-        ({"age": [45]}, r"row 40: age is '\[45\]', must be years"),
-        ({"age": float("inf")}, "row 40: age is 'inf', must be years"),
+        ({"age": -1}, "row 40: age is '-1', must be a number from 0 to 120"),
+        ({"age": "old"}, "row 40: age is 'old', must be a number"),
+        ({"age": [45]}, r"row 40: age is '\[45\]', must be a number"),
+        ({"age": float("inf")}, "row 40: age is 'inf', must be a number"),
         ({"sex": ["male"]}, "row 40: sex is .*male.*, must be"),
     ],
 )
@@ -143,14 +156,16 @@ def test_metadata_is_encoded_as_for_training(policy):
             "localization": ["back", "lower extremity", "unknown"],
         }
     )
-    table = pd.concat([cases[["age"]], features.encode(cases, VOCABULARY, policy)], axis=1)
-    np.testing.assert_array_equal(encode(cases, list(table)), table.to_numpy(np.float32))
-    np.testing.assert_array_equal(encode(cases.replace("unknown", None), list(table)), table.to_numpy(np.float32))
+    table = pd.concat([cases[["age"]], features.encode(cases, FEATURES, policy)], axis=1)
+    np.testing.assert_array_equal(encode(cases, TABLE, list(table)), table.to_numpy(np.float32))
+    np.testing.assert_array_equal(
+        encode(cases.replace("unknown", None), TABLE, list(table)), table.to_numpy(np.float32)
+    )
 
 
 def test_ages_may_be_whole_numbers():
     names = ["age", "sex_male", "sex_female", "localization_back"]
-    assert encode(pd.DataFrame([CASE]), names).tolist() == [[45, 1, 0, 1]]
+    assert encode(pd.DataFrame([CASE]), TABLE, names).tolist() == [[45, 1, 0, 1]]
 
 
 def test_base64_may_be_wrapped_and_without_padding(reader):
@@ -227,3 +242,34 @@ def test_a_damaged_file_is_named_with_the_way_out(delivered, tmp_path, file, con
     (tmp_path / "model" / file).write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(InputError, match=rf"model/{file}: damaged .*; get it again \(`dvc checkout --force .*train it"):
         Predictor(tmp_path / "model", max_pixels=1000, flips=())
+
+
+def test_what_a_window_made_of_files_is_served_as_it_was_prepared(deliver, tmp_path):
+    """A 16-bit PNG as bytes, and slices of a NIfTI volume by their paths."""
+    ramp = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    buffer = BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    volume = nibabel.Nifti1Image(np.stack([ramp, ramp.max() - ramp], axis=2), np.eye(4))
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "deep.png").write_bytes(buffer.getvalue())
+    volume.to_filename(images / "v.nii.gz")
+    archive, names = Archive(images), ["deep.png", "v.nii.gz#0", "v.nii.gz#1"]
+    table = pd.DataFrame({"id": ["a", "b", "c"], "path": names, "mask_path": "", "mask_sha256": ""})
+    table["sha256"] = [digest(archive.read(name), name) for name in names]
+    decoding = Decoding(window=Percentiles(percentiles=(5, 95)), frames="refuse", axis=2)
+    variant = ImagesVariant(task="skin", kind="images", square=True, sizes=(16,), equalise=False)
+    prepare_images(table, images, variant, tmp_path, 2000, decoding)
+    arrays = Arrays(tmp_path)
+    inputs = keras.Input((16, 16, 3))
+    model = keras.Model(
+        inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(layers.Rescaling(1 / 255)(inputs)))
+    )
+    about = {"classes": ("mel", "nv", "df"), "variants": (arrays.variant,), "features": ((),)}
+    reader = Predictor(deliver(tmp_path / "skin", model, **about), max_pixels=2000, flips=(), image_root=str(images))
+    answer = reader.predict(pd.DataFrame({"image": [buffer.getvalue(), *names[1:]]}))
+    expected = predict(model, [arrays.inputs], np.arange(3), 3, ())["output"]
+    np.testing.assert_array_equal(answer[["mel", "nv", "df"]].to_numpy(), expected)
+    assert len(np.unique(expected[:, 0])) == 3
+    with pytest.raises(MlflowException, match="row 0: image: several images: say which, from #0 to #1"):
+        reader.predict(pd.DataFrame({"image": ["v.nii.gz"]}))

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 from small_training import ignore, images, recipe
 
 from medpipe import backend
 from medpipe.data.arrays import Arrays
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import SettingError
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.params import Evaluate
@@ -89,12 +89,12 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
         resamples=20,
         confidence=0.95,
         tversky_alpha=0.7,
-        explain="COVID",
+        explain={},
         operating_points=(0.5,),
         flips=(),
     )
     table = evaluate(
-        delivered, model, training.rows, [training.arrays], VOCABULARY["chest"], settings, 0, found
+        delivered, model, training.rows, [training.arrays], TASKS["chest"], settings, 0, found
     ).table.set_index("id")
     val = table[table["set"] == "val"]
     assert val.index.tolist() == training.rows["id"][found.rows].tolist()
@@ -109,6 +109,7 @@ def test_an_interrupted_cross_validation_ends_as_a_whole_one(training, tmp_path)
         if epoch == 2 and "fold-2/loss" in logs:
             raise KeyboardInterrupt
 
+    backend.start(0, "float32")  # deterministic, as the stage is
     whole = run(training, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(training, tmp_path / "parts", interrupt)

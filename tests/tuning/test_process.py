@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from declared import TASKS
 
 from medpipe import backend, recipe
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.overrides import change
 from medpipe.params import Params, read, validated
 from medpipe.training.assemble import assemble
@@ -35,7 +35,7 @@ def project(tmp_path_factory):
     np.save(prepared / "inputs.npy", pixels)
     (prepared / "meta.json").write_text(json.dumps({"ids": ids, "variant": {}, "features": [], "digest": "d" * 64}))
     sets = ["val" if i % 24 < 8 else "train" for i in range(ROWS)]
-    classes = np.array(VOCABULARY["chest"].classes)
+    classes = np.array(TASKS["chest"].classes)
     rows = pd.DataFrame({"id": ids, "set": sets, "group": ids, "label": classes[labels], "source": "a"})
     rows.to_parquet(split / "rows.parquet")
     (split / "stats.json").write_text("{}")
@@ -64,7 +64,7 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
     settings, seed = recipe.resolve(params, NAME), recipe.seed(params)
     backend.start(seed, settings.precision)
     split, prepared = project / "data/split/chest", project / "data/prepared"
-    training = assemble(settings, split, prepared, seed, recipe.training_rows(params))
+    training = assemble(settings, TASKS["chest"].classes, split, prepared, seed, recipe.training_rows(params))
     history = fit(
         training.build(), training.samples(training.train), training.samples(training.val), settings,
         seed=seed, checkpoint=tmp_path / "own.npz", on_epoch=lambda *_: None, classes=training.classes,

@@ -1,44 +1,47 @@
 """From the manifest to the clean table: schema, unknown values, features, order."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
 from medpipe.data import features
 from medpipe.data.features import UNKNOWN
-from medpipe.data.vocabulary import EXTERNAL, VOCABULARY, Vocabulary
 from medpipe.errors import InputError
-from medpipe.params import NoClean, SkinClean
+from medpipe.params import Clean, Declaration, Number
 
-AGE_BANDS = {"0-29": 0, "30-44": 30, "45-59": 45, "60-74": 60, "75+": 75}  # years, each from its lower end
 _SHOWN = 5  # problems that one message names
 
 
-def clean(manifest: pd.DataFrame, task: str, settings: SkinClean | NoClean) -> pd.DataFrame:
-    """The manifest's rows that are kept, sorted by id; for skin with `age_band` and the features (`features.columns`):
-    age (years, NaN for unknown) and those of `features.encode`.
+def clean(manifest: pd.DataFrame, task: Declaration, settings: Clean) -> pd.DataFrame:
+    """The manifest's rows that are kept, sorted by id, with the task's features (`features.columns`: numbers, NaN for
+    unknown, and those of `features.encode`) and bands (`age_band`).
 
-    With `unknown: drop` a row of unknown sex or localization goes, but for those of the external test set, which stays
-    whole under every policy. Raises InputError that names row and column where the manifest breaks its schema.
+    With `unknown: drop` a row of which a categorical feature is unknown goes, but for those of the external test set,
+    which stays whole under every policy. Raises InputError that names row and column where the manifest breaks its
+    schema.
     """
-    names = VOCABULARY[task]
-    _validate(manifest, _schema(task, names))
+    _validate(manifest, _schema(task))
     table = manifest.sort_values("id", ignore_index=True)
-    if not isinstance(settings, SkinClean):
-        return table
     if settings.unknown == "drop":
-        unknown = (table["sex"] == UNKNOWN) | (table["localization"] == UNKNOWN)
-        table = table[~unknown | (table["source"] == EXTERNAL)].reset_index(drop=True)
-    encoded = features.encode(table, names.features, settings.unknown)
-    return pd.concat([table, encoded, _age_bands(table["age"])], axis=1)
+        unknown = (table[list(features.categories(task.features))] == UNKNOWN).any(axis=1)
+        table = table[~unknown | (table["source"] == task.external)].reset_index(drop=True)
+    encoded = features.encode(table, task.features, settings.unknown)
+    bands = {name: _banded(table[name.removesuffix("_band")], ends) for name, ends in task.bands.items()}
+    return pd.concat([table, encoded, pd.DataFrame(bands, index=table.index)], axis=1)
 
 
-def _age_bands(age: pd.Series) -> pd.Series:
-    bands = pd.cut(age, [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS))
-    return bands.astype(object).fillna(UNKNOWN).astype(str).rename("age_band")
+def _banded(values: pd.Series, ends: Sequence[float]) -> pd.Series:
+    """The band of each value: `0-29`, `30-44` and so on, the last `75+`; unknown below the first, and for NaN."""
+    whole = all(float(end).is_integer() for end in ends)
+    labels = [f"{low:g}-{high - 1:g}" if whole else f"{low:g} to {high:g}" for low, high in pairwise(ends)]
+    bands = pd.cut(values, [*ends, np.inf], right=False, labels=[*labels, f"{ends[-1]:g}+"])
+    return bands.astype(object).fillna(UNKNOWN).astype(str)
 
 
-def _schema(task: str, names: Vocabulary) -> pa.DataFrameSchema:
+def _schema(task: Declaration) -> pa.DataFrameSchema:
     text, digest = pa.Check.str_length(min_value=1), pa.Check.str_matches(r"^[0-9a-f]{64}$")
     positive = pa.Check.gt(0)
     columns = {
@@ -49,16 +52,18 @@ def _schema(task: str, names: Vocabulary) -> pa.DataFrameSchema:
         "width": pa.Column(int, positive),
         "height": pa.Column(int, positive),
         "phash": pa.Column(str, digest),
-        "label": pa.Column(str, pa.Check.isin(names.classes)),
+        "label": pa.Column(str, pa.Check.isin(task.classes)),
         "group": pa.Column(str, text),
         "source": pa.Column(str, text),
-        "mask_path": pa.Column(str, text if task == "brain" else None),
-        "mask_sha256": pa.Column(str, digest if task == "brain" else None),
+        "mask_path": pa.Column(str, text if task.mask_values else None),
+        "mask_sha256": pa.Column(str, digest if task.mask_values else None),
     }
-    if task == "skin":
-        columns |= {name: pa.Column(str, pa.Check.isin((*known, UNKNOWN))) for name, known in names.features.items()}
-        columns["age"] = pa.Column(float, pa.Check.in_range(0, 120), nullable=True)
-    columns |= {name: pa.Column(str, text) for name in names.subgroups if name not in {*columns, "age_band"}}
+    for name, feature in task.features.items():
+        if isinstance(feature, Number):
+            columns[name] = pa.Column(float, pa.Check.in_range(*feature.range), nullable=True)
+        else:
+            columns[name] = pa.Column(str, pa.Check.isin((*feature.values, UNKNOWN)))
+    columns |= {name: pa.Column(str, text) for name in task.subgroups if name not in columns | task.bands}
     return pa.DataFrameSchema(columns)
 
 

@@ -12,7 +12,7 @@ BITS = 256
 # as an MRI slice beyond the head, only one or none. Such hashes are all alike and would tie every patient to every
 # other, so they tie nothing.
 BLANK = 64
-_BLOCK = 1024  # rows compared with all others at a time: 80 MiB at 20,000 images
+_BLOCK = 1 << 25  # pairs compared at a time: 128 MiB
 
 
 def find(table: pd.DataFrame, near: int) -> pd.DataFrame:
@@ -26,8 +26,9 @@ def find(table: pd.DataFrame, near: int) -> pd.DataFrame:
     rows = np.flatnonzero(signs.sum(axis=1) >= 2 * BLANK - BITS)
     signs = signs[rows]
     found = []
-    for start in range(0, len(rows), _BLOCK):
-        products = signs[start : start + _BLOCK] @ signs[start:].T
+    block = max(1, _BLOCK // max(1, len(rows)))  # rows with all others
+    for start in range(0, len(rows), block):
+        products = signs[start : start + block] @ signs[start:].T
         left, right = np.nonzero(products >= BITS - 2 * near)
         left, right = left[left < right], right[left < right]
         distance = (BITS - products[left, right]).astype(np.int64) // 2

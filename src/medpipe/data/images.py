@@ -1,16 +1,20 @@
 """The one path from a file's bytes to a model's array: ingest, prepare and serving all take it."""
 
+import functools
+import hashlib
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
-from medpipe.errors import InputError
-from medpipe.params import ImagesVariant
+from medpipe.data import dicom, frames, nifti, window
+from medpipe.errors import Unreadable
+from medpipe.params import Decoding, ImagesVariant
 
 FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (source.Archive.read)
 MODES = ("L", "LA", "P", "RGB", "RGBA")
+DEEP = ("I;16", "I;16L", "I;16B")
 TURNS = {  # by the EXIF tag Orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -22,24 +26,73 @@ TURNS = {  # by the EXIF tag Orientation; 1 is upright
 }
 
 
-class Unreadable(InputError):  # noqa: N818
-    """A file that gives no usable image: `name`, and the reason without it (`kind: detail`)."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name, self.reason = name, reason
-
-    def __reduce__(self) -> tuple[type["Unreadable"], tuple[str, str]]:
-        return Unreadable, (self.name, self.reason)
-
-
-def decode(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
+def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Image.Image:
     """The whole image as 8-bit RGB (greyscale repeated), turned as its EXIF tag Orientation says.
 
-    `name` is for messages. Raises Unreadable for what is empty, no JPEG, PNG or TIFF, damaged, of more than
-    `max_pixels` pixels (known from the header, before anything is decoded), of another depth or colour model than
-    8-bit greyscale or RGB, transparent, or several images in one.
+    `name` is for messages, and of a file of several images says which (`frames.parted`). Greys of 16 bits, DICOM files
+    and NIfTI volumes become 8-bit as `decoding` says. Raises Unreadable for what is empty, of none of these formats,
+    damaged, of more than `max_pixels` pixels (known from the header, before anything is decoded), of another depth or
+    colour model, transparent, several images where they are refused, or of a kind that `decoding` says nothing of.
     """
+    if dicom.is_dicom(data):
+        return _rgb(dicom.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
+    if nifti.is_nifti(data):
+        return _rgb(nifti.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
+    image, count = _open(data, name)
+    frames.check(name, count, decoding.frames)
+    try:
+        if count > 1:
+            image.seek(frames.place(name, count))
+        if image.width * image.height > max_pixels:
+            raise Unreadable(name, f"too many pixels: {image.width} x {image.height}, at most {max_pixels}")
+        bits = _bits(image, data)
+        deep = image.mode in DEEP and decoding.window is not None
+        if not deep and (image.mode not in MODES or bits > 8):
+            wanted = "8-bit greyscale or RGB wanted, or 16-bit greyscale and decoding.window set"
+            raise Unreadable(name, f"colour model: {image.mode}, {bits} bits; {wanted}")
+        image.load()
+        if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise Unreadable(name, "transparent: an opaque image wanted")
+        turn = _turn(image)
+        if deep:
+            image = _shallow(image, bits, decoding, name)
+        return (image if turn is None else image.transpose(turn)).convert("RGB")
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(name, f"damaged: {error}") from None
+
+
+def names(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> list[str]:
+    """The names of the images in the file `name`, for `decode`: its own, or `#0` and so on behind it.
+
+    Raises Unreadable as `decode` does for the file's header.
+    """
+    if nifti.is_nifti(data):
+        return frames.named(name, nifti.count(data, name=name, max_pixels=max_pixels, decoding=decoding))
+    if dicom.is_dicom(data):
+        count = dicom.count(data, name=name, max_pixels=max_pixels)
+    else:
+        _, count = _open(data, name)
+    frames.check(name, count, decoding.frames)
+    return frames.named(name, count)
+
+
+def digest(data: bytes, name: str) -> str:
+    """SHA-256 of the image that `name` says: of the file's bytes, and of its place among several in the file."""
+    _, place = frames.parted(name)
+    if place is None or data.startswith(b"P6"):  # the row of a pixel table comes alone
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(f"{_whole(data)}#{place}".encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=2)  # an image's file and its mask's, of which all slices are read in turn
+def _whole(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _open(data: bytes, name: str) -> tuple[Image.Image, int]:
+    """A JPEG, PNG, TIFF or PPM, not yet decoded, and how many images it holds."""
     if not data:
         raise Unreadable(name, "empty file")
     try:
@@ -47,31 +100,33 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Unreadable(name, f"too many pixels: {error}") from None
     except Exception:  # Pillow's readers raise much beside UnidentifiedImageError on a damaged header
-        raise Unreadable(name, "no image: neither JPEG, PNG nor TIFF") from None
-    if image.width * image.height > max_pixels:
-        raise Unreadable(name, f"too many pixels: {image.width} x {image.height}, at most {max_pixels}")
-    if image.mode not in MODES or _bits(image, data) > 8:
-        raise Unreadable(name, f"colour model: {image.mode}, {_bits(image, data)} bits; 8-bit greyscale or RGB wanted")
+        raise Unreadable(name, "no image: neither JPEG, PNG, TIFF, DICOM nor NIfTI") from None
+    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        raise Unreadable(name, "several images: an animated PNG")
     try:
-        if image.format in ("TIFF", "PNG") and getattr(image, "n_frames", 1) > 1:
-            raise Unreadable(name, "several images: one a file wanted")
-        image.load()
-        if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            raise Unreadable(name, "transparent: an opaque image wanted")
-        return _upright(image).convert("RGB")
-    except Unreadable:
-        raise
+        return image, image.n_frames if image.format == "TIFF" else 1  # type: ignore[attr-defined]
     except Exception as error:
         raise Unreadable(name, f"damaged: {error}") from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The loaded image turned as it is tagged. Pillow has turned a TIFF by itself, and dropped its tag."""
+def _rgb(array: npt.NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(array).convert("RGB")
+
+
+def _shallow(image: Image.Image, bits: int, decoding: Decoding, name: str) -> Image.Image:
+    """A loaded image of 16-bit greys in 8 bits."""
+    values = np.asarray(image)
+    greys = window.grey(values, window.ends(values, decoding.window, (0, (1 << bits) - 1), name))
+    inverse = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]  # white is zero
+    return Image.fromarray(255 - greys if inverse else greys)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the loaded image upright. Pillow has turned a TIFF by itself, and dropped its tag."""
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # as viewers do: a damaged EXIF block tells nothing of whole pixels
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
@@ -95,9 +150,9 @@ def to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8
 
 
 def mask_to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8]:
-    """(h, w) uint8 in {0, 1} of a mask in {0, 255}, cropped and resized as its image, by nearest neighbour."""
+    """(h, w) uint8, 1 where a mask is not 0, cropped and resized as its image, by nearest neighbour."""
     mask = np.asarray(_resize(image.convert("L"), variant, Image.Resampling.NEAREST))
-    return (mask > 127).astype(np.uint8)
+    return (mask > 0).astype(np.uint8)
 
 
 def _resize(image: Image.Image, variant: ImagesVariant, resampling: Image.Resampling) -> Image.Image:

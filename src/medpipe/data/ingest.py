@@ -1,6 +1,5 @@
 """From an archive to its manifest: every file decoded once, and what cannot be used in quarantine with the reason."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,15 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK
-from medpipe.data.images import Unreadable, decode
+from medpipe.data.images import decode, digest
+from medpipe.data.parts import parted_rows
+from medpipe.data.readers import reader_module
 from medpipe.data.source import Archive, Problem
-from medpipe.data.tasks import task_module
 from medpipe.data.vocabulary import COLUMNS
-from medpipe.errors import InputError
-from medpipe.params import Ingest
+from medpipe.errors import InputError, Unreadable
+from medpipe.params import Declaration, Ingest
 
 FEW = 3  # images lost for one reason, above which it is said loudly
 
@@ -36,21 +37,23 @@ class Ingested(NamedTuple):
     notes: tuple[str, ...]  # what was passed over of the archive's tables
 
 
-def build_manifest(archive_path: Path | str, task: str, settings: Ingest) -> Ingested:
-    """Read an archive.
+def build_manifest(name: str, task: Declaration, settings: Ingest) -> Ingested:
+    """Read the archive of the task called `name`.
 
     Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
     `settings.max_quarantined` of its images cannot.
     """
-    if not Path(archive_path).is_absolute():
-        _check_tracked(str(archive_path), task)
-    archive = Archive(archive_path)
-    rows = task_module(task).read_rows(archive)
+    if not Path(task.archive).is_absolute():
+        _check_tracked(task.archive, name)
+    archive = Archive(task.archive)
+    listed = reader_module(task.reader.kind).read_rows(archive, task)
+    rows = check_rows(archive, parted_rows(archive, listed, task, settings.max_pixels), task)
     table = rows.table.sort_values("id", ignore_index=True)
-    facts, problems = _inspect_all(archive, task, table, settings.max_pixels)
+    facts, problems = _inspect_all(archive, name, task, table, settings.max_pixels)
     table = table.drop(columns="label").merge(facts, on="id")
     table, copies = _without_copies(table)
-    manifest = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    known = (*COLUMNS, *(column for column in table if column not in (*COLUMNS, "marked")))
+    manifest = table[[*known]]
     quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
     _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
     return Ingested(manifest, quarantine, rows.notes)
@@ -91,30 +94,32 @@ def _check_tracked(path: str, task: str) -> None:
     except NotDvcRepoError:
         return
     raise InputError(
-        f"archives.{task}: {path!r} is relative, and neither git nor DVC tracks it: experiments run in copies of the "
-        f"repository, which would lack it. Write {place!r}, or `dvc add` the archive"
+        f"tasks.{task}.archive: {path!r} is relative, and neither git nor DVC tracks it: experiments run in copies of "
+        f"the repository, which would lack it. Write {place!r}, or `dvc add` the archive"
     )
 
 
 def _inspect_all(
-    archive: Archive, task: str, table: pd.DataFrame, max_pixels: int
+    archive: Archive, name: str, task: Declaration, table: pd.DataFrame, max_pixels: int
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Facts about each file (a row an id), and problems. In processes: Pillow holds the GIL for much of this."""
-    rows = list(table[["id", "path", "mask_path", "label"]].itertuples(index=False, name=None))
+    marked = table.get("marked", "")
+    columns = ["id", "path", "mask_path", "label", "marked"]
+    rows = list(table.assign(marked=marked)[columns].itertuples(index=False, name=None))
     jobs = cpu_count()
     size = max(128, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
     chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
     work = Parallel(n_jobs=max(1, min(jobs, len(chunks))), return_as="generator")(
         delayed(_inspect)(archive, task, chunk, max_pixels) for chunk in chunks
     )
-    found = [item for chunk in tqdm(work, f"ingest {task}", len(chunks), unit="chunk", disable=None) for item in chunk]
+    found = [item for chunk in tqdm(work, f"ingest {name}", len(chunks), unit="chunk", disable=None) for item in chunk]
     facts = [item for item in found if isinstance(item, dict)]
     columns = ["id", "sha256", "bytes", "width", "height", "phash", "label", "mask_sha256"]
     return pd.DataFrame(facts, columns=columns), [item for item in found if isinstance(item, Problem)]
 
 
 def _inspect(
-    archive: Archive, task: str, rows: Sequence[tuple[str, str, str, str]], max_pixels: int
+    archive: Archive, task: Declaration, rows: Sequence[tuple[str, str, str, str, str]], max_pixels: int
 ) -> list[dict[str, Any] | Problem]:
     found: list[dict[str, Any] | Problem] = []
     for row in rows:
@@ -125,23 +130,26 @@ def _inspect(
     return found
 
 
-def _facts(archive: Archive, task: str, id_: str, path: str, mask_path: str, label: str, max_pixels: int) -> Any:
+def _facts(
+    archive: Archive, task: Declaration, id_: str, path: str, mask_path: str, label: str, marked: str, max_pixels: int
+) -> dict[str, Any]:
     limit = 4 * max_pixels  # bytes: no image of that many pixels needs more
     data = archive.read(path, limit=limit)
-    image = decode(data, name=path, max_pixels=max_pixels)
+    image = decode(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
     mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
     if mask_path:
-        mask = decode(mask_data, name=mask_path, max_pixels=max_pixels)
-        label = task_module(task).mask_label(mask, image, name=mask_path, listed=label)
+        mask = decode(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding.masks)
+        shown = mask_label(mask, image, task.classes, task.mask_values or (), name=mask_path, marked=marked)
+        label = label or shown
     return {
         "id": id_,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": digest(data, path),
         "bytes": len(data),
         "width": image.width,
         "height": image.height,
         "phash": str(imagehash.phash(image, hash_size=16)),
         "label": label,
-        "mask_sha256": hashlib.sha256(mask_data).hexdigest() if mask_path else "",
+        "mask_sha256": digest(mask_data, mask_path) if mask_path else "",
     }
 
 

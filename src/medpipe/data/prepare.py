@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,21 @@ from PIL import Image
 from tqdm import tqdm
 
 from medpipe.data import features
-from medpipe.data.images import decode, mask_to_array, to_array
+from medpipe.data.images import decode, digest, mask_to_array, to_array
 from medpipe.data.source import Archive
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
-from medpipe.params import ImagesVariant, TableVariant
+from medpipe.params import Decoding, Feature, ImagesVariant, PreparedImages, PreparedTable, TableVariant
 
 _FLUSH = 128  # images written between two closings of the map: pages that are mapped count as a process's memory
 
 
 def prepare_images(
-    table: pd.DataFrame, archive_path: Path | str, variant: ImagesVariant, folder: Path, max_pixels: int
+    table: pd.DataFrame,
+    archive_path: Path | str,
+    variant: ImagesVariant,
+    folder: Path,
+    max_pixels: int,
+    decoding: Decoding,
 ) -> None:
     """Write inputs.npy (n, h, w, 3) uint8, masks.npy (n, h, w) uint8 in {0, 1} where the table has masks, meta.json.
 
@@ -40,19 +45,22 @@ def prepare_images(
     size = max(_FLUSH, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
     starts = range(0, len(rows), size)
     work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
-        delayed(_fill)(rows[start : start + size], start, archive, variant, folder, max_pixels) for start in starts
+        delayed(_fill)(rows[start : start + size], start, archive, variant, folder, max_pixels, decoding)
+        for start in starts
     )
     for _ in tqdm(work, f"prepare {variant.task}", len(starts), unit="chunk", disable=None):
         pass
-    _write_meta(folder, table, variant, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
+    prepared = PreparedImages(**variant.model_dump(), decoding=decoding)
+    _write_meta(folder, table, prepared, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
 
 
-def prepare_table(table: pd.DataFrame, variant: TableVariant, folder: Path) -> None:
+def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant: TableVariant, folder: Path) -> None:
     """Write inputs.npy (n, features) float32 with NaN for unknown, and meta.json with the features' names."""
-    names = features.columns(table, VOCABULARY[variant.task].features)
+    names = features.columns(table, declared)
     matrix = table[names].to_numpy(np.float32)
     np.save(folder / "inputs.npy", matrix)
-    _write_meta(folder, table, variant, names, matrix.tobytes())
+    prepared = PreparedTable(**variant.model_dump(), features=dict(declared))
+    _write_meta(folder, table, prepared, names, matrix.tobytes())
 
 
 def _fill(
@@ -62,27 +70,29 @@ def _fill(
     variant: ImagesVariant,
     folder: Path,
     max_pixels: int,
+    decoding: Decoding,
 ) -> None:
     """Write `rows` (path, sha256, mask_path, mask_sha256) to the arrays from place `start` on."""
     for first in range(0, len(rows), _FLUSH):
         inputs = open_memmap(folder / "inputs.npy", "r+")
         masks = open_memmap(folder / "masks.npy", "r+") if rows[0][2] else None
-        for place, (path, digest, mask_path, mask_digest) in enumerate(rows[first : first + _FLUSH], start + first):
-            inputs[place] = to_array(read_image(archive, path, digest, max_pixels), variant)
+        for place, (path, sha256, mask_path, mask_sha256) in enumerate(rows[first : first + _FLUSH], start + first):
+            inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, decoding), variant)
             if masks is not None:
-                masks[place] = mask_to_array(read_image(archive, mask_path, mask_digest, max_pixels), variant)
+                mask = read_image(archive, mask_path, mask_sha256, max_pixels, decoding.masks)
+                masks[place] = mask_to_array(mask, variant)
 
 
-def read_image(archive: Archive, path: str, digest: str, max_pixels: int) -> Image.Image:
-    """An image or mask of the archive. Raises InputError where its bytes are not those of `digest`, its SHA-256."""
+def read_image(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Image.Image:
+    """An image or mask of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
     data = archive.read(path, limit=4 * max_pixels)  # bytes, as ingest
-    if hashlib.sha256(data).hexdigest() != digest:
+    if digest(data, path) != sha256:
         raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
-    return decode(data, name=path, max_pixels=max_pixels)
+    return decode(data, name=path, max_pixels=max_pixels, decoding=decoding)
 
 
 def _write_meta(
-    folder: Path, table: pd.DataFrame, variant: ImagesVariant | TableVariant, names: list[str], source: bytes
+    folder: Path, table: pd.DataFrame, variant: PreparedImages | PreparedTable, names: list[str], source: bytes
 ) -> None:
     meta = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
     meta |= {"digest": hashlib.sha256(source).hexdigest()}  # of what the rows were read from

@@ -6,19 +6,20 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from medpipe.data.images import Unreadable
+from medpipe.data import dicom, frames
 from medpipe.data.missing import is_missing
-from medpipe.errors import InputError
+from medpipe.errors import InputError, Unreadable
 
-IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".nii.gz")
 # What file managers, Windows and Synology leave, in lower case. Excel locks `a.xlsx` by `~$a.xlsx`.
 LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
 
@@ -64,12 +65,13 @@ class Archive:
         self.path = Path(path)
         self._files: dict[str, Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         self._tables: dict[str, list[bytes]] = {}
+        self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
         if self.path.is_dir():
             self._add_folder(self.path.resolve())
         elif self.path.is_file():
             self._add_zip(self.path, "")
         else:
-            raise InputError(f"{path}: no such folder or zip; name the archive, as downloaded, under archives")
+            raise InputError(f"{path}: no such folder or zip; name it, as downloaded, as tasks.<task>.archive")
         if not self._files:
             raise InputError(f"{path}: holds no files; download the archive again")
 
@@ -121,8 +123,8 @@ class Archive:
         return sorted(self._files)
 
     def images(self) -> list[str]:
-        """The files that are named as images, sorted."""
-        return [name for name in self.names() if name.lower().endswith(IMAGES)]
+        """The files that are named as images, and DICOM files without an ending, sorted."""
+        return [name for name in self.names() if self.is_image(name)]
 
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading bytes. Raises InputError where the archive lists no such name."""
@@ -133,15 +135,16 @@ class Archive:
                 return archive.open(info)
 
     def read(self, name: str, *, limit: int = LARGEST) -> bytes:
-        """All bytes of a file. `table.csv#17` is row 17 (from 0) of a pixel table, as a PPM image.
+        """All bytes of a file. `table.csv#17` is row 17 (from 0) of a pixel table, as a PPM image; of other files the
+        number behind says which of its images is meant (`frames.parted`), and the bytes are those of the whole file.
 
         Raises Unreadable for a file of more than `limit` bytes (a zip's listing bounds what its member unpacks to),
         one that cannot be read, and a row that is no image; InputError for a name that is not there.
         """
-        table, mark, row = name.rpartition("#")
-        if mark and name not in self._files:
-            return _ppm(self.pixel_rows(table)[int(row)], name)
-        return b"".join(self._pieces(name, limit))
+        file, place = frames.parted(name)
+        if place is None or name in self._files:
+            return self._joined(name, limit)
+        return self._whole(file, limit) if self.is_image(file) else _ppm(self.pixel_rows(file)[place], name)
 
     def same(self, first: str, second: str) -> bool:
         """Whether two files hold the same bytes. Raises as `read` does."""
@@ -149,6 +152,21 @@ class Archive:
             return False
         pieces = zip(self._pieces(first, LARGEST), self._pieces(second, LARGEST), strict=False)
         return all(one == other for one, other in pieces)
+
+    def is_image(self, name: str) -> bool:
+        """Whether the file is named as an image, or is of DICOM and has no ending."""
+        if name.lower().endswith(IMAGES):
+            return True
+        if _ending(name):
+            return False
+        try:
+            with self.open(name) as file:
+                return dicom.is_dicom(file.read(132))
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error):  # of a damaged zip: `read` says so
+            return False
+
+    def _joined(self, name: str, limit: int) -> bytes:
+        return b"".join(self._pieces(name, limit))
 
     def _file(self, name: str) -> Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]:
         if name not in self._files:
@@ -242,7 +260,7 @@ def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) 
         try:
             alike = all(archive.same(first, other) for other in others)
         except Unreadable as error:
-            if not error.name.lower().endswith(IMAGES):
+            if not archive.is_image(error.name):
                 raise
             alike, reason = False, str(error)
         if alike:
@@ -253,25 +271,43 @@ def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) 
 
 
 def stem(name: str) -> str:
-    """The file's name without folders and ending."""
-    return PurePosixPath(name).stem
+    """The file's name without folders and ending; of one of a file's images with its place behind: `volume-17`."""
+    file, place = frames.parted(name)
+    base = PurePosixPath(file).name.removesuffix(_ending(file)).removesuffix(".nii")
+    return base if place is None else f"{base}-{place}"
+
+
+def _ending(name: str) -> str:
+    """`.png`; '' where there is none, or numbers alone, as in the UIDs that DICOM files are named by."""
+    suffix = PurePosixPath(name).suffix
+    return "" if suffix[1:].isdigit() else suffix
 
 
 def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`. Raises
-    InputError where it is none, is of more than TABLE bytes, or lacks one of `columns`."""
-    data = archive.read(name, limit=TABLE)
-    separator = _separator(data).decode()
+    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`.
+
+    What is no UTF-8 or UTF-16 is taken for Latin-1, and behind semicolons 4,5 for 4.5. Raises InputError where it is no
+    table, is of more than TABLE bytes, or lacks one of `columns`.
+    """
+    text = _decoded(archive.read(name, limit=TABLE))
+    separator = _separator(text.encode()).decode()
     try:
-        table = pd.read_csv(
-            BytesIO(data), sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        table = pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise InputError(f"{name}: no readable table ({str(error).strip()}); download it again") from None
     table.columns = table.columns.str.strip()
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
+    if separator == ";":
+        table = table.replace(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", regex=True)
     return table.apply(lambda column: column.str.strip().mask(is_missing(column), ""))
+
+
+def _decoded(data: bytes) -> str:
+    for encoding in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "latin-1"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    raise AssertionError("any bytes are Latin-1")
 
 
 def single_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:

@@ -7,14 +7,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from medpipe.data import duplicates, features
-from medpipe.data.vocabulary import EXTERNAL, VOCABULARY
 from medpipe.errors import InputError
-from medpipe.params import Split
+from medpipe.params import Declaration, Split
 
 SETS = ("train", "val", "test")
 
 
-def split(table: pd.DataFrame, task: str, settings: Split, seed: int) -> tuple[pd.DataFrame, dict, dict]:
+def split(table: pd.DataFrame, task: Declaration, settings: Split, seed: int) -> tuple[pd.DataFrame, dict, dict]:
     """Rows with their set, what is fitted to the training rows, and a report, of a clean table.
 
     - rows: id, label, group, set, source and the task's subgroup columns, in the table's order. `set` is train, val,
@@ -22,36 +21,36 @@ def split(table: pd.DataFrame, task: str, settings: Split, seed: int) -> tuple[p
       after merging those that share duplicates, also where the split is by image: intervals resample it.
     - stats: `features.fit` of the training rows; empty lists for a task without features.
     - report: `by`, rows and groups a class and set, merged duplicates, excluded ids, and `leak`: the rows outside
-      training whose lesion or duplicate is in training (0 unless the split is by image).
+      training whose lesion or duplicate is in training (0 where the split is by group), and `grouped`, whether the
+      archive says what images are of one patient or lesion.
 
     The order of the rows changes nothing. Raises InputError where a class does not reach a set.
     """
     table = table.reset_index(drop=True)
     pairs = duplicates.find(table, settings.near)
     group = duplicates.merge(table["group"], pairs)
-    external = table["source"] == EXTERNAL
+    external = table["source"] == task.external
     excluded = external & group.isin(group[~external])
-    unit = (group if settings.by == "group" else table["id"])[~external]
+    unit = (table["id"] if settings.by == "image" else group)[~external]
     shares = {name: getattr(settings, name) for name in SETS}
 
     rows = pd.DataFrame({"id": table["id"], "label": table["label"], "group": group})
-    rows["set"] = deal(unit, table.loc[~external, "label"], shares, seed)
+    if settings.by == "given":
+        rows["set"] = _given(table[~external], group[~external], shares, seed)
+    else:
+        rows["set"] = deal(unit, table.loc[~external, "label"], shares, seed)
     rows.loc[external, "set"] = "external"
     rows.loc[excluded, "set"] = "excluded"
     rows["source"] = table["source"]
-    for name in VOCABULARY[task].subgroups:
+    for name in task.subgroups:
         rows[name] = table[name]
 
     check_classes(rows, shares)
     if settings.by == "group":
         check_apart(rows, table["group"], pairs)
     train = table[rows["set"] == "train"]
-    stats = (
-        features.fit(train, VOCABULARY[task].features)
-        if task == "skin"
-        else {"columns": [], "fill": [], "mean": [], "std": []}
-    )
-    return rows, stats, _report(rows, table, pairs, settings, seed)
+    report = {"grouped": task.reader.grouped} | _report(rows, table, pairs, settings, seed)
+    return rows, features.fit(train, task.features), report
 
 
 def deal(units: pd.Series, labels: pd.Series, shares: dict[str, float], seed: int) -> pd.Series:
@@ -73,6 +72,25 @@ def deal(units: pd.Series, labels: pd.Series, shares: dict[str, float], seed: in
         owed += len(names) * np.array(list(shares.values())) - counts
         dealt |= zip(names, np.repeat(list(shares), counts).tolist(), strict=True)
     return units.map(dealt)
+
+
+def _given(table: pd.DataFrame, group: pd.Series, shares: dict[str, float], seed: int) -> pd.Series:
+    """The sets that the archive itself names; where it names none for validation, that is dealt of its training rows.
+
+    Raises InputError where the reader kept no sets, or a row has none.
+    """
+    if "set" not in table:
+        raise InputError("split.by: given, but the archive's sets were not kept; keep them in tasks.<task>.reader")
+    known = table["set"].map(lambda name: {"valid": "val", "validation": "val", "training": "train"}.get(name, name))
+    if (wrong := ~known.isin(SETS)).any():
+        row = table[wrong].iloc[0]
+        raise InputError(f"split.by: given, but {row['id']} is in the set {row['set']!r}; train, val or test wanted")
+    if (known == "val").any():
+        return known
+    train = known == "train"
+    share = shares["val"] / (shares["train"] + shares["val"])
+    dealt = deal(group[train], table.loc[train, "label"], {"train": 1 - share, "val": share}, seed)
+    return known.where(~train, dealt)
 
 
 def _draw(seed: int, name: str) -> bytes:

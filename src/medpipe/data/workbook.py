@@ -16,8 +16,8 @@ WIDEST, LONGEST = 64, 1 << 20  # columns, rows; a cell may name any place, and a
 
 
 def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """`columns` of an .xlsx file's first sheet below its header, without empty rows, all values as stripped strings,
-    '' where one `is_missing`.
+    """`columns` (where none is given all that have a name) of an .xlsx file's first sheet below its header, without
+    empty rows, all values as stripped strings, '' where one `is_missing`.
 
     Raises InputError for what is no workbook, packs more than LARGEST or otherwise than Excel does, or lacks one of
     `columns` among its first WIDEST.
@@ -29,6 +29,7 @@ def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.Dat
         sheet = load_workbook(BytesIO(data), read_only=True).worksheets[0]
         rows = sheet.iter_rows(max_col=WIDEST, max_row=LONGEST, values_only=True)
         header = [str(cell or "").strip() for cell in next(rows, ())]
+        columns = columns or [column for column in header if column]
         places = [header.index(column) for column in columns if column in header]
         cells = [cells for row in rows if any(cells := [row[place] for place in places])]
     except InputError:

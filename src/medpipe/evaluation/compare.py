@@ -7,7 +7,7 @@ taken on the rows that both have.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -35,11 +35,11 @@ Reports = dict[str, dict[str, Any]]
 
 
 def compare(
-    tables: Tables, reports: Reports, by: str, settings: Compare, evaluate: Evaluate, seed: int
+    tables: Tables, reports: Reports, split: Mapping[str, Any], settings: Compare, evaluate: Evaluate, seed: int
 ) -> dict[str, Any]:
     """The comparison of the models in `tables`, whose first one is the baseline.
 
-    `reports`: what evaluate wrote of each; `by`: 'group' or 'image', how the rows were split. The result has `best`
+    `reports`: what evaluate wrote of each; `split`: split.json. The result has `best`
     (None where every model is of one class alone) and `ranking` by `settings.metric` on validation rows, and the
     sections `classification` and `masks`, None where no model belongs. Raises InputError, naming models and ids, where
     two models were not tested on the same rows, or have no validation row in common.
@@ -64,8 +64,9 @@ def compare(
             "best": chosen["best"],
             "ranking": chosen["ranking"],
             "baseline": chosen["baseline"],
-            "split_by": by,
-            "leak": by == "image",
+            "split_by": split["by"],
+            "leak": {name: rows for name, rows in split["leak"].items() if rows},
+            "grouped": split["grouped"],
             "resamples": evaluate.resamples,
             "confidence": evaluate.confidence,
             "seed": seed,

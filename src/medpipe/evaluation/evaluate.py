@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
-from medpipe.data.vocabulary import Vocabulary
 from medpipe.errors import InputError
 from medpipe.evaluation import segmentation
 from medpipe.evaluation.explain import mean_shap
@@ -21,7 +20,7 @@ from medpipe.evaluation.tables import of_classes, of_masks
 from medpipe.models import cascade
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
-from medpipe.params import Evaluate
+from medpipe.params import Declaration, Evaluate
 from medpipe.training.selection import thin, undersample
 
 GALLERY = 6  # slices
@@ -43,7 +42,7 @@ def evaluate(
     model: keras.Model,
     rows: pd.DataFrame,
     arrays: list[Arrays],
-    names: Vocabulary,
+    declared: Declaration,
     settings: Evaluate,
     seed: int,
     out_of_fold: OutOfFold | None = None,
@@ -55,12 +54,12 @@ def evaluate(
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
     that was not trained on it, without flips: it said so in training. So it is with a fusion of such models.
 
-    `rows` and `arrays` are the split's, row by row; `names` the task's vocabulary. The external set has no
+    `rows` and `arrays` are the split's, row by row; `declared` is the task. The external set has no
     metadata, so that a model which reads them has no external rows.
     """
     settings = effective(delivered, settings)
     classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
-    numbers = targets(rows, names.classes, merge)
+    numbers = targets(rows, declared.classes, merge)
     labels = np.array(classes)[numbers]
     trained = rows["set"] == "train"
     if out_of_fold is not None:
@@ -70,7 +69,7 @@ def evaluate(
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
     outputs = _outputs(model, arrays, chosen, out_of_fold, settings.flips)
-    shown = rows.iloc[chosen][["id", "set", "group", "label", *names.subgroups]]
+    shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
 
     if delivered.kind == "classifier":
@@ -87,8 +86,8 @@ def evaluate(
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
             found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
-        if len(arrays) == 1 and tables:
-            explained = _explained(delivered, settings.explain)
+        if len(arrays) == 1 and tables and delivered.task in settings.explain:
+            explained = _explained(delivered, settings.explain[delivered.task])
             found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)
         return found
 
@@ -100,7 +99,7 @@ def evaluate(
         found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
     else:
         assert delivered.threshold is not None
-        p = outputs["tumour"][:, 0]
+        p = outputs["p"][:, 0]
         _, masks = cascade.apply(p, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
         table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
@@ -149,7 +148,8 @@ def _explained(delivered: Delivery, name: str) -> str:
     """The model's class that `name` is, or was merged into."""
     merged = {old: new for new, olds in delivered.settings["merge"].items() for old in olds}
     if (found := merged.get(name, name)) not in delivered.classes:
-        raise InputError(f"evaluate.explain: {name!r} is no class of {delivered.name}: {', '.join(delivered.classes)}")
+        known = ", ".join(delivered.classes)
+        raise InputError(f"evaluate.explain.{delivered.task}: {name!r} is no class of {delivered.name}: {known}")
     return found
 
 

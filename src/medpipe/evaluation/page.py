@@ -110,7 +110,9 @@ def markdown(comparison: dict[str, Any]) -> str:
     lines += [f"Best by {metric_name(comparison['metric'])} on validation rows: **{best(comparison)}**", ""]
     lines += ["Validation rows rank; all other figures are of test rows.", ""]
     if comparison["leak"]:
-        lines += ["> **Split by image: the test set shares groups with training. The figures are inflated.**", ""]
+        lines += ["> **The split leaks: sets share groups with training. The figures are inflated.**", ""]
+    if not comparison["grouped"]:
+        lines += ["> **No patient or lesion is known of these images: leaks between the sets cannot be excluded.**", ""]
     for name, section in sections(comparison):
         metric = section["metric"]
         others = other_metrics(section)

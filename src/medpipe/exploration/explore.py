@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.source import Archive
-from medpipe.data.vocabulary import Vocabulary
 from medpipe.exploration import facts, pixels
 from medpipe.exploration.pixels import Look, Picture
-from medpipe.params import Explore
+from medpipe.params import Declaration, Decoding, Explore
 
 PAIRS = 6  # duplicates that are shown
 SLICES = 8  # images with masks that are shown
@@ -36,7 +35,7 @@ def explore(
     rows: pd.DataFrame,
     split: Mapping[str, Any],
     quarantine: pd.DataFrame,
-    vocabulary: Vocabulary,
+    task: Declaration,
     archive: Archive,
     settings: Explore,
     seed: int,
@@ -46,11 +45,11 @@ def explore(
 
     Images are opened of training rows alone: a sample for statistics, a few to show.
     """
-    classes = vocabulary.classes
+    classes, decoding = task.classes, task.decoding
     table = facts.joined(clean, rows)
     train = table[table["set"] == "train"].reset_index(drop=True)
     sampled = pixels.sample(train, settings.sample, seed)
-    seen = pixels.look(pixels.arrays(archive, sampled, max_pixels))
+    seen = pixels.look(pixels.arrays(archive, sampled, max_pixels, decoding))
     shown = pixels.examples(train, classes, settings.images_a_class, seed)
     found = {
         "seed": seed,
@@ -60,7 +59,7 @@ def explore(
         "balance": {"ratio": settings.undersample} | facts.balance(train["label"], classes, settings.undersample, seed),
         "missing": facts.missing(manifest),
         "numbers": facts.numbers_by_class(train, facts.numeric_columns(manifest), classes),
-        "values": facts.values_by_class(table, facts.categorical_columns(table, vocabulary), classes),
+        "values": facts.values_by_class(table, facts.categorical_columns(table, task), classes),
         "channels": pixels.channel_facts(seen, classes),
         "masks": pixels.mask_facts(seen),
         "duplicates": facts.duplicates(split, quarantine),
@@ -71,10 +70,10 @@ def explore(
         facts=found,
         train=train,
         seen=seen,
-        images=pixels.pictures(archive, shown, max_pixels),
-        masked=pixels.pictures(archive, _marked(sampled, seen), max_pixels),
-        pairs=_pairs(train, split, archive, max_pixels),
-        equalised=pixels.equalised(archive, grey, max_pixels),
+        images=pixels.pictures(archive, shown, max_pixels, decoding),
+        masked=pixels.pictures(archive, _marked(sampled, seen), max_pixels, decoding),
+        pairs=_pairs(train, split, archive, max_pixels, decoding),
+        equalised=pixels.equalised(archive, grey, max_pixels, decoding),
     )
 
 
@@ -88,10 +87,10 @@ def _marked(sampled: pd.DataFrame, seen: Look) -> pd.DataFrame:
 
 
 def _pairs(
-    train: pd.DataFrame, split: Mapping[str, Any], archive: Archive, max_pixels: int
+    train: pd.DataFrame, split: Mapping[str, Any], archive: Archive, max_pixels: int, decoding: Decoding
 ) -> list[tuple[Picture, Picture]]:
     """The nearest of the duplicates that the split has merged, where both images train."""
     rows = train.set_index("id", drop=False)
     both = [pair["id"] for pair in split["merged"] if set(pair["id"]) <= set(rows.index)][:PAIRS]
-    found = pixels.pictures(archive, rows.loc[[id_ for pair in both for id_ in pair]], max_pixels)
+    found = pixels.pictures(archive, rows.loc[[id_ for pair in both for id_ in pair]], max_pixels, decoding)
     return list(zip(found[::2], found[1::2], strict=True))

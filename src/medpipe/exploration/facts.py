@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medpipe.data.features import UNKNOWN
-from medpipe.data.vocabulary import COLUMNS, Vocabulary
+from medpipe.data.features import UNKNOWN, categories
+from medpipe.data.vocabulary import COLUMNS
+from medpipe.params import Declaration
 from medpipe.training.selection import undersample
 
 SETS = ("train", "val", "test", "external", "excluded")
@@ -32,10 +33,10 @@ def numeric_columns(manifest: pd.DataFrame) -> list[str]:
     return [str(c) for c in manifest if c not in COLUMNS and pd.api.types.is_numeric_dtype(manifest[c])]
 
 
-def categorical_columns(table: pd.DataFrame, vocabulary: Vocabulary) -> list[str]:
+def categorical_columns(table: pd.DataFrame, task: Declaration) -> list[str]:
     """Subgroups, categorical features, source, format and size; of columns that say the same, the first."""
     found: list[str] = []
-    for name in dict.fromkeys((*vocabulary.subgroups, *vocabulary.features, "source", *DERIVED)):
+    for name in dict.fromkeys((*task.subgroups, *categories(task.features), "source", *DERIVED)):
         if name in table and not any(table[name].astype(str).equals(table[other].astype(str)) for other in found):
             found.append(name)
     return found

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from medpipe.data.images import to_array
 from medpipe.data.prepare import read_image
 from medpipe.data.source import Archive
-from medpipe.params import ImagesVariant
+from medpipe.params import Decoding, ImagesVariant
 from medpipe.training.selection import thin
 
 BINS = 64  # of the 256 values a channel
@@ -99,25 +99,27 @@ def mask_facts(found: Look) -> dict[str, Any] | None:
 
 
 def read(
-    archive: Archive, rows: pd.DataFrame, max_pixels: int
+    archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding
 ) -> Iterator[tuple[str, str, Image.Image, Image.Image | None]]:
     """(id, label, image, mask or None) of each row. Raises InputError for a file that has changed since ingest."""
     columns = ["id", "label", "path", "sha256", "mask_path", "mask_sha256"]
-    for id_, label, path, digest, mask_path, mask_digest in rows[columns].itertuples(index=False, name=None):
-        mask = read_image(archive, mask_path, mask_digest, max_pixels) if mask_path else None
-        yield id_, label, read_image(archive, path, digest, max_pixels), mask
+    for id_, label, path, sha256, mask_path, mask_sha256 in rows[columns].itertuples(index=False, name=None):
+        mask = read_image(archive, mask_path, mask_sha256, max_pixels, decoding.masks) if mask_path else None
+        yield id_, label, read_image(archive, path, sha256, max_pixels, decoding), mask
 
 
-def arrays(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> Iterator[tuple[str, Pixels, Pixels | None]]:
+def arrays(
+    archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding
+) -> Iterator[tuple[str, Pixels, Pixels | None]]:
     """(label, image (h, w, 3), mask (h, w) in {0, 1} or None) of each row, in full size."""
-    for _, label, image, mask in tqdm(read(archive, rows, max_pixels), "explore", len(rows), disable=None):
+    for _, label, image, mask in tqdm(read(archive, rows, max_pixels, decoding), "explore", len(rows), disable=None):
         yield label, np.asarray(image), None if mask is None else _marked(mask)
 
 
-def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> list[Picture]:
+def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding) -> list[Picture]:
     """The images of the rows, made small."""
     found = []
-    for id_, label, image, mask in read(archive, rows, max_pixels):
+    for id_, label, image, mask in read(archive, rows, max_pixels, decoding):
         scale = min(1, SHOWN / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
@@ -126,7 +128,9 @@ def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> list[Pict
     return found
 
 
-def equalised(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> list[tuple[Picture, Picture]]:
+def equalised(
+    archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding
+) -> list[tuple[Picture, Picture]]:
     """Each image before and after equalisation, resized as prepare does it."""
     plain, equal = (
         ImagesVariant.model_construct(kind="images", square=False, sizes=(EQUALISED,), equalise=equalise)
@@ -134,9 +138,9 @@ def equalised(archive: Archive, rows: pd.DataFrame, max_pixels: int) -> list[tup
     )
     return [
         (Picture(id_, label, to_array(image, plain), None), Picture(id_, label, to_array(image, equal), None))
-        for id_, label, image, _ in read(archive, rows, max_pixels)
+        for id_, label, image, _ in read(archive, rows, max_pixels, decoding)
     ]
 
 
 def _marked(mask: Image.Image) -> Pixels:
-    return (np.asarray(mask.convert("L")) > 127).astype(np.uint8)
+    return (np.asarray(mask.convert("L")) > 0).astype(np.uint8)

@@ -22,17 +22,20 @@ from medpipe.params.data import (
     Explore,
     ImagesVariant,
     Ingest,
-    NoClean,
     Phantom,
-    SkinClean,
+    PreparedImages,
+    PreparedTable,
     SkinPhantom,
     Split,
     TableVariant,
     Variant,
 )
+from medpipe.params.decoding import Decoding, Percentiles, Values, Window
 from medpipe.params.evaluation import Compare, Evaluate
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
+from medpipe.params.references import check_classes, check_members, check_names, check_tasks
 from medpipe.params.studies import Row, Study
+from medpipe.params.tasks import Category, Column, Declaration, Feature, Folders, Isic, Number, Pairs, Pattern, Table
 from medpipe.params.training import (
     Augmentation,
     Backbone,
@@ -67,10 +70,10 @@ Settings = TypeVar("Settings", bound=Frozen)
 class Params(Frozen):
     seed: int
     deterministic: bool
-    archives: dict[Task, str]
     phantom: Phantom
+    tasks: dict[Task, Declaration]
     ingest: Ingest
-    clean: Clean
+    clean: dict[Task, Clean]
     split: dict[Task, Split]
     explore: Explore
     prepare: dict[Name, Variant]
@@ -90,65 +93,11 @@ class Params(Frozen):
         return expand(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
-    def references(self) -> "Params":
-        """Every name that one section takes from another must be there."""
-        if self.scale not in self.scales:
-            raise ValueError(f"scale: {self.scale!r} is none of scales: {', '.join(self.scales)}")
-        for section, recipes in (("models", self.models), ("fusions", self.fusions)):
-            for name, recipe in recipes.items():
-                if name == "exploration":
-                    raise ValueError(f"{section}.{name}: so the plots and the run of the data are called; rename it")
-                for key in recipe.inputs:
-                    variant = self.prepare.get(key)
-                    if variant is None or variant.task != recipe.task:
-                        known = [k for k, v in self.prepare.items() if v.task == recipe.task]
-                        raise ValueError(f"{section}.{name}.inputs: {key!r} is none of prepare's: {', '.join(known)}")
-        if shared := sorted(self.models.keys() & self.fusions):
-            raise ValueError(f"models and fusions: {', '.join(shared)} is in both; make names unique")
-        for task, settings in self.compare.items():
-            known = [name for name, model in self.all_models.items() if model.task == task]
-            for name in settings.models:
-                if name not in known:
-                    raise ValueError(f"compare.{task}.models: {name!r} is no {task} model in models or fusions")
-            if left := [name for name in known if name not in settings.models]:
-                raise ValueError(
-                    f"compare.{task}.models: lacks {', '.join(left)}; add it, or take it out of models or fusions"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def members(self) -> "Params":
-        """A fusion's members are trained models of its task; those of a mean may be fusions that classify, too."""
-        for name, fusion in self.fusions.items():
-            where, kinds, pool = f"fusions.{name}", "", dict[str, Any](self.models)
-            if isinstance(fusion, Mean):
-                kinds = " or fusions"
-                pool |= {other: found for other, found in self.fusions.items() if not isinstance(found, Mean)}
-            if len(set(fusion.members)) < len(fusion.members):
-                raise ValueError(f"{where}.members: each can be named once")
-            for member in fusion.members:
-                found = pool.get(member)
-                if found is None or found.task != fusion.task:
-                    raise ValueError(f"{where}.members: {member!r} is no {fusion.task} model in models{kinds}")
-                masks = isinstance(found, ResunetRecipe | Cascade)
-                if not isinstance(fusion, Cascade) and (masks or getattr(found, "only", None)):
-                    raise ValueError(
-                        f"{where}.members: {member!r} must be a classifier of all rows: no masks, no `only`"
-                    )
-            folded = [member for member in fusion.members if getattr(pool[member], "folds", None) is not None]
-            if folded and fusion.kind not in ("late", "stacked"):
-                raise ValueError(
-                    f"{where}.members: models.{folded[0]}.folds must be null: all rows that such a fusion could be "
-                    "fitted on have trained its members; late and stacked ones are fitted out of fold"
-                )
-            if folded and len(folded) < len(fusion.members):
-                raise ValueError(
-                    f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
-                    "out of fold"
-                )
-            read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
-            if fusion.inputs != tuple(read):
-                raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
+    def whole(self) -> "Params":
+        check_tasks(self)
+        check_classes(self)
+        check_names(self)
+        check_members(self)
         return self
 
     @property

@@ -1,12 +1,12 @@
 """What every section of `params.yaml` is made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Task = Literal["skin", "brain", "chest"]
 # DVC splits keys at dots and stages at @ and :, names stand in paths, commands and git references.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Task = Name
 # Part of MLflow's names of metrics and of files.
 Class = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")]
 Merge = dict[Class, tuple[str, ...]]

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
 
-from medpipe.params.base import Frozen, Positive, Share, Task
+from medpipe.params.base import Frozen, Name, Positive, Share, Task
+from medpipe.params.decoding import Decoding
+from medpipe.params.tasks import Feature
 
 
 class SkinPhantom(Frozen):
@@ -26,7 +29,11 @@ class ChestPhantom(Frozen):
     size: Positive
 
 
-class Phantom(Frozen):
+class Phantom(TypedDict, total=False):
+    """Invented archives: HAM10000's, the LGG MRI segmentation's, the COVID-19 radiography database's."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
     skin: SkinPhantom
     brain: BrainPhantom
     chest: ChestPhantom
@@ -37,22 +44,12 @@ class Ingest(Frozen):
     max_pixels: Positive
 
 
-class SkinClean(Frozen):
-    unknown: Literal["drop", "category", "impute"]
-
-
-class NoClean(Frozen):
-    pass
-
-
 class Clean(Frozen):
-    skin: SkinClean
-    brain: NoClean
-    chest: NoClean
+    unknown: Literal["drop", "category", "impute"] | None  # null for a task without categorical features
 
 
 class Split(Frozen):
-    by: Literal["group", "image"]
+    by: Literal["group", "image", "given"]
     train: Share
     val: Share
     test: Share
@@ -72,7 +69,7 @@ class Explore(Frozen):
 
 
 class TableVariant(Frozen):
-    task: Literal["skin"]
+    task: Task
     kind: Literal["table"]
 
 
@@ -82,6 +79,18 @@ class ImagesVariant(Frozen):
     square: bool
     sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]
     equalise: bool
+
+
+class PreparedTable(TableVariant):
+    """A table as it was prepared: what serving must know of its columns."""
+
+    features: dict[Name, Feature]
+
+
+class PreparedImages(ImagesVariant):
+    """An images variant as it was prepared: what serving must do to a file."""
+
+    decoding: Decoding
 
 
 Variant = Annotated[TableVariant | ImagesVariant, Field(discriminator="kind")]

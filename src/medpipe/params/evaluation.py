@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from medpipe.params.base import Frozen, Merge, Positive, Share
+from medpipe.params.base import Class, Frozen, Merge, Positive, Share, Task
 
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
 
@@ -13,7 +13,7 @@ class Evaluate(Frozen):
     resamples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share
-    explain: str
+    explain: dict[Task, Class]  # the class whose probability SHAP takes apart, of models of tables alone
     operating_points: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
     flips: tuple[Literal["horizontal", "vertical"], ...]
 

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medpipe.data.vocabulary import VOCABULARY, merged_classes
 from medpipe.errors import SettingError
 from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
 
@@ -165,19 +164,8 @@ class _Recipe(Frozen):
     batch: Positive
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """What the model tells apart, in the order of its outputs."""
-        return merged_classes(VOCABULARY[self.task].classes, self.merge)
-
     @model_validator(mode="after")
     def consistent(self) -> "_Recipe":
-        classes = self.classes
-        if isinstance(self.class_weights, dict) and set(self.class_weights) != set(classes):
-            given, wanted = ", ".join(self.class_weights), ", ".join(classes)
-            raise SettingError(f"class_weights: must name each class once: {wanted}; they name {given}")
-        if self.only is not None and self.only not in classes:
-            raise SettingError(f"only: must be one of {', '.join(classes)}, is {self.only!r}")
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
             raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
         rule = self.early_stopping

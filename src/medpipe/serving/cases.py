@@ -1,7 +1,7 @@
 """Raw cases as a served model is sent them: images in any form that may come, and metadata, to what the model reads."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +9,34 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
+from pydantic import TypeAdapter
 
-from medpipe.data import features
-from medpipe.data.features import CATEGORICAL, UNKNOWN
+from medpipe.data import features, frames
+from medpipe.data.features import UNKNOWN
 from medpipe.data.images import decode
 from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
+from medpipe.params import Category, Decoding, Feature
 
-OLDEST = 120  # years
 WANTED = "give the file's bytes, or data:image/jpeg;base64,... as text"
 
 
-def read_image(value: Any, name: str, max_pixels: int, root: Path | None) -> Image.Image:
+def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root: Path | None) -> Image.Image:
     """The image of a file's bytes, of a data URI, or where `root` is given of a path to a file under that folder.
 
-    `name` is for messages. Raises InputError that says what is wrong with the value, or with the image in it.
+    `cine.dcm#3` is the path of one of several images in a file. `name` is for messages. Raises InputError that says
+    what is wrong with the value, or with the image in it.
     """
     if isinstance(value, str) and value[:5].lower() == "data:":
         value = _from_uri(value, name)
     elif isinstance(value, str | Path):
-        value = _from_file(value, name, root, 4 * max_pixels)  # bytes: no image of that many pixels needs more
+        file, place = frames.parted(str(value))
+        name = name if place is None else f"{name}#{place}"
+        value = _from_file(file, name, root, 4 * max_pixels)  # bytes: no image of that many pixels needs more
     elif not isinstance(value, bytes):
         kind = "missing" if value is None or value is pd.NA or value != value else type(value).__name__
         raise InputError(f"{name} is {kind}; {WANTED}")
-    return decode(value, name=name, max_pixels=max_pixels)
+    return decode(value, name=name, max_pixels=max_pixels, decoding=decoding)
 
 
 def _from_uri(uri: str, name: str) -> bytes:
@@ -46,8 +50,8 @@ def _from_uri(uri: str, name: str) -> bytes:
         raise InputError(f"{name}: what follows ';base64,' is no base64: {error}") from None
 
 
-def _from_file(path: str | Path, name: str, root: Path | None, limit: int) -> bytes:
-    shown = f"{name}: {str(path)[:200]!r}"
+def _from_file(path: str, name: str, root: Path | None, limit: int) -> bytes:
+    shown = f"{name}: {path[:200]!r}"
     if root is None:
         raise InputError(f"{shown} is no data URI, and paths are read only of a model loaded with image_root; {WANTED}")
     try:
@@ -69,27 +73,37 @@ def _from_file(path: str | Path, name: str, root: Path | None, limit: int) -> by
     raise InputError(f"{shown} {problem}; {WANTED}")
 
 
-def encode(cases: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float32]:
-    """(rows, features) of raw age, sex and localization, NaN for unknown, by the code that encodes training rows.
+def encode(cases: pd.DataFrame, variant: Mapping[str, Any], names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """(rows, features) of raw metadata, NaN for unknown, by the code that encodes training rows.
 
-    `names` are the model's features; they tell which values it knows, and how it takes unknown ones. Raises InputError
-    that names the row whose value is none of them, or whose age is no number of years from 0 to OLDEST.
+    `variant` is what the model was trained on, with the task's `features`; `names` are the model's columns, which tell
+    how it takes unknown categories. Raises InputError that names the row whose value is none of a feature's, or no
+    number in its range.
     """
-    columns, vocabulary = {}, {}
-    for name in CATEGORICAL:
-        found = [n.removeprefix(f"{name}_") for n in names if n.startswith(f"{name}_")]
-        vocabulary[name] = [value for value in found if value != UNKNOWN]
-        columns[name] = _text(cases[name], UNKNOWN)
-        for row in cases.index[~columns[name].isin([*vocabulary[name], UNKNOWN])]:
-            choice = ", ".join(vocabulary[name])
-            raise InputError(f"row {row}: {name} is {columns[name][row]!r}, must be {UNKNOWN} or one of: {choice}")
-    text = _text(cases["age"], None)
-    age = pd.to_numeric(text, errors="coerce").astype(np.float64)
-    for row in cases.index[(age.isna() & text.notna()) | (age < 0) | (age > OLDEST)]:
-        raise InputError(f"row {row}: age is {text[row]!r}, must be years from 0 to {OLDEST}, or {UNKNOWN}")
-    policy = "category" if f"{CATEGORICAL[0]}_{UNKNOWN}" in names else "impute"
-    encoded = features.encode(pd.DataFrame(columns), vocabulary, policy).assign(age=age)
-    return encoded[list(names)].to_numpy(np.float32)
+    declared = declared_features(variant)
+    columns: dict[str, pd.Series] = {}
+    for name, feature in declared.items():
+        if isinstance(feature, Category):
+            columns[name] = _text(cases[name], UNKNOWN)
+            for row in cases.index[~columns[name].isin([*feature.values, UNKNOWN])]:
+                choice = ", ".join(feature.values)
+                raise InputError(f"row {row}: {name} is {columns[name][row]!r}, must be {UNKNOWN} or one of: {choice}")
+        else:
+            text = _text(cases[name], None)
+            columns[name] = pd.to_numeric(text, errors="coerce").astype(np.float64)
+            low, high = feature.range
+            for row in cases.index[text.notna() & ~columns[name].between(low, high)]:
+                raise InputError(
+                    f"row {row}: {name} is {text[row]!r}, must be a number from {low:g} to {high:g}, or {UNKNOWN}"
+                )
+    policy = "category" if any(f"{name}_{UNKNOWN}" in names for name in declared) else "impute"
+    table = pd.DataFrame(columns, index=cases.index)
+    return pd.concat([table, features.encode(table, declared, policy)], axis=1)[list(names)].to_numpy(np.float32)
+
+
+def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:
+    """The features of a table that a model reads, as `prepare` recorded them; none of images."""
+    return TypeAdapter(dict[str, Feature]).validate_python(variant.get("features", {}))
 
 
 def _text(values: pd.Series, unknown: str | None) -> pd.Series:

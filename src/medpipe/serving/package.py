@@ -14,16 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from medpipe.data.features import CATEGORICAL
 from medpipe.models import delivery
 from medpipe.models.delivery import Delivery
+from medpipe.params import Category, Feature
 from medpipe.serving import code
+from medpipe.serving.cases import declared_features
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml")
+LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
 
 
 def requirements() -> list[str]:
@@ -71,18 +72,17 @@ def signature(recipe: Delivery) -> "ModelSignature":
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
     inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
-    if _reads(recipe, "table"):
-        inputs += [ColSpec(AnyType(), name) for name in ("age", *CATEGORICAL)]
+    inputs += [ColSpec(AnyType(), name) for name in _features(recipe)]
     if recipe.kind == "classifier":
         outputs = [ColSpec(DataType.float, name) for name in recipe.classes] + [ColSpec(DataType.string, "label")]
     else:
         outputs = [
-            ColSpec(DataType.boolean, "tumour"),
+            ColSpec(DataType.boolean, recipe.classes[1]),
             ColSpec(DataType.double, "share"),
             ColSpec(DataType.binary, "mask"),
         ]
         if recipe.kind == "cascade":
-            outputs.append(ColSpec(DataType.float, "p_tumour"))
+            outputs.append(ColSpec(DataType.float, f"p_{recipe.classes[1]}"))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
@@ -96,9 +96,14 @@ def example(recipe: Delivery) -> "pd.DataFrame":
         buffer = BytesIO()
         Image.linear_gradient("L").resize((64, 48)).save(buffer, "PNG")
         case["image"] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    if _reads(recipe, "table"):
-        case |= {"age": 45.0, "sex": "female", "localization": "back"}
+    for name, feature in _features(recipe).items():
+        case[name] = feature.values[0] if isinstance(feature, Category) else sum(feature.range) / 2
     return pd.DataFrame([case])
+
+
+def _features(recipe: Delivery) -> dict[str, Feature]:
+    """What the model reads beside images, each once."""
+    return {name: feature for variant in recipe.variants for name, feature in declared_features(variant).items()}
 
 
 def _reads(recipe: Delivery, kind: str) -> bool:

@@ -14,12 +14,11 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from medpipe.data.features import CATEGORICAL
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
 from medpipe.models import cascade, delivery
 from medpipe.models.predict import predict
-from medpipe.params import ImagesVariant
+from medpipe.params import ImagesVariant, PreparedImages
 from medpipe.serving.cases import encode, read_image
 
 BATCH = 32
@@ -50,11 +49,11 @@ class Predictor:
 
         `cases` has the column `image`, unless the model reads none: the file's bytes, the bytes as a data URI
         (`data:image/jpeg;base64,...`), or with `image_root` a path under that folder. A model that reads metadata wants
-        `age` (years), `sex` and `localization` too; None, NaN and what medpipe.data.missing lists stand for unknown. A
-        classifier gives a probability a class, and `label`. A segmenter gives `tumour` (whether it outlines any),
-        `share` (of the pixels that it reads) and `mask` (a PNG of the image's size, 0 and 255), a cascade also
-        `p_tumour`. Raises MlflowException, whose message the scoring server passes on, that names the columns that are
-        missing, or the row (from 0) and the field that is wrong.
+        a column for each feature too; None, NaN and what medpipe.data.missing lists stand for unknown. A classifier
+        gives a probability a class, and `label`. A segmenter gives whether it outlines any, named after the class of
+        marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the image's size, 0 and
+        255), a cascade also `p_tumour`. Raises MlflowException, whose message the scoring server passes on, that names
+        the columns that are missing, or the row (from 0) and the field that is wrong.
         """
         try:
             return self._answer(cases)
@@ -64,7 +63,7 @@ class Predictor:
     def _answer(self, cases: pd.DataFrame) -> pd.DataFrame:
         variants = self.delivery.variants
         wanted = ["image"] * any(v["kind"] == "images" for v in variants)
-        wanted += ["age", *CATEGORICAL] * any(v["kind"] == "table" for v in variants)
+        wanted += dict.fromkeys(name for v in variants for name in v.get("features", ()))
         if missing := [name for name in wanted if name not in cases]:
             raise InputError(f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}")
         cases = cases[wanted].reset_index(drop=True)
@@ -72,16 +71,17 @@ class Predictor:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def _predict(self, cases: pd.DataFrame) -> pd.DataFrame:
+        prepared = [PreparedImages(**variant) for variant in self.delivery.variants if variant["kind"] == "images"]
         images = [
-            read_image(value, f"row {row}: image", self.max_pixels, self.root)
+            read_image(value, f"row {row}: image", self.max_pixels, prepared[0].decoding, self.root)
             for row, value in cases.get("image", pd.Series(dtype=object)).items()
         ]
         inputs = []
         for variant, names in zip(self.delivery.variants, self.delivery.features, strict=True):
             if variant["kind"] == "table":
-                inputs.append(encode(cases, names))
+                inputs.append(encode(cases, variant, names))
             else:
-                settings = ImagesVariant(**variant)
+                settings = PreparedImages(**variant)
                 inputs.append(np.stack([to_array(image, settings) for image in images]))
         outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
         match self.delivery.kind:
@@ -90,8 +90,8 @@ class Predictor:
             case "segmenter":
                 return self._outlined(outputs["output"], images)
             case "cascade":
-                p = outputs["tumour"].reshape(-1)
-                return self._outlined(outputs["mask"], images, p).assign(p_tumour=p)
+                p = outputs["p"].reshape(-1)
+                return self._outlined(outputs["mask"], images, p).assign(**{f"p_{self.delivery.classes[1]}": p})
 
     def _outlined(
         self, probabilities: npt.NDArray[np.float32], images: Sequence[Image.Image], p: npt.NDArray | None = None
@@ -100,10 +100,10 @@ class Predictor:
         if p is not None:
             assert self.delivery.threshold is not None
             _, masks = cascade.apply(p, masks, self.delivery.threshold)
-        settings = ImagesVariant(**self.delivery.variants[0])
+        settings = PreparedImages(**self.delivery.variants[0])
         return pd.DataFrame(
             {
-                "tumour": masks.any(axis=(1, 2)),
+                self.delivery.classes[1]: masks.any(axis=(1, 2)),
                 "share": masks.mean(axis=(1, 2)),
                 "mask": [_png(mask, image, settings) for mask, image in zip(masks, images, strict=True)],
             }

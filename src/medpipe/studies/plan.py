@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medpipe.data.vocabulary import VOCABULARY, merged_classes
+from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import InputError
 from medpipe.overrides import arguments, change
 from medpipe.params import Params, Row, Study, validated
@@ -62,7 +62,7 @@ def _check_classes(where: str, study: Study, changed: Mapping[str, tuple[dict[st
     known = {
         row: {
             new_name.get(c, c)
-            for c in merged_classes(VOCABULARY[study.task].classes, params.models[study.rows[row].model].merge)
+            for c in merged_classes(params.tasks[study.task].classes, params.models[study.rows[row].model].merge)
         }
         for row, (_, params) in changed.items()
     }

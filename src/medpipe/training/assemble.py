@@ -1,6 +1,7 @@
 """A recipe brought together with its data: what a training needs before its first step."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from medpipe import backend
 from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
-from medpipe.data.vocabulary import VOCABULARY, merged_classes
+from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import SettingError
 from medpipe.models import embedding, weights
 from medpipe.models.build import build
@@ -97,14 +98,16 @@ class Training:
         )
 
 
-def assemble(settings: Recipe, split: Path, prepared: Path, seed: int, most: int | None) -> Training:
-    """`split` is the task's split folder, `prepared` the folder of prepared variants, `most` the most training rows.
+def assemble(
+    settings: Recipe, names: Sequence[str], split: Path, prepared: Path, seed: int, most: int | None
+) -> Training:
+    """`names` are the task's classes, `split` is its split folder, `prepared` the folder of prepared variants,
+    `most` the most training rows.
 
     Raises SettingError for settings that do not fit the data.
     """
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
     stats = json.loads((split / "stats.json").read_text())
-    names = VOCABULARY[settings.task].classes
     classes, labels = merged_classes(names, settings.merge), targets(rows, names, settings.merge)
     train, val = select(rows, classes, labels, settings, seed, most)
     truth = arrays.masks if settings.architecture == "resunet" else class_targets(labels, classes, settings)

@@ -65,7 +65,8 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
-        return assemble(settings, split, Path("data/prepared"), seed, recipe.training_rows(params))
+        names = params.tasks[settings.task].classes
+        return assemble(settings, names, split, Path("data/prepared"), seed, recipe.training_rows(params))
 
 
 def _train(

@@ -6,21 +6,18 @@ Buda, Saha, Mazurowski, doi 10.1016/j.compbiomed.2019.05.002. A slice's label fo
 import re
 
 import pandas as pd
-from PIL import Image
 
-from medpipe.data.images import Unreadable
 from medpipe.data.source import Archive, Problem, Rows, distinct, read_table, single_rows, stem
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.errors import InputError
-
-CLASSES = VOCABULARY["brain"].classes
+from medpipe.params import Declaration
 
 NAME = re.compile(r"(?P<patient>TCGA_(?P<site>[^_]+)_[^_]+)_\d{8}_(?P<slice>\d+)")
 LISTING = ("image_path", "mask_path", "mask")
 
 
-def read_rows(archive: Archive) -> Rows:
-    """A row a slice, of `<patient>_<date>_<k>.tif` and `..._mask.tif`; `label` is '' where no data_mask.csv tells it.
+def read_rows(archive: Archive, task: Declaration) -> Rows:
+    """A row a slice, of `<patient>_<date>_<k>.tif` and `..._mask.tif`; `marked` is what data_mask.csv says of the mask,
+    '' where it says nothing.
 
     Raises InputError for an archive without slices.
     """
@@ -41,25 +38,32 @@ def read_rows(archive: Archive) -> Rows:
             problems.append(Problem(name, path, "image without mask"))
         else:
             rows.append(
-                {"id": name, "path": path, "label": "", "group": match["patient"], "source": match["site"]}
+                {
+                    "id": name,
+                    "path": path,
+                    "label": "",
+                    "marked": "",
+                    "group": match["patient"],
+                    "source": match["site"],
+                }
                 | {"mask_path": mask, "patient": match["patient"], "slice": int(match["slice"]), "site": match["site"]}
             )
-    columns = ["id", "path", "label", "group", "source", "mask_path", "patient", "slice", "site"]
+    columns = ["id", "path", "label", "marked", "group", "source", "mask_path", "patient", "slice", "site"]
     table = pd.DataFrame(rows, columns=columns)
     listings, conflicts = distinct(archive, [n for n in archive.names() if n.split("/")[-1] == "data_mask.csv"], stem)
     if conflicts:
         raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
     notes: list[str] = []
     for listing in listings.values():
-        table, more, notes = _labelled(table, archive, listing, {problem.id for problem in problems})
+        table, more, notes = _listed(table, archive, listing, {problem.id for problem in problems})
         problems += more
     return Rows(table, problems, tuple(notes))
 
 
-def _labelled(
+def _listed(
     table: pd.DataFrame, archive: Archive, name: str, done: set[str]
 ) -> tuple[pd.DataFrame, list[Problem], list[str]]:
-    """`table` with data_mask.csv's labels ('' where it names none), less the rows at odds with it, which are problems;
+    """`table` with data_mask.csv's `mask` as `marked`, less the rows at odds with it, which are problems;
     and what was passed over.
 
     The path says whose slice it is. The public file's `patient_id` is mostly another patient's, and is not used. Paths
@@ -71,7 +75,7 @@ def _labelled(
     listed, problems = single_rows(listed.assign(id=listed["image_path"].map(stem)))
     done = done | {problem.id for problem in problems}
     paths = dict(zip(table["id"], zip(table["path"], table["mask_path"], strict=True), strict=True))
-    labels = {}
+    marked = {}
     for _, row in listed.iterrows():
         slice_name, reason = row["id"], ""
         if slice_name not in paths:
@@ -83,14 +87,14 @@ def _labelled(
         elif row["mask"] not in ("", "0", "1"):
             reason = f"data_mask.csv: mask is {row['mask']!r}, 0 or 1 wanted"
         if not reason:
-            labels[slice_name] = CLASSES[int(row["mask"])] if row["mask"] else ""
+            marked[slice_name] = row["mask"]
         elif slice_name not in done:
             problems.append(Problem(slice_name, "", reason))
     done |= {problem.id for problem in problems}
-    left = table[~table["id"].isin(labels.keys() | done)]
+    left = table[~table["id"].isin(marked.keys() | done)]
     problems += [Problem(i, path, "image without row") for i, path in zip(left["id"], left["path"], strict=True)]
-    kept = table[table["id"].isin(labels)]
-    return kept.assign(label=kept["id"].map(labels)), problems, notes
+    kept = table[table["id"].isin(marked)]
+    return kept.assign(marked=kept["id"].map(marked)), problems, notes
 
 
 def _at_odds(listed: pd.DataFrame, name: str) -> list[str]:
@@ -112,20 +116,3 @@ def _at_odds(listed: pd.DataFrame, name: str) -> list[str]:
 def _ends(path: str, listed: str) -> bool:
     """Whether both end in the same folder and file; releases differ in the folders above."""
     return path.split("/")[-2:] == listed.split("/")[-2:]
-
-
-def mask_label(mask: Image.Image, image: Image.Image, *, name: str, listed: str) -> str:
-    """The class that the mask tells: tumour where any pixel is marked. `listed` is data_mask.csv's class, or ''.
-
-    Raises Unreadable for a mask of another size than its image, with other values than 0 and 255, and where `listed`
-    says otherwise.
-    """
-    if mask.size != image.size:
-        raise Unreadable(name, f"mask size: {mask.width} x {mask.height}, image {image.width} x {image.height}")
-    counts = mask.convert("L").histogram()
-    if sum(counts[1:255]):
-        raise Unreadable(name, "mask values: others than 0 and 255")
-    label = CLASSES[counts[255] > 0]
-    if listed not in ("", label):
-        raise Unreadable(name, f"data_mask.csv: says {listed}, the mask {label}")
-    return label

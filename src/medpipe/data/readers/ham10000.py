@@ -3,22 +3,21 @@
 Tschandl, Rosendahl, Kittler, doi 10.1038/sdata.2018.161. The test set (1,512 images) is external.
 """
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
 
-from medpipe.data.features import UNKNOWN
 from medpipe.data.source import Archive, Problem, Rows, attach, distinct, read_table, single_rows, stem
-from medpipe.data.vocabulary import EXTERNAL, VOCABULARY
 from medpipe.errors import InputError
+from medpipe.params import Declaration
 
-CLASSES, _, FEATURES = VOCABULARY["skin"]
 METADATA = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 TEST = "isic2018_task3_test"
-OLDEST = 120  # years; HAM10000 ends at 85
+EXTERNAL = "isic2018"  # the test set's source
 
 
-def read_rows(archive: Archive) -> Rows:
+def read_rows(archive: Archive, task: Declaration) -> Rows:
     """The metadata's rows with their images, or with rows of the pixel table where there are no images; then those of
     the test set. Raises InputError where tables are missing, ambiguous or at odds with each other."""
     # Dataverse ships the lesions' outlines beside the images: ISIC_0024306_segmentation.png
@@ -35,11 +34,11 @@ def read_rows(archive: Archive) -> Rows:
         table, unmatched = attach(table, files, [*problems, *conflicts])
         problems += conflicts + unmatched
     else:
-        table = _attach_pixels(archive, names, listing, table)
+        table = _attach_pixels(archive, names, listing, table, task.classes)
 
     truth = _table(archive, names, "ISIC2018_Task3_Test_GroundTruth")
     if truth is not None or images & test:
-        external, more = _test_rows(archive, truth)
+        external, more = _test_rows(archive, truth, task.classes)
         files, conflicts = distinct(archive, sorted(images & test), stem)
         external, unmatched = attach(external, files, [*more, *conflicts])
         problems += more + conflicts + unmatched
@@ -47,7 +46,7 @@ def read_rows(archive: Archive) -> Rows:
         both = table["id"].duplicated(keep=False)
         problems += _problems(table[both], "duplicate id: both in HAM10000 and in the test set")
         table = table[~both]
-    return _valid(table.assign(mask_path=""), problems)
+    return Rows(table.assign(mask_path=""), problems)
 
 
 def _table(archive: Archive, names: list[str], title: str) -> str | None:
@@ -60,19 +59,15 @@ def _table(archive: Archive, names: list[str], title: str) -> str | None:
 
 
 def _metadata(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    filled = table[["dx_type", "sex", "localization"]].replace("", UNKNOWN)
     return pd.DataFrame(
         {"id": table["image_id"], "label": table["dx"], "group": table["lesion_id"], "source": source}
-        | {
-            "dx_type": filled["dx_type"],
-            "age": table["age"],
-            "sex": filled["sex"],
-            "localization": filled["localization"],
-        }
+        | {name: table[name] for name in METADATA[3:]}
     )
 
 
-def _attach_pixels(archive: Archive, names: list[str], listing: str, table: pd.DataFrame) -> pd.DataFrame:
+def _attach_pixels(
+    archive: Archive, names: list[str], listing: str, table: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
     """Rows of hmnist_28_28_RGB.csv, which are in the metadata's order; `table.index` counts the metadata's rows."""
     found, problems = distinct(archive, [n for n in names if n.endswith("hmnist_28_28_RGB.csv")], stem)
     if not found:
@@ -86,7 +81,7 @@ def _attach_pixels(archive: Archive, names: list[str], listing: str, table: pd.D
         raise InputError(f"{pixels}: {len(codes)} rows, but {listing} has {rows}; both must be of one release")
     # Nothing in the pixel table names its image. That each code stands for one class shows that the order holds.
     code = pd.Series(codes).loc[table.index]
-    pairs = pd.DataFrame({"code": code, "label": table["label"]})[table["label"].isin(CLASSES)]
+    pairs = pd.DataFrame({"code": code, "label": table["label"]})[table["label"].isin(classes)]
     for key, other in (("code", "label"), ("label", "code")):
         if (mixed := pairs.groupby(key)[other].nunique()).gt(1).any():
             raise InputError(
@@ -96,41 +91,23 @@ def _attach_pixels(archive: Archive, names: list[str], listing: str, table: pd.D
     return table.assign(path=[f"{pixels}#{row}" for row in table.index])
 
 
-def _test_rows(archive: Archive, truth: str | None) -> tuple[pd.DataFrame, list[Problem]]:
+def _test_rows(archive: Archive, truth: str | None, classes: Sequence[str]) -> tuple[pd.DataFrame, list[Problem]]:
     """One-hot columns as ISIC publishes them, or the metadata's own columns as Dataverse does."""
     if truth is None:
         raise InputError(f"{archive.path}: has the test set's images without ISIC2018_Task3_Test_GroundTruth.csv")
     if "dx" in (table := read_table(archive, truth, ())):
         return single_rows(_metadata(read_table(archive, truth, METADATA), EXTERNAL))
-    columns = [name.upper() for name in CLASSES]
+    columns = [name.upper() for name in classes]
     table = read_table(archive, truth, ("image", *columns))
     hot = table[columns].apply(pd.to_numeric, errors="coerce")
     single = hot.isin([0, 1]).all(axis=1) & (hot.sum(axis=1) == 1)
-    unknown = dict.fromkeys(("dx_type", "sex", "localization"), UNKNOWN)
     rows = pd.DataFrame(
         {"id": table["image"], "label": hot.fillna(0).idxmax(axis=1).str.lower(), "group": table["image"]}
-        | {"source": EXTERNAL, "age": ""}
-        | unknown
+        | {"source": EXTERNAL, **dict.fromkeys(METADATA[3:], "")}
     )
     problems = _problems(rows[~single], "one-hot row: exactly one 1 among the classes wanted")
     rows, repeated = single_rows(rows[single])
     return rows, problems + repeated
-
-
-def _valid(table: pd.DataFrame, problems: list[Problem]) -> Rows:
-    """Values that clean and training cannot read are problems of their rows."""
-    age = pd.to_numeric(table["age"], errors="coerce")
-    wrong_age = ~(age.between(0, OLDEST) | table["age"].eq(""))
-    checks = [("unknown class", "label", ~table["label"].isin(CLASSES)), ("age", "age", wrong_age)]
-    checks.append(("no lesion_id", "group", table["group"].eq("")))
-    for column, known in FEATURES.items():
-        checks.append((f"unknown {column}", column, ~table[column].isin((*known, UNKNOWN))))
-    bad = pd.Series(False, index=table.index)
-    for kind, column, wrong in checks:
-        for _, row in table[wrong & ~bad].iterrows():
-            problems.append(Problem(row["id"], row["path"], f"{kind}: {row[column]!r}"))
-        bad |= wrong
-    return Rows(table.assign(age=age)[~bad], problems)
 
 
 def _problems(table: pd.DataFrame, reason: str) -> list[Problem]:

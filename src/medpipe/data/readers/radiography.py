@@ -11,15 +11,14 @@ import pandas as pd
 
 from medpipe.data.features import UNKNOWN
 from medpipe.data.source import IMAGES, Archive, Problem, Rows, distinct, stem
-from medpipe.data.vocabulary import VOCABULARY
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
+from medpipe.params import Declaration
 
-CLASSES = VOCABULARY["chest"].classes
 PAGES = ("c", "competitions", "data", "dataset", "datasets")  # Kaggle's, Mendeley's
 
 
-def read_rows(archive: Archive) -> Rows:
+def read_rows(archive: Archive, task: Declaration) -> Rows:
     """A row an image, of `<class>/images/<class>-<n>.png` (older releases: no `images/`), with the URL of its row in
     `<class>.metadata.xlsx` where the archive has that. Lungs' masks (`masks/`) are passed over.
 
@@ -29,10 +28,10 @@ def read_rows(archive: Archive) -> Rows:
     if not images:
         raise InputError(f"{archive.path}: holds no images; it must hold <class>/images/<class>-<n>.png")
     for name in images:
-        if _folder(name) not in CLASSES:
+        if _folder(name) not in task.classes:
             raise InputError(
                 f"{archive.path}: {name!r} lies in no folder of a class; rename it or move it out "
-                f"(classes: {', '.join(CLASSES)})"
+                f"(classes: {', '.join(task.classes)})"
             )
     # Within a class a second copy of a file may be passed over; the same id in two classes contradicts itself.
     files, problems = distinct(archive, images, lambda name: f"{_folder(name)}/{stem(name)}")

@@ -1,0 +1,72 @@
+"""What an archive's rows say, against what the task declares."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from medpipe.data.features import UNKNOWN
+from medpipe.data.images import Unreadable
+from medpipe.data.source import Archive, Problem, Rows
+from medpipe.errors import InputError
+from medpipe.params import Declaration, Number
+
+
+def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
+    """The rows whose values training can read, numbers as numbers, unknown categories as such; the rest are
+    problems.
+
+    A row without a label takes it from its mask, later. Raises InputError that names a column which the reader did not
+    find, with those that it did.
+    """
+    table = rows.table
+    own = [name for name in dict.fromkeys((*task.features, *task.subgroups)) if name not in task.bands]
+    if missing := [name for name in own if name not in table]:
+        found = ", ".join(map(str, table))
+        raise InputError(f"{archive.path}: has no column {', '.join(missing)}, which the task declares; found: {found}")
+    parsed: dict[str, pd.Series] = {}
+    masked = table["mask_path"].ne("")
+    checks = [("unknown class", "label", ~(table["label"].isin(task.classes) | (table["label"].eq("") & masked)))]
+    for name in own:
+        match task.features.get(name):
+            case Number(range=(low, high)):
+                number = pd.to_numeric(table[name], errors="coerce")
+                checks.append((name, name, ~(number.between(low, high) | table[name].eq(""))))
+                parsed[name] = number
+            case None:
+                parsed[name] = table[name].replace("", UNKNOWN)
+            case category:
+                parsed[name] = table[name].replace("", UNKNOWN)
+                checks.append((f"unknown {name}", name, ~parsed[name].isin((*category.values, UNKNOWN))))
+    checks.append(("no group", "group", table["group"].eq("")))
+    problems, bad = list(rows.problems), pd.Series(False, index=table.index)
+    for kind, column, wrong in checks:
+        for _, row in table[wrong & ~bad].iterrows():
+            problems.append(Problem(row["id"], row["path"], f"{kind}: {row[column]!r}"))
+        bad |= wrong
+    return Rows(table.assign(**parsed)[~bad], problems, rows.notes)
+
+
+def mask_label(
+    mask: Image.Image, image: Image.Image, classes: Sequence[str], values: Sequence[int], *, name: str, marked: str
+) -> str:
+    """The class that a mask tells: the second where any pixel has one of `values`, else the first.
+
+    `marked` is '1', '0' or '', what a listing says of the mask. Raises Unreadable for a mask of another size than its
+    image, in colours, with other values than 0 and `values`, and where `marked` says otherwise.
+    """
+    if mask.size != image.size:
+        raise Unreadable(name, f"mask size: {mask.width} x {mask.height}, image {image.width} x {image.height}")
+    channels = np.asarray(mask)
+    if (channels != channels[..., :1]).any():
+        colours = np.unique(channels.reshape(-1, 3), axis=0)[:5].tolist()
+        raise Unreadable(name, f"mask values: in colours, such as {colours}; a grey mask wanted")
+    found = np.unique(channels[..., 0])
+    if others := sorted(set(found.tolist()) - {0, *values}):
+        known = ", ".join(map(str, values))
+        raise Unreadable(name, f"mask values: {', '.join(map(str, others[:10]))} beside 0 and {known} (mask_values)")
+    label = classes[bool(np.isin(found, values).any())]
+    if marked not in ("", str(classes.index(label))):
+        raise Unreadable(name, f"listing: says {classes[int(marked)]}, the mask {label}")
+    return label

@@ -1,0 +1,58 @@
+"""Files of several images, and what only a medical file's header tells: rows become rows of their images."""
+
+from typing import Any
+
+import pandas as pd
+
+from medpipe.data import dicom, frames, images, nifti
+from medpipe.data.source import Archive, Problem, Rows
+from medpipe.errors import Unreadable
+from medpipe.params import Declaration
+
+_PLAIN = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int) -> Rows:
+    """A row an image: of a DICOM file or TIFF of several frames one each where they are split, of a NIfTI volume one a
+    slice, with the mask's slice. Their ids end in `-<number>`.
+
+    The group becomes the DICOM file's patient where the reader says so, and else of a volume's slices the volume where
+    none is known. A file that cannot be read is a problem, as is a mask of another number of images.
+    """
+    table: list[dict[Any, Any]] = []
+    problems, burned = list(rows.problems), 0
+    if rows.table["path"].str.lower().str.endswith(_PLAIN).all() or rows.table["path"].str.contains("#").any():
+        return rows
+    for row in rows.table.to_dict("records"):
+        path, group = row["path"], row["group"]
+        if path.lower().endswith(_PLAIN):
+            table.append(row)
+            continue
+        try:
+            data = archive.read(path, limit=4 * max_pixels)
+            names = images.names(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
+            if dicom.is_dicom(data):
+                header = dicom.header(data, name=path)
+                burned += header.burned_in is True
+                if task.reader.group == "dicom":
+                    group = header.patient
+            elif nifti.is_nifti(data) and not task.reader.grouped:
+                group = row["id"]
+            masks = [""] * len(names)
+            if row["mask_path"]:
+                mask = archive.read(row["mask_path"], limit=4 * max_pixels)
+                named = {"name": row["mask_path"], "max_pixels": max_pixels, "decoding": task.decoding.masks}
+                masks = images.names(mask, **named)
+            if len(masks) != len(names):
+                raise Unreadable(row["mask_path"], f"mask slices: {len(masks)}, the image has {len(names)}")
+        except Unreadable as error:
+            problems.append(Problem(row["id"], error.name, error.reason))
+            continue
+        for name, mask_name in zip(names, masks, strict=True):
+            _, place = frames.parted(name)
+            id_ = row["id"] if place is None else f"{row['id']}-{place}"
+            table.append(row | {"id": id_, "path": name, "mask_path": mask_name, "group": group})
+    said = (
+        [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
+    )
+    return Rows(pd.DataFrame(table, columns=rows.table.columns), problems, (*rows.notes, *said))

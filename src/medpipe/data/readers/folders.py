@@ -1,0 +1,93 @@
+"""A folder a class, as people nest them: `<archive>/train/melanoma/part 2/a.jpg`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from medpipe.data.source import Archive, Problem, Rows, distinct
+from medpipe.data.tables import grouped, unique_ids, without_ending
+from medpipe.errors import InputError
+from medpipe.params import Declaration, Folders
+
+SETS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+
+
+def read_rows(archive: Archive, task: Declaration) -> Rows:
+    """A row an image whose path has one class among its folders, by name in any case.
+
+    Images of other folders are problems, of two classes at once too. Raises InputError for an archive without images of
+    a declared class.
+    """
+    assert isinstance(task.reader, Folders)
+    rows: list[dict[str, str]] = []
+    problems: list[Problem] = []
+    other: Counter[str] = Counter()
+    for path in archive.images():
+        folders = path.replace("!/", "/").split("/")[:-1]
+        named = classes_of(path, task.classes, task.reader.codes)
+        labels = set(named.values())
+        if len(labels) == 1:
+            rows.append({"path": path, "label": labels.pop(), "folder": [*named][-1], "set": _set(folders)})
+        else:
+            other["/".join(folders)] += 1
+            reason = "no folder of a class" if not labels else f"folders of {' and '.join(sorted(labels))}"
+            problems.append(Problem(without_ending(path), path, f"{reason}: one of {', '.join(task.classes)} wanted"))
+    if not rows:
+        seen = ", ".join(f"{name or '.'} ({count})" for name, count in other.most_common(5))
+        raise InputError(
+            f"{archive.path}: no image lies in a folder of a class, {', '.join(task.classes)}; there are images in: "
+            f"{seen or 'none'}. Name the folders under classes, or under reader.codes"
+        )
+    table = pd.DataFrame(rows)
+    # A folder that was copied into another holds every image twice.
+    below = [_below(path, folder) for path, folder in zip(table["path"], table["folder"], strict=True)]
+    key = dict(zip(table["path"], table["label"] + "/" + table["set"] + "/" + below, strict=True))
+    files, conflicts = distinct(archive, table["path"], key.__getitem__)
+    table = table[table["path"].isin(files.values())]
+    table = table.assign(id=unique_ids(table["path"]))
+    notes = _notes(table, task.reader)
+    if task.reader.sets == "ignore":
+        table = table.drop(columns="set")
+    table, more = grouped(table, task.reader.group)
+    return Rows(table.drop(columns="folder").assign(source="unknown", mask_path=""), problems + conflicts + more, notes)
+
+
+def classes_of(path: str, classes: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:
+    """The folders of a path that are called as a class, or as a code of one, by name in any case, and that class."""
+    known = {_folded(name): name for name in classes} | {_folded(code): name for code, name in codes.items()}
+    folders = path.replace("!/", "/").split("/")[:-1]
+    return {folder: known[_folded(folder)] for folder in folders if _folded(folder) in known}
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _set(folders: list[str]) -> str:
+    return next((SETS[_folded(folder)] for folder in folders if _folded(folder) in SETS), "")
+
+
+def _below(path: str, folder: str) -> str:
+    """The path below the last folder of that name, without ending."""
+    parts = path.split("/")
+    place = len(parts) - 1 - parts[::-1].index(folder)
+    return without_ending(str(PurePosixPath(*parts[place + 1 :])))
+
+
+def _notes(table: pd.DataFrame, reader: Folders) -> tuple[str, ...]:
+    notes = []
+    if (table["set"] != "").any() and reader.sets == "ignore":
+        counts = ", ".join(f"{name} {n}" for name, n in table.loc[table["set"] != "", "set"].value_counts().items())
+        notes.append(f"folders of sets ({counts}) are ignored: rows are dealt anew (reader.sets)")
+    spellings = table.groupby("label")["folder"].unique()
+    notes += [
+        f"class {label}: folders {', '.join(map(repr, sorted(names)))} are taken for one"
+        for label, names in spellings.items()
+        if len(names) > 1
+    ]
+    return tuple(notes)

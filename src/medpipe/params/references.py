@@ -1,0 +1,124 @@
+"""What one section of `params.yaml` takes from another must be there, and fit."""
+
+from typing import TYPE_CHECKING, Any
+
+from medpipe.data.vocabulary import merged_classes
+from medpipe.errors import SettingError
+from medpipe.params.fusion import Cascade, Mean
+from medpipe.params.tasks import Category
+from medpipe.params.training import Recipe, ResunetRecipe
+
+if TYPE_CHECKING:
+    from medpipe.params import Params
+
+
+def check_tasks(params: "Params") -> None:
+    """Sections name declared tasks, and a task has the sections that those which it has need."""
+    sections = {name: set(getattr(params, name)) for name in ("clean", "split", "compare", "registry")}
+    for name in ("prepare", "models", "fusions"):
+        for key, settings in getattr(params, name).items():
+            if settings.task not in params.tasks:
+                raise ValueError(f"{name}.{key}.task: {settings.task!r} is none of tasks: {', '.join(params.tasks)}")
+            sections.setdefault(name, set()).add(settings.task)
+    for name, tasks in sections.items():
+        if unknown := sorted(tasks - set(params.tasks)):
+            raise ValueError(f"{name}.{unknown[0]}: is none of tasks: {', '.join(params.tasks)}")
+    for name, needed in (
+        ("split", "clean"), ("prepare", "clean"), ("models", "split"), ("compare", "models"),
+        ("registry", "compare"),
+    ):  # fmt: skip
+        if lacking := sorted(sections.get(name, set()) - sections.get(needed, set())):
+            raise ValueError(f"{needed}.{lacking[0]}: missing, which its {name} need; add it, or take out those")
+    for task, settings in params.clean.items():
+        has = any(isinstance(feature, Category) for feature in params.tasks[task].features.values())
+        if has != (settings.unknown is not None):
+            wanted = "drop, category or impute" if has else "null, for the task has no categorical features"
+            raise ValueError(f"clean.{task}.unknown: must be {wanted}, is {settings.unknown}")
+    for key, variant in params.prepare.items():
+        if variant.kind == "table" and not params.tasks[variant.task].features:
+            raise ValueError(f"prepare.{key}.kind: table, but tasks.{variant.task}.features is empty")
+    for task, label in params.evaluate.explain.items():
+        if task not in params.tasks or label not in params.tasks[task].classes:
+            raise ValueError(f"evaluate.explain.{task}: {label!r} is no class of it")
+
+
+def check_classes(params: "Params") -> None:
+    """What recipes say of classes fits those of their task."""
+    for name, recipe in params.models.items():
+        task = params.tasks[recipe.task]
+        try:
+            _check_recipe(recipe, merged_classes(task.classes, recipe.merge))
+        except SettingError as error:
+            raise ValueError(f"models.{name}.{error}") from None
+        segments = recipe.architecture == "resunet"
+        if task.kind == ("classify" if segments else "segment"):
+            raise ValueError(
+                f"models.{name}.architecture: {recipe.architecture} does not fit a task of kind {task.kind}; "
+                f"change tasks.{recipe.task}.kind, or take the model out"
+            )
+
+
+def _check_recipe(recipe: Recipe, classes: tuple[str, ...]) -> None:
+    if isinstance(recipe.class_weights, dict) and set(recipe.class_weights) != set(classes):
+        given, wanted = ", ".join(recipe.class_weights), ", ".join(classes)
+        raise SettingError(f"class_weights: must name each class once: {wanted}; they name {given}")
+    if recipe.only is not None and recipe.only not in classes:
+        raise SettingError(f"only: must be one of {', '.join(classes)}, is {recipe.only!r}")
+
+
+def check_names(params: "Params") -> None:
+    """Every name that one section takes from another must be there."""
+    if params.scale not in params.scales:
+        raise ValueError(f"scale: {params.scale!r} is none of scales: {', '.join(params.scales)}")
+    for section, recipes in (("models", params.models), ("fusions", params.fusions)):
+        for name, recipe in recipes.items():
+            if name == "exploration":
+                raise ValueError(f"{section}.{name}: so the plots and the run of the data are called; rename it")
+            for key in recipe.inputs:
+                variant = params.prepare.get(key)
+                if variant is None or variant.task != recipe.task:
+                    known = [k for k, v in params.prepare.items() if v.task == recipe.task]
+                    raise ValueError(f"{section}.{name}.inputs: {key!r} is none of prepare's: {', '.join(known)}")
+    if shared := sorted(params.models.keys() & params.fusions):
+        raise ValueError(f"models and fusions: {', '.join(shared)} is in both; make names unique")
+    for task, settings in params.compare.items():
+        known = [name for name, model in params.all_models.items() if model.task == task]
+        for name in settings.models:
+            if name not in known:
+                raise ValueError(f"compare.{task}.models: {name!r} is no {task} model in models or fusions")
+        if left := [name for name in known if name not in settings.models]:
+            raise ValueError(
+                f"compare.{task}.models: lacks {', '.join(left)}; add it, or take it out of models or fusions"
+            )
+
+
+def check_members(params: "Params") -> None:
+    """A fusion's members are trained models of its task; those of a mean may be fusions that classify, too."""
+    for name, fusion in params.fusions.items():
+        where, kinds, pool = f"fusions.{name}", "", dict[str, Any](params.models)
+        if isinstance(fusion, Mean):
+            kinds = " or fusions"
+            pool |= {other: found for other, found in params.fusions.items() if not isinstance(found, Mean)}
+        if len(set(fusion.members)) < len(fusion.members):
+            raise ValueError(f"{where}.members: each can be named once")
+        for member in fusion.members:
+            found = pool.get(member)
+            if found is None or found.task != fusion.task:
+                raise ValueError(f"{where}.members: {member!r} is no {fusion.task} model in models{kinds}")
+            masks = isinstance(found, ResunetRecipe | Cascade)
+            if not isinstance(fusion, Cascade) and (masks or getattr(found, "only", None)):
+                raise ValueError(f"{where}.members: {member!r} must be a classifier of all rows: no masks, no `only`")
+        folded = [member for member in fusion.members if getattr(pool[member], "folds", None) is not None]
+        if folded and fusion.kind not in ("late", "stacked"):
+            raise ValueError(
+                f"{where}.members: models.{folded[0]}.folds must be null: all rows that such a fusion could be "
+                "fitted on have trained its members; late and stacked ones are fitted out of fold"
+            )
+        if folded and len(folded) < len(fusion.members):
+            raise ValueError(
+                f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
+                "out of fold"
+            )
+        read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
+        if fusion.inputs != tuple(read):
+            raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")

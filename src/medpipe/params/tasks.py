@@ -1,0 +1,191 @@
+"""What a task is: where its rows come from, and what they say."""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from medpipe.params.base import Class, Frozen, Name
+from medpipe.params.decoding import Decoding
+
+# What every table of rows has already, or what a served model calls its own.
+_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share")
+
+
+class Number(Frozen):
+    """A feature that is a number, in `range`; `bands` sort rows into subgroups, each from its lower end."""
+
+    range: tuple[float, float]
+    bands: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def ordered(self) -> "Number":
+        if not self.range[0] < self.range[1]:
+            raise ValueError(f"range must rise, is {list(self.range)}")
+        if list(self.bands) != sorted(set(self.bands)):
+            raise ValueError(f"bands must rise, are {list(self.bands)}")
+        return self
+
+
+class Category(Frozen):
+    """A feature that is one of `values`, or unknown."""
+
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _feature(value: Any) -> str:
+    has_values = "values" in value if isinstance(value, dict) else isinstance(value, Category)
+    return "<category>" if has_values else "<number>"
+
+
+Feature = Annotated[
+    Annotated[Number, Tag("<number>")] | Annotated[Category, Tag("<category>")], Discriminator(_feature)
+]
+
+
+class Pattern(Frozen):
+    """A regular expression over an image's path in the archive; its first group is the patient or lesion."""
+
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def one_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"{pattern!r} must have one group, (...), which is the patient or lesion; has {groups}")
+        return pattern
+
+
+class Column(Frozen):
+    """A column of the table."""
+
+    column: str
+
+
+class Published(Frozen):
+    """An archive with a layout of its own: HAM10000, LGG MRI segmentation, COVID-19 radiography database."""
+
+    kind: Literal["ham10000", "lgg", "radiography"]
+    group: ClassVar[None] = None
+
+    @property
+    def grouped(self) -> bool:
+        return self.kind != "radiography"  # which names no patients
+
+
+class _Grouped(Frozen):
+    """`group`: what names an image's patient or lesion; `dicom`: the PatientID of its header; null: nothing does."""
+
+    group: Pattern | Literal["dicom"] | None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it says which images are of one patient or lesion."""
+        return self.group is not None
+
+
+class Folders(_Grouped):
+    """A folder a class, `<anything>/<class>/<anything>/<image>`.
+
+    - codes: folders by class, where they are not called so
+    - sets: what folders called train, val and test mean: nothing (ignore), or the sets themselves (keep), which
+      `split.<task>.by: given` then takes
+    """
+
+    kind: Literal["folders"]
+    codes: dict[str, Class]
+    sets: Literal["ignore", "keep"]
+
+
+class Table(_Grouped):
+    """A CSV, TSV, Excel or Parquet file, a row an image.
+
+    - file: its path in the archive; image: the column that names the image, with or without folder or ending
+    - images: the folder that these names are relative to, "" for the archive's top; mask: the column of masks
+    - label: a column, whose values `codes` may rename, or a column a class of which one is 1; null where masks tell it,
+      or the folder that the image lies in
+    - source, set: columns; null for none. columns: those of features and subgroups that have another name there
+    """
+
+    kind: Literal["table"]
+    group: Pattern | Column | Literal["dicom"] | None  # type: ignore[assignment]
+    file: str
+    images: str
+    image: str
+    mask: str | None
+    label: str | dict[Class, str] | None
+    codes: dict[str, Class]
+    source: str | None
+    set: str | None
+    columns: dict[str, str]
+
+
+class Pairs(_Grouped):
+    """Images and masks: of one name in two folders, or beside each other, the mask's name with a suffix.
+
+    - images, masks: folders, "" for the archive's top; suffix: behind the mask's name, as `_mask`, "" for none
+    """
+
+    kind: Literal["pairs"]
+    images: str
+    masks: str
+    suffix: str
+
+
+class Isic(Frozen):
+    """An export of the ISIC archive: `metadata.csv` and `<isic_id>.jpg`.
+
+    - label: a column, as `diagnosis_3`; codes: its values by class, others being no class
+    """
+
+    kind: Literal["isic"]
+    label: str
+    codes: dict[str, Class]
+    group: ClassVar[None] = None
+    grouped: ClassVar[bool] = True
+
+
+Reader = Annotated[Published | Folders | Table | Pairs | Isic, Field(discriminator="kind")]
+
+
+class Declaration(Frozen):
+    """A task.
+
+    - archive: folder or zip; reader: what makes rows of it; decoding: how its files become 8-bit images
+    - kind: classify (no masks), segment (masks alone), both
+    - classes: in the order of the models' outputs; where masks tell the class, those of an empty and of a marked one
+    - mask_values: grey values of a mask that mark, all others but 0 being errors; null without masks
+    - features: what models of tables read
+    - subgroups: columns that a report sorts rows by
+    - external: the `source` whose rows are an external test set; null for none
+    """
+
+    archive: str
+    reader: Reader
+    decoding: Decoding
+    kind: Literal["classify", "segment", "both"]
+    classes: Annotated[tuple[Class, ...], Field(min_length=2)]
+    mask_values: Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)] | None
+    features: dict[Name, Feature]
+    subgroups: tuple[str, ...]
+    external: str | None
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Declaration":
+        if repeated := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+            raise ValueError(f"classes: {', '.join(repeated)} stands twice")
+        if (self.mask_values is None) != (self.kind == "classify"):
+            raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
+        if taken := [name for name in (*self.features, *self.classes) if name in _TAKEN]:
+            raise ValueError(f"{taken[0]!r} is no name for a feature or class: tables have that column already")
+        return self
+
+    @property
+    def bands(self) -> dict[str, tuple[float, ...]]:
+        """The subgroup columns that are made of numbers, `<feature>_band`, with their lower ends."""
+        numbers = {name: f for name, f in self.features.items() if isinstance(f, Number)}
+        return {f"{name}_band": number.bands for name, number in numbers.items() if number.bands}

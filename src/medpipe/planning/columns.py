@@ -1,0 +1,70 @@
+"""What the columns of a table seem to be: classes, numbers, categories."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medpipe.data.tables import folded
+
+
+def classes(labels: pd.Series) -> tuple[list[str], dict[str, str]]:
+    """Names that a class can have, most frequent first, and by what a label differs from them (`codes`)."""
+    labels = labels[labels != ""]
+    spelt = labels.groupby(folded(labels)).agg(lambda values: values.mode().iloc[0])
+    counted = labels.groupby(folded(labels)).size().sort_values(ascending=False, kind="stable")
+    names = [str(spelt[key]) for key in counted.index]
+    return [class_name(name) for name in names], {name: class_name(name) for name in names if class_name(name) != name}
+
+
+def class_name(name: str) -> str:
+    """The name in letters, digits, blanks, `_`, `.` and `-`."""
+    plain = re.sub(r"[^A-Za-z0-9_. -]+", "_", name.strip()).strip("_. -")
+    return plain or "class"
+
+
+def kinds(values: pd.Series) -> int:
+    return int(folded(values[values != ""]).nunique())
+
+
+def one_hot(table: pd.DataFrame) -> list[str]:
+    binary = [str(c) for c in table if table[c].isin(["0", "1", "0.0", "1.0"]).all()]
+    if len(binary) < 2:
+        return []
+    single = table[binary].astype(float).sum(axis=1) == 1
+    return binary if single.mean() > 0.95 else []
+
+
+def features(
+    table: pd.DataFrame, used: set[Any], labels: pd.Series | None, questions: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The declared features of the other columns, and the column of each. One that tells the label is none."""
+    found: dict[str, dict[str, Any]] = {}
+    columns: dict[str, str] = {}
+    for column in map(str, table):
+        values = table[column][table[column] != ""]
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")
+        if column in used or not name or column.startswith("Unnamed") or len(values) < 0.5 * len(table):
+            continue
+        numbers = pd.to_numeric(values, errors="coerce")
+        different = kinds(values)
+        number = numbers.notna().mean() > 0.95 and different > 10
+        if number and different == len(table) and (numbers.diff().dropna() == 1).all():
+            continue  # an index
+        if not number and not 2 <= different <= 20:
+            continue
+        if labels is not None and not number:
+            told = pd.crosstab(folded(table[column]), folded(labels)).max(axis=1).sum() / len(table)
+            if told > max(0.95, folded(labels).value_counts(normalize=True).iloc[0] + 0.02):
+                questions.append(f"features: {column} tells the label of {told:.0%} of the rows, so it is none")
+                continue
+        if number:
+            low, high = float(np.floor(numbers.min())), float(np.ceil(numbers.max()))
+            bands = np.unique(np.round(numbers.quantile([0, 0.25, 0.5, 0.75]).to_numpy()))
+            found[name] = {"range": [low, high], "bands": [float(b) for b in bands] if len(bands) > 1 else []}
+        else:
+            spelt = values.groupby(folded(values)).agg(lambda same: same.mode().iloc[0])
+            found[name] = {"values": sorted(map(str, spelt))}
+        columns[name] = column
+    return found, columns

@@ -1,0 +1,283 @@
+"""What an archive that nobody has described seems to be: its reader, classes, groups and features. It only reads."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medpipe.data.images import decode
+from medpipe.data.readers.folders import SETS
+from medpipe.data.source import Archive, stem
+from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
+from medpipe.errors import InputError
+from medpipe.params import Decoding
+from medpipe.planning.columns import class_name, classes, features, kinds, one_hot
+
+LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
+GROUPS = (
+    "patient_id", "patientid", "patient", "subject_id", "subject", "person_id", "case_id", "case", "participant_id",
+    "lesion_id", "lesion", "study_id", "volume",
+)  # fmt: skip
+SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
+MASKS = (
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "segmentation",
+    "segmentations",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+    "annotations",
+)
+SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
+MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
+SAMPLE = 60  # files that are opened
+
+
+@dataclass
+class Found:
+    """A proposal: `reader`, `classes` and so on as a declaration has them, and what a person must know of each.
+
+    `said` is by key; `questions` are what is ambiguous, with the choices.
+    """
+
+    reader: dict[str, Any]
+    classes: list[str] = field(default_factory=list)
+    kind: str = "classify"
+    mask_values: list[int] | None = None
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    subgroups: list[str] = field(default_factory=list)
+    external: str | None = None
+    said: dict[str, str] = field(default_factory=dict)
+    questions: list[str] = field(default_factory=list)
+
+
+def look(archive: Archive) -> Found:
+    """The first of these that fits: a published archive, an ISIC export, a table, pairs of image and mask, folders.
+
+    Raises InputError that says what is there where none does.
+    """
+    images = archive.images()
+    if not images:
+        raise InputError(f"{archive.path}: holds no images that can be read (JPEG, PNG, TIFF, DICOM, NIfTI)")
+    for find in (_published, _isic, _table, _pairs, _folders):
+        if (found := find(archive, images)) is not None:
+            return found
+    folders = Counter(path.rpartition("/")[0] for path in images).most_common(5)
+    raise InputError(
+        f"{archive.path}: {len(images)} images, but neither folders of classes, a table that names them, nor masks. "
+        f"Images lie in: {', '.join(f'{name or chr(46)} ({count})' for name, count in folders)}"
+    )
+
+
+def _published(archive: Archive, images: Sequence[str]) -> Found | None:
+    stems = {stem(name) for name in archive.names()}
+    if "HAM10000_metadata" in stems:
+        places = (
+            "abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck",
+            "scalp", "trunk", "upper extremity",
+        )  # fmt: skip
+        return Found(
+            {"kind": "ham10000"}, ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"],
+            features={
+                "age": {"range": [0, 120], "bands": [0, 30, 45, 60, 75]}, "sex": {"values": ["male", "female"]},
+                "localization": {"values": list(places)},
+            },
+            subgroups=["dx_type", "sex", "age_band", "localization"], external="isic2018",
+        )  # fmt: skip
+    if sum(bool(re.fullmatch(r"TCGA_.+_\d{8}_\d+_mask", stem(name))) for name in images) > len(images) / 4:
+        return Found({"kind": "lgg"}, ["healthy", "tumour"], kind="both", mask_values=[255], subgroups=["site"])
+    classes = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+    if all(any(f"/{name}/" in f"/{path}" for path in images) for name in classes):
+        return Found({"kind": "radiography"}, list(classes), subgroups=["source"])
+    return None
+
+
+def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
+    for name, table in _tables(archive):
+        if stem(name) == "metadata" and "isic_id" in table:
+            column = next(
+                (c for c in ("diagnosis_3", "diagnosis", "diagnosis_1", "benign_malignant") if c in table), None
+            )
+            if column is None:
+                return None
+            found = Found({"kind": "isic", "label": column, "codes": {}})
+            found.classes, found.reader["codes"] = classes(table[column])
+            found.features, columns = features(
+                table, {"isic_id", "patient_id", "lesion_id", column}, table[column], found.questions
+            )
+            renamed = {"age_approx": "age", "anatom_site_general": "localization"}
+            found.features = {renamed.get(k, k): v for k, v in found.features.items() if columns[k] == k}
+            found.said["reader"] = f"{name} is an export of the ISIC archive; the label is its {column}"
+            return found
+    return None
+
+
+def _table(archive: Archive, images: Sequence[str]) -> Found | None:
+    files = Files(images, "")
+    best: tuple[float, str, str, pd.DataFrame] | None = None
+    for name, table in _tables(archive):
+        for column in table:
+            values = table[column][table[column] != ""]
+            hits = sum(bool(files.find(value)) for value in values.head(SAMPLE)) / max(1, min(SAMPLE, len(values)))
+            wanted = not any(word in str(column).casefold() for word in ("mask", "seg"))
+            if hits > 0.8 and len(values.unique()) > 0.9 * len(values) and wanted and (best is None or hits > best[0]):
+                best = hits, name, str(column), table
+    if best is None:
+        return None
+    _, name, image, table = best
+    by_name = {str(column).casefold(): str(column) for column in table}
+    mask = next((str(c) for c in table if c != image and _names_masks(table[c], files)), None)
+    reader: dict[str, Any] = {"kind": "table", "file": name, "images": "", "image": image, "mask": mask}
+    found = Found(reader, said={"reader": f"{name} names {len(table)} images in its column {image}"})
+    used = {image, *filter(None, [mask])}
+    group = next((by_name[word] for word in GROUPS if word in by_name), None)
+    source = next((by_name[word] for word in SOURCES if word in by_name), None)
+    named = [by_name[word] for word in LABELS if word in by_name and by_name[word] not in used | {group}]
+    hot = one_hot(table.drop(columns=[c for c in (*used, group, source) if c]))
+    few = [str(c) for c in table if c not in used | {group, source} and 2 <= kinds(table[c]) <= MOST_CLASSES]
+    if hot and not named:
+        reader |= {"label": {class_name(c): c for c in hot}, "codes": {}}
+        found.classes, used = [class_name(c) for c in hot], used | set(hot)
+        labels = table[hot].astype(float).to_numpy().argmax(axis=1)
+        label_values = pd.Series(np.array(found.classes)[labels], index=table.index)
+    elif not named and not mask and (folders := _folders(archive, images)) is not None:
+        label_values, found.classes = None, folders.classes
+        reader |= {"label": None, "codes": folders.reader["codes"]}
+        found.said["label"] = "the folder that an image lies in is its class"
+    elif named or (few and not mask):
+        column = (named or few)[0]
+        if len(named or few) > 1:
+            found.questions.append(f"reader.label: {column} was taken; it could be {', '.join((named or few)[1:6])}")
+        label_values, used = table[column], used | {column}
+        found.classes, codes = classes(label_values)
+        reader |= {"label": column, "codes": codes}
+    elif mask:
+        reader |= {"label": None, "codes": {}}
+        label_values, found.classes = None, ["unmarked", "marked"]
+    else:
+        return None
+    if mask:
+        found.kind, found.mask_values = "both", _mask_values(archive, files, table[mask], found)
+    sets = next((by_name[word] for word in ("split", "set", "subset") if word in by_name), None)
+    if sets:
+        found.questions.append(
+            f"reader.set: the column {sets} is ignored, rows are dealt anew; name it to keep its sets"
+        )
+    reader |= {"source": source, "set": None, "group": {"column": group} if group else None}
+    used |= {column for column in (group, sets) if column}
+    found.features, columns = features(table, used | {source}, label_values, found.questions)
+    reader["columns"] = {name: column for name, column in columns.items() if name != column}
+    found.subgroups += [name for name in found.features if "values" in found.features[name]][:4]
+    found.subgroups += [f"{name}_band" for name, feature in found.features.items() if feature.get("bands")]
+    if source:
+        found.subgroups.append("source")
+    return found
+
+
+def _names_masks(values: pd.Series, files: Files) -> bool:
+    """Whether most values name files, each another one."""
+    some = values.head(SAMPLE)
+    return values.nunique() > len(values) / 2 and sum(bool(files.find(v)) for v in some if v) > len(some) / 2
+
+
+def _pairs(archive: Archive, images: Sequence[str]) -> Found | None:
+    whole = {without_ending(path) for path in images}
+    beside = {s: sum(f"{name}{s}" in whole for name in whole) for s in SUFFIXES}
+    suffix = max(beside, key=lambda s: beside[s])
+    if beside[suffix] > len(images) / 4:
+        reader: dict[str, Any] = {"kind": "pairs", "images": "", "masks": "", "suffix": suffix}
+        masks = [path for path in images if without_ending(path).endswith(suffix)]
+    else:
+        parents = {path.rpartition("/")[0] for path in images}
+        two = next(
+            ((one, other) for one in sorted(parents) for other in sorted(parents)
+             if one != other and other.rpartition("/")[2].casefold().removesuffix("tr") in MASKS
+             and one.rpartition("/")[0] == other.rpartition("/")[0]),
+            None,
+        )  # fmt: skip
+        if two is None:
+            return None
+        image_names, mask_names = (
+            {without_ending(path.rpartition("/")[2]) for path in images if path.rpartition("/")[0] == f} for f in two
+        )
+        alike = {s: len({f"{name}{s}" for name in image_names} & mask_names) for s in ("", *SUFFIXES)}
+        suffix = max(alike, key=lambda s: alike[s])
+        if alike[suffix] <= len(mask_names) / 2:
+            return None
+        reader = {"kind": "pairs", "images": two[0], "masks": two[1], "suffix": suffix}
+        masks = [path for path in images if path.rpartition("/")[0] == two[1]]
+    found = Found(reader, ["unmarked", "marked"], kind="both", said={"reader": f"{len(masks)} masks beside the images"})
+    found.mask_values = _mask_values(archive, Files(images, ""), pd.Series(masks), found)
+    reader["group"] = _pattern([path for path in images if path not in set(masks)], {}, found)
+    found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
+    return found
+
+
+def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
+    parts = [[p for p in path.replace("!/", "/").split("/")[:-1] if p.casefold() not in SETS] for path in images]
+    for level in range(1, max(map(len, parts), default=0) + 1):
+        names = pd.Series([folders[-level] if len(folders) >= level else "" for folders in parts])
+        kinds = folded(names[names != ""]).nunique()
+        if 2 <= kinds <= MOST_CLASSES and (names != "").sum() >= FEW * kinds:
+            found = Found({"kind": "folders", "codes": {}, "sets": "ignore"})
+            found.classes, found.reader["codes"] = classes(names)
+            found.said["reader"] = f"{kinds} folders of images, by name the classes"
+            if any(p.casefold() in SETS for path in images for p in path.split("/")[:-1]):
+                found.questions.append(
+                    "reader.sets: folders of train, val or test are ignored, rows are dealt anew; `keep`, with "
+                    "split.by: given, to keep them"
+                )
+            labels = {path: str(name) for path, name in zip(images, folded(names), strict=True)}
+            below = {folders[-1] for folders in parts if len(folders) >= level > 1}
+            if len(below) > 2 * kinds:
+                found.reader["group"] = {"pattern": r"([^/]+)/[^/]+$"}
+                found.said["group"] = f"one of {len(below)} folders below the class, which an image lies in"
+            else:
+                found.reader["group"] = _pattern(images, labels, found)
+            return found
+    return None
+
+
+def _tables(archive: Archive) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name in archive.names():
+        if name.lower().endswith(TABLES):
+            with suppress(InputError):
+                table, _ = read_any(archive, name, ())
+                if len(table) > 1:
+                    yield name, table
+
+
+def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dict[str, str] | None:
+    """How file names seem to name patients: `P012_3.png`, `P012-left.png`."""
+    for pattern in (r"([^/_-]*\d+)[_-][^/]*$", r"([^/_-]+[_-][^/_-]*\d+)[_-][^/]*$"):
+        groups = pd.Series({path: m[1] for path in images if (m := re.search(pattern, path))})
+        least = 2 * max(2, len(set(labels.values())))
+        if len(groups) < len(images) or not least <= groups.nunique() <= 0.7 * len(images):
+            continue
+        if not labels or pd.Series(labels).groupby(groups).nunique().mean() < 1.5:
+            found.said["group"] = f"file names seem to name {groups.nunique()} patients, such as {groups.iloc[0]}"
+            return {"pattern": pattern}
+    found.said["group"] = "none found: leaks cannot be excluded; a column or pattern that names the patient goes here"
+    return None
+
+
+def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> list[int]:
+    values: Counter[int] = Counter()
+    as_is = Decoding(window=None, frames="refuse", axis=None)
+    for named in masks[:: max(1, len(masks) // SAMPLE)]:
+        for path in files.find(str(named))[:1]:
+            with suppress(InputError):
+                mask = decode(archive.read(path), name=path, max_pixels=10**8, decoding=as_is)
+                values.update(set(np.unique(np.asarray(mask.convert("L"))).tolist()) - {0})
+    if len(values) > 1:
+        listed = ", ".join(map(str, sorted(values)[:10]))
+        found.questions.append(f"mask_values: masks hold {listed}; all of them mark, leave out what does not")
+    return sorted(values)[:10] or [255]

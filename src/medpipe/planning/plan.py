@@ -1,0 +1,131 @@
+"""The sections of `params.yaml` that a new task needs, as text with comments that say why."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from medpipe.data.declared import check_rows
+from medpipe.data.images import decode, names
+from medpipe.data.parts import parted_rows
+from medpipe.data.readers import reader_module
+from medpipe.data.source import Archive
+from medpipe.errors import InputError
+from medpipe.params import Category, Declaration, Decoding
+from medpipe.planning.look import SAMPLE, Found
+
+IMBALANCED = 3  # times as many rows in the largest class as in the smallest, from which on classes are weighted
+LEAST = 3  # groups of a class, so that every set gets one
+PLENTY = 20  # groups of the smallest class, from which on sets other than training can be small
+PRETRAINED = 224  # pixels that EfficientNetB0 was pretrained with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`sections`: {section of params.yaml: lines to add}; `report`: what was found and decided, and what to check."""
+
+    sections: dict[str, list[str]]
+    report: list[str]
+
+
+def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
+    """Raises InputError where the reader cannot read the archive as it was found."""
+    decoding, side = _files(archive, max_pixels)
+    declared = Declaration.model_validate(
+        {"archive": str(archive.path), "decoding": decoding}
+        | {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
+    )
+    listed = reader_module(declared.reader.kind).read_rows(archive, declared)
+    rows = check_rows(archive, parted_rows(archive, listed, declared, max_pixels), declared)
+    known = rows.table[rows.table["label"] != ""]  # masks tell the others
+    images = known["label"].value_counts().reindex(list(declared.classes), fill_value=0)
+    groups = known.groupby("label")["group"].nunique().reindex(list(declared.classes), fill_value=0)
+    labelled = len(known) > 0
+    classes = [name for name in declared.classes if not labelled or groups[name] >= LEAST]
+    if len(classes) < 2:
+        counts = ", ".join(f"{name} {n}" for name, n in groups.items())
+        raise InputError(f"{archive.path}: fewer than two classes have {LEAST} groups, one for each set: {counts}")
+    least = int(groups[classes].min()) if labelled else rows.table["group"].nunique()
+    shares = (0.7, 0.15, 0.15) if least >= PLENTY else (0.6, 0.2, 0.2)
+    ratio = images[classes].max() / images[classes].min() if labelled else 1.0
+    size = min(PRETRAINED, max(32, side // 32 * 32))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["flow"] = _flow
+    text = environment.get_template("sections.yaml.j2").render(
+        name=name, task=declared, classes=classes, said=found.said, shares=shares, size=size, decoding=decoding,
+        reader=declared.reader.model_dump(mode="json"), models=_models(name, declared),
+        features={key: feature.model_dump(mode="json") for key, feature in declared.features.items()},
+        categories=any(isinstance(feature, Category) for feature in declared.features.values()),
+        weights="balanced" if ratio >= IMBALANCED else "null",
+    )  # fmt: skip
+    report = [f"{name}: {len(rows.table)} images of {rows.table['group'].nunique()} groups"]
+    report += [
+        f"  class {label}: {images[label]} images of {groups[label]} groups" for label in images.index if labelled
+    ]
+    report += [f"  note: {note}" for note in rows.notes]
+    if rows.problems:
+        some = "; ".join(f"{problem.path or problem.id}: {problem.reason}" for problem in rows.problems[:3])
+        report.append(f"  {len(rows.problems)} cannot be used, such as {some}")
+    report.append(f"decided: {found.reader['kind']} reads it; images of {size} pixels, for the files have {side}")
+    report.append(
+        f"decided: {shares[0]:.0%}, {shares[1]:.0%} and {shares[2]:.0%} of the groups train, validate and test; the "
+        f"smallest class has {least}"
+    )
+    if ratio >= IMBALANCED:
+        report.append(f"decided: classes are weighted, for the largest has {ratio:.1f} times the smallest's images")
+    report += [f"check: {key}: {said}" for key, said in found.said.items()]
+    report += [
+        f"check: class {label} is left out, with {groups[label]} groups; every set needs one"
+        for label in declared.classes
+        if label not in classes
+    ]
+    return Plan(_sections(text), report + [f"choose: tasks.{name}.{question}" for question in found.questions])
+
+
+def _files(archive: Archive, max_pixels: int) -> tuple[dict[str, Any], int]:
+    """How the files are decoded, and the median of their shorter sides, of some that can be read."""
+    images = archive.images()
+    some = images[:: max(1, len(images) // SAMPLE)]
+    plain: dict[str, Any] = {"window": None, "frames": "refuse", "axis": None}
+    medical = {"window": {"percentiles": [0.5, 99.5]}, "frames": "split", "axis": 2}
+    for settings in (plain, medical):
+        decoding, sides = Decoding.model_validate(settings), []
+        for path in some:
+            try:
+                data = archive.read(path)
+                first = names(data, name=path, max_pixels=max_pixels, decoding=decoding)[0]
+                sides.append(min(decode(data, name=first, max_pixels=max_pixels, decoding=decoding).size))
+            except InputError:
+                continue
+        if len(sides) > len(some) / 2:
+            return settings, int(np.median(sides))
+    raise InputError(f"{archive.path}: most of its images cannot be read; such as {some[0]}")
+
+
+def _models(name: str, task: Declaration) -> list[str]:
+    """The recipes of sections.yaml.j2, the baseline first."""
+    reads, classifies = task.features and task.kind != "segment", task.kind != "segment"
+    kinds = ["tabular"] * bool(reads) + ["small", "b0"] * classifies + ["resunet"] * (task.kind != "classify")
+    return [f"{name}-{kind}" for kind in [*kinds, *(["stacked", "early"] if reads else [])]]
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            lines = found.setdefault(line.rstrip(":"), [])
+        elif line.strip():
+            lines.append(line)
+    return found
+
+
+def _flow(value: Any) -> str:
+    """The value in YAML, on one line."""
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,294 @@
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, Sequence, dcmread, uid
+from pydicom.data.data_manager import DATA_ROOT
+from pydicom.dataset import FileMetaDataset
+
+from medpipe.data.dicom import Header, header
+from medpipe.data.images import decode, names
+from medpipe.data.source import Archive, stem
+from medpipe.errors import Unreadable
+from medpipe.params import Decoding, Percentiles, Values
+
+MANY = 1 << 20
+FILE = Decoding(window="file", frames="refuse", axis=None)
+FULL = FILE.model_copy(update={"window": "full"})
+SPLIT = FULL.model_copy(update={"frames": "split"})
+RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257  # 0 to 65535
+
+
+def write(stored, **changes):
+    """The bytes of a DICOM file of these stored values, (h, w) or (frames, h, w), or (h, w, 3) under RGB."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = uid.SecondaryCaptureImageStorage, "1.2.3"
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MONOCHROME2", 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    dataset.BitsAllocated = dataset.BitsStored = 8 * stored.dtype.itemsize
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    if stored.ndim == 3:
+        dataset.NumberOfFrames = len(stored)
+    if changes.get("SamplesPerPixel") == 3:
+        dataset.Rows, dataset.Columns, dataset.PlanarConfiguration = *stored.shape[:2], 0
+        del dataset.NumberOfFrames
+    dataset.PixelData = stored.tobytes()
+    for key, value in changes.items():
+        setattr(dataset, key, value)
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def read(data, decoding=FILE, name="a.dcm", max_pixels=MANY):
+    """(h, w) greys or (h, w, 3) colours."""
+    array = np.asarray(decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
+    return array[..., 0] if (array == array[..., :1]).all() else array
+
+
+def item(**values):
+    dataset = Dataset()
+    for key, value in values.items():
+        setattr(dataset, key, value)
+    return Sequence([dataset])
+
+
+def sample(name):
+    return Path(DATA_ROOT, "test_files", name).read_bytes()
+
+
+def test_sixteen_bits_under_the_full_window_are_their_high_byte():
+    np.testing.assert_array_equal(read(write(RAMP), FULL), RAMP // 257)
+    np.testing.assert_array_equal(read(write((RAMP - 32768.0).astype(np.int16)), FULL), RAMP // 257)
+    twelve = (RAMP // 257 * 16).astype(np.uint16)
+    np.testing.assert_array_equal(read(write(twelve, BitsStored=12, HighBit=11), FULL), np.rint(twelve / 4095 * 255))
+
+
+def test_a_window_of_the_rescaled_values():
+    """Stored 0 to 255, shown as -100 to 155 by the rescale."""
+    data = write(RAMP // 257, RescaleSlope=2, RescaleIntercept=-100)  # -100 to 410
+    window = FILE.model_copy(update={"window": Values(values=(0, 255))})
+    np.testing.assert_array_equal(read(data, window), np.clip(2.0 * (RAMP // 257) - 100, 0, 255))
+
+
+def test_percentiles_are_of_the_image():
+    window = FILE.model_copy(update={"window": Percentiles(percentiles=(0, 100))})
+    np.testing.assert_array_equal(read(write(RAMP // 257 // 2), window), np.rint((RAMP // 257 // 2) * (255 / 127)))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (None, lambda x: np.clip(((x - 99.5) / 50 + 0.5) * 255, 0, 255)),
+        ("LINEAR", lambda x: np.clip(((x - 99.5) / 50 + 0.5) * 255, 0, 255)),
+        ("LINEAR_EXACT", lambda x: np.clip(((x - 100) / 51 + 0.5) * 255, 0, 255)),
+        ("SIGMOID", lambda x: 255 / (1 + np.exp(-4 * (x - 100) / 51))),
+    ],
+)
+def test_the_files_own_window(function, expected):
+    """By the formulas of PS3.3 C.11.2.1."""
+    changes = {"WindowCenter": [100, 7], "WindowWidth": [51, 7]} | ({"VOILUTFunction": function} if function else {})
+    x = RAMP / 257
+    np.testing.assert_allclose(read(write(RAMP // 257, **changes)), expected(x), atol=0.5 + 1e-9)
+
+
+def test_monochrome_1_is_the_inverse():
+    changes = {"WindowCenter": 100, "WindowWidth": 51}
+    for decoding in (FILE, FULL):
+        bright = read(write(RAMP, **changes), decoding)
+        np.testing.assert_array_equal(
+            read(write(RAMP, PhotometricInterpretation="MONOCHROME1", **changes), decoding), 255 - bright
+        )
+
+
+def test_tables_take_the_place_of_rescale_and_window():
+    """A modality's table that doubles, then one of a window that turns; both hold their ends beyond them."""
+    stored = RAMP // 257
+    doubled = item(LUTDescriptor=[101, 0, 16], LUTData=np.arange(0, 202, 2, np.uint16).tobytes())
+    data = write(stored, ModalityLUTSequence=doubled)
+    window = FILE.model_copy(update={"window": Values(values=(0, 255))})
+    np.testing.assert_array_equal(read(data, window), 2 * stored.clip(0, 100))
+    turned = item(LUTDescriptor=[256, 0, 8], LUTData=np.arange(255, -1, -1, np.uint8).tobytes())
+    np.testing.assert_array_equal(read(write(stored, VOILUTSequence=turned)), 255 - stored)
+    both = write(stored, ModalityLUTSequence=doubled, VOILUTSequence=turned)
+    np.testing.assert_array_equal(read(both), 255 - 2 * stored.clip(0, 100))
+
+
+def test_eight_bit_colours_are_as_they_are():
+    colours = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    np.testing.assert_array_equal(read(write(colours, SamplesPerPixel=3, PhotometricInterpretation="RGB")), colours)
+
+
+def test_frames_are_refused_or_split():
+    cine = np.stack([RAMP, RAMP[::-1], RAMP.T])
+    data = write(cine)
+    with pytest.raises(
+        Unreadable, match=r"a\.dcm: several images: 3, one a file wanted; or set decoding\.frames: split"
+    ):
+        read(data)
+    assert names(data, name="a.dcm", max_pixels=MANY, decoding=SPLIT) == ["a.dcm#0", "a.dcm#1", "a.dcm#2"]
+    assert names(write(RAMP), name="a.dcm", max_pixels=MANY, decoding=SPLIT) == ["a.dcm"]
+    for place, frame in enumerate(cine):
+        np.testing.assert_array_equal(read(data, SPLIT, f"a.dcm#{place}"), frame // 257)
+    for name in ("a.dcm", "a.dcm#3"):
+        with pytest.raises(Unreadable, match="several images: say which, from #0 to #2"):
+            read(data, SPLIT, name)
+
+
+def test_an_enhanced_file_has_a_rescale_and_window_a_frame():
+    groups = [
+        item(
+            PixelValueTransformationSequence=item(RescaleSlope=slope, RescaleIntercept=0),
+            FrameVOILUTSequence=item(WindowCenter=128, WindowWidth=256),
+        )[0]
+        for slope in (1, 2)
+    ]
+    data = write(np.stack([RAMP // 257] * 2), PerFrameFunctionalGroupsSequence=Sequence(groups))
+    own = SPLIT.model_copy(update={"window": "file"})
+    np.testing.assert_array_equal(read(data, own, "a.dcm#0"), RAMP // 257)
+    np.testing.assert_array_equal(read(data, own, "a.dcm#1"), (2 * (RAMP // 257)).clip(0, 255))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"PhotometricInterpretation": "PALETTE COLOR"},
+            "colour model: PALETTE COLOR, 1 of 16 bits a pixel",
+        ),
+        ({"PhotometricInterpretation": "RGB"}, "colour model: RGB, 1 of 16 bits"),
+        ({"SamplesPerPixel": 2}, "colour model: MONOCHROME2, 2 of 16 bits"),
+        ({"Rows": 0}, "damaged: 16 x 0 pixels"),
+        ({"Rows": 17}, "damaged: "),
+        ({"Rows": 60_000, "Columns": 60_000}, "too many pixels: 60000 x 60000, 1 frames, at most 1048576"),
+        ({"NumberOfFrames": 1 << 30}, "too many pixels: 16 x 16, 1073741824 frames"),
+        ({}, "window: the file names none; set decoding.window: full, values or percentiles"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "window: the file's is 0 wide"),
+        ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "window: the file's VOI LUT function CUBIC"),
+    ],
+)
+def test_what_is_not_read_is_refused_by_name(changes, reason):
+    with pytest.raises(Unreadable) as error:
+        read(write(RAMP, **changes))
+    assert error.value.reason.startswith(reason)
+
+
+def test_a_task_without_a_window_refuses_greys():
+    with pytest.raises(Unreadable, match=r"window: none is set.*set decoding\.window: full, values or percentiles"):
+        read(write(RAMP), FILE.model_copy(update={"window": None}))
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [uid.DeflatedExplicitVRLittleEndian, uid.MPEG4HP41, uid.HTJ2KLossless, uid.JPEGLosslessSV1, uid.UID("1.2.840.9")],
+)
+def test_a_transfer_syntax_that_is_not_read_is_named(syntax):
+    plain, other = (
+        b"UI" + len(u + "\0").to_bytes(2, "little") + u.encode() for u in (uid.ExplicitVRLittleEndian, syntax)
+    )
+    data = write(RAMP)
+    assert plain in data
+    with pytest.raises(Unreadable) as error:
+        read(data.replace(plain, other))
+    assert (
+        error.value.reason
+        == f"transfer syntax: {syntax.name} is not read; unpack the file (`gdcmconv --raw`, `dcmdjpeg`)"
+    )
+
+
+def test_a_file_cut_anywhere_is_refused_or_whole():
+    data = write(RAMP)
+    for end in range(0, len(data), 7):
+        with pytest.raises(Unreadable):
+            read(data[:end], FULL)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_jpeg_dcmtk.dcm", "JPEG2000.dcm"])
+def test_a_file_with_bytes_changed_is_refused_or_read(name):
+    whole, rng = sample(name), np.random.default_rng(0)
+    for _ in range(50):
+        data = bytearray(whole)
+        for place in rng.integers(132, len(data), 9):
+            data[place] = rng.integers(256)
+        try:
+            image = decode(bytes(data), name=name, max_pixels=MANY, decoding=SPLIT)
+        except Unreadable:
+            continue
+        assert image.width * image.height <= MANY
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "SC_rgb_jpeg_dcmtk.dcm"])
+def test_a_packed_frame_of_another_size_than_the_headers_is_not_unpacked(name):
+    dataset, file = dcmread(Path(DATA_ROOT, "test_files", name)), BytesIO()
+    rows, dataset.Rows = dataset.Rows, 10
+    dataset.save_as(file)
+    columns = dataset.Columns
+    with pytest.raises(Unreadable, match=f"damaged: {columns} x 10 pixels, packed {columns} x {rows}"):
+        read(file.getvalue(), FULL)
+
+
+def test_of_the_header_patient_and_burned_in_annotation_are_told():
+    assert header(write(RAMP, PatientID=" P7 ", BurnedInAnnotation="YES"), name="") == Header("P7", True)
+    assert header(write(RAMP, BurnedInAnnotation="NO"), name="") == Header("", False)
+    assert header(write(RAMP, PatientID=""), name="") == Header("", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("CT_small.dcm", (128, 128)),
+        ("MR_small.dcm", (64, 64)),
+        ("MR_small_bigendian.dcm", (64, 64)),
+        ("MR_small_RLE.dcm", (64, 64)),
+        ("MR_small_jp2klossless.dcm", (64, 64)),
+        ("JPEG2000.dcm", (1024, 256)),
+        ("SC_rgb_jpeg_dcmtk.dcm", (100, 100, 3)),
+        ("SC_rgb_rle.dcm", (100, 100, 3)),
+        ("SC_ybr_full_422_uncompressed.dcm", (100, 100, 3)),
+    ],
+)
+def test_samples_are_read_whole(name, size):
+    window = FILE.model_copy(update={"window": Percentiles(percentiles=(0, 100))})
+    array = read(sample(name), window)
+    assert array.shape == size
+    assert array.std() > 10
+
+
+def test_all_packings_of_one_image_are_alike():
+    window = FILE.model_copy(update={"window": Percentiles(percentiles=(0, 100))})
+    plain = read(sample("MR_small.dcm"), window)
+    for kind in ("bigendian", "implicit", "RLE", "jp2klossless"):
+        np.testing.assert_array_equal(read(sample(f"MR_small_{kind}.dcm"), window), plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("rtplan.dcm", "no pixels"),
+        ("test-SR.dcm", "no pixels"),
+        ("MR_truncated.dcm", "damaged"),
+        ("MR_small_jpeg_ls_lossless.dcm", "transfer syntax: JPEG-LS Lossless Image Compression is not read"),
+        ("image_dfl.dcm", "transfer syntax: Deflated Explicit VR Little Endian is not read"),
+        ("no_meta.dcm", "no image"),
+        ("examples_palette.dcm", "colour model: PALETTE COLOR"),
+        ("JPGExtended.dcm", "transfer syntax: JPEG Extended (Process 2 and 4) of 12 bits is not read"),
+    ],
+)
+def test_samples_that_are_no_images_are_refused(name, reason):
+    with pytest.raises(Unreadable) as error:
+        read(sample(name), FULL)
+    assert error.value.reason.startswith(reason)
+
+
+def test_an_archive_lists_dicom_files_without_an_ending(folder):
+    data = write(RAMP)
+    listed = {"a.dcm": data, "s/IM-0001": data, "s/1.2.840.7": data}
+    archive = Archive(folder(listed | {"README": b"x" * 200, "s/notes.txt": data, "1.5": b"short"}))
+    assert archive.images() == sorted(listed)
+    assert [stem(name) for name in archive.images()] == ["a", "1.2.840.7", "IM-0001"]
+    assert archive.read("s/IM-0001#2") == data
+    assert stem("s/IM-0001#2") == "IM-0001-2"
