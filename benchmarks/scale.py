@@ -83,10 +83,11 @@ def main() -> None:
         (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
         cells = [str(images)]
+        measured(["python", "stages/fingerprint.py"], clone, environment)
         for stage in STAGES:
             seconds, memory = measured(["python", f"stages/{stage}.py", "scale"], clone, environment)
             cells += [f"{seconds:.0f}", f"{memory:.0f}"]
-        subprocess.run(["dvc", "commit", "--force", "--quiet", *(f"{stage}@scale" for stage in STAGES)],
+        subprocess.run(["dvc", "commit", "--force", "--quiet", "code", *(f"{stage}@scale" for stage in STAGES)],
                        cwd=clone, env=environment, check=True)  # fmt: skip
         seconds, _ = measured(["dvc", "status", "--quiet"], clone, environment)
         print(f"| {' | '.join([*cells, f'{seconds:.0f}'])} |", flush=True)
