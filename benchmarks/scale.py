@@ -89,7 +89,7 @@ def main() -> None:
             cells += [f"{seconds:.0f}", f"{memory:.0f}"]
         subprocess.run(["dvc", "commit", "--force", "--quiet", "code", *(f"{stage}@scale" for stage in STAGES)],
                        cwd=clone, env=environment, check=True)  # fmt: skip
-        seconds, _ = measured(["dvc", "status", "--quiet"], clone, environment)
+        seconds, _ = measured(["dvc", "status"], clone, environment)
         print(f"| {' | '.join([*cells, f'{seconds:.0f}'])} |", flush=True)
 
 
