@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from medpipe import params
 from medpipe.data.source import Archive
@@ -82,6 +83,7 @@ def test_folders_with_metadata_beside_them_become_a_whole_task(new, tmp_path):
     report = "\n".join(made.report)
     assert "62 images of 31 groups" in report
     assert "class ill: 14 images of 7 groups" in report
+    assert "choose: tasks.retina.reader.source: centre says where images come from" in report
 
     # Said again, and nothing is written; what stood in the file stands there as it did.
     before = (tmp_path / "params.yaml").read_text()
@@ -125,6 +127,12 @@ def test_pairs(new):
     assert (task.kind, task.mask_values) == ("both", (1,))
     assert task.reader.group.pattern
     assert "nerve-resunet" in settings.models
+
+
+def test_dicom_files_are_grouped_by_their_patients(archive):
+    sample = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
+    found = look(archive({f"{label}/{i}.dcm": sample + bytes(i) for label in ("a", "b") for i in range(6)}))
+    assert (found.reader["kind"], found.reader["group"]) == ("folders", "dicom")
 
 
 def test_a_column_that_tells_the_label_is_no_feature(new):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medpipe.data import dicom
 from medpipe.data.images import decode
 from medpipe.data.readers.folders import SETS
 from medpipe.data.source import Archive, stem
@@ -25,17 +26,9 @@ GROUPS = (
 )  # fmt: skip
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
 MASKS = (
-    "mask",
-    "masks",
-    "label",
-    "labels",
-    "segmentation",
-    "segmentations",
-    "gt",
-    "groundtruth",
-    "ground_truth",
+    "mask", "masks", "label", "labels", "segmentation", "segmentations", "gt", "groundtruth", "ground_truth",
     "annotations",
-)
+)  # fmt: skip
 SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
 MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
 SAMPLE = 60  # files that are opened
@@ -69,6 +62,8 @@ def look(archive: Archive) -> Found:
         raise InputError(f"{archive.path}: holds no images that can be read (JPEG, PNG, TIFF, DICOM, NIfTI)")
     for find in (_published, _isic, _table, _pairs, _folders):
         if (found := find(archive, images)) is not None:
+            if found.reader.get("group", "") is None and dicom.is_dicom(archive.read(images[0])):
+                found.reader["group"], found.said["group"] = "dicom", "the PatientID of the files' headers"
             return found
     folders = Counter(path.rpartition("/")[0] for path in images).most_common(5)
     raise InputError(
@@ -179,6 +174,7 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
     found.subgroups += [f"{name}_band" for name, feature in found.features.items() if feature.get("bands")]
     if source:
         found.subgroups.append("source")
+        found.questions.append(f"reader.source: {source} says where images come from; a part of the body is a feature")
     return found
 
 
