@@ -8,8 +8,9 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
-# What every table of rows has already, or what a served model calls its own.
-_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share", "file", "folder", "marked")
+# What every table of rows has already, or what a served model calls its own; and what readers' tables have.
+_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share")
+_READ = ("file", "folder", "marked")
 
 
 class Number(Frozen):
@@ -180,7 +181,9 @@ class Declaration(Frozen):
             raise ValueError(f"classes: {', '.join(repeated)} stands twice")
         if (self.mask_values is None) != (self.kind == "classify"):
             raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
-        if taken := [name for name in (*self.features, *self.classes) if name in _TAKEN]:
+        taken = [name for name in self.features if name in (*_TAKEN, *_READ)]
+        taken += [name for name in self.classes if name in _TAKEN]
+        if taken:
             raise ValueError(f"{taken[0]!r} is no name for a feature or class: tables have that column already")
         return self
 
