@@ -321,7 +321,7 @@ def test_an_isic_export(ingest, pictures):
 
 # ---------------------------------------------------------------- pairs
 
-MASKED = {"kind": "both", "mask_values": [255], "classes": ("empty", "marked")}
+MASKED = {"kind": "both", "mask_values": {"lesion": [255]}, "classes": ("empty", "marked")}
 
 
 def mask(value=255, size=(24, 18), place=(3, 3), mode="L"):
@@ -359,7 +359,7 @@ def test_masks_that_are_missing_of_another_size_in_colours_or_of_several_values(
         "e": "mask values: 7 beside 0 and 255 (mask_values)",
         "f": "image without mask",
     }
-    both = MASKED | {"mask_values": [7, 255]}
+    both = MASKED | {"mask_values": {"lesion": [7, 255]}}
     assert ingest(files, PAIRS, **both)[0].loc["e", "label"] == "marked"
 
 
@@ -371,7 +371,7 @@ def test_slices_of_volumes_with_their_masks(ingest):
     files = {name: packed(volume.astype(np.int16), name) for name, volume in volumes.items()}
     files |= {"v1_mask.nii.gz": packed(marked, "m.nii.gz"), "v2_mask.nii": packed(marked[..., :3], "m.nii")}
     decoding = {"window": "full", "frames": "refuse", "axis": 2}
-    manifest, reasons, _ = ingest(files, PAIRS, **MASKED | {"mask_values": [255], "decoding": decoding})
+    manifest, reasons, _ = ingest(files, PAIRS, **MASKED | {"mask_values": {"lesion": [1]}, "decoding": decoding})
     assert manifest["label"].to_dict() == {"v1-0": "empty", "v1-1": "marked", "v1-2": "empty", "v1-3": "empty"}
     assert set(manifest["group"]) == {"v1"}
     assert reasons == {"v2": "mask slices: 3, the image has 4"}

@@ -124,7 +124,7 @@ def test_pairs(new):
     _, settings = new(files, "nerve")
     task = settings.tasks["nerve"]
     assert (task.reader.images, task.reader.masks, task.reader.suffix) == ("images", "masks", "")
-    assert (task.kind, task.mask_values) == ("both", (1,))
+    assert (task.kind, task.mask_values) == ("both", {"marked": (1,)})
     assert task.reader.group.pattern
     assert "nerve-resunet" in settings.models
 

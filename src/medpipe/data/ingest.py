@@ -139,7 +139,7 @@ def _facts(
     mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
     if mask_path:
         mask = decode(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding.masks)
-        shown = mask_label(mask, image, task.classes, task.mask_values or (), name=mask_path, marked=marked)
+        shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)
         label = label or shown
     return {
         "id": id_,
