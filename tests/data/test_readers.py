@@ -359,8 +359,8 @@ def test_masks_that_are_missing_of_another_size_in_colours_or_of_several_values(
         "e": "mask values: 7 beside 0 and 255 (mask_values)",
         "f": "image without mask",
     }
-    both = MASKED | {"mask_values": {"lesion": [7, 255]}}
-    assert ingest(files, PAIRS, **both)[0].loc["e", "label"] == "marked"
+    for values in ({"lesion": [7, 255]}, {"lesion": [255], "vessel": [7]}):  # together, or as classes of their own
+        assert ingest(files, PAIRS, **MASKED | {"mask_values": values})[0].loc["e", "label"] == "marked"
 
 
 def test_slices_of_volumes_with_their_masks(ingest):

@@ -52,6 +52,12 @@ def test_resunet_has_the_published_parameters():
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 1_206_129
 
 
+def test_resunet_of_several_classes_is_a_softmax_on_the_same_network():
+    model = resunet.build((SIDE, SIDE, 3), 4)
+    assert model.count_params() == 1_210_513 + 3 * (16 + 1)  # three outputs more, of 16 channels
+    np.testing.assert_allclose(np.asarray(model(batch("resunet")[0])).sum(axis=-1), 1, atol=1e-5)
+
+
 def test_resnet_has_the_published_parameters():
     model = resnet.build(PUBLISHED["brain-classifier"].network, (256, 256, 3))
     assert model.count_params() == 8_880_897
