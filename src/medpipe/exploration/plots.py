@@ -236,15 +236,14 @@ def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         left.legend()
-        edges = np.histogram_bin_edges(100 * area[marked], bins=20)
+        edges = np.histogram_bin_edges(100 * found.seen.area[found.seen.area > 0], bins=20)
+        for i, name in enumerate(classes):
+            own, colour = found.seen.area[:, i], CLASSES[i % len(CLASSES)]
+            right.hist(100 * own[own > 0], edges, histtype="step", color=colour, linewidth=1.6, label=name)
         if not classes:
             right.hist(100 * area[marked], edges, color=COLOURS[1])
-        for i, name in enumerate(classes):
-            own = found.seen.area[:, i]
-            colour = CLASSES[i % len(CLASSES)]
-            right.hist(100 * own[own > 0], edges, histtype="step", color=colour, linewidth=1.6, label=name)
-        median = 100 * float(np.median(area[marked]))
-        right.axvline(median, color=INK, linestyle="--", label=f"median {median:.2g} %")
+            median = 100 * float(np.median(area[marked]))
+            right.axvline(median, color=INK, linestyle="--", label=f"median {median:.2g} %")
         right.set(xlabel="% of the image's pixels, where something is marked", ylabel="images", xlim=(0, None))
         right.legend()
 
