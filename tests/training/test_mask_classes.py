@@ -146,8 +146,8 @@ def test_each_class_is_measured_and_a_patient_is_their_mean(evaluated):
         assert of["value"] == pytest.approx(scores[f"dice:{name}"].mean())
         assert of["low"] <= of["value"] <= of["high"]
         assert of["value"] > 0.8
-        assert found.headline[f"dice:{name}"] == of["value"]
-    assert found.headline["dice"] == pytest.approx(np.mean([found.headline[f"dice:{name}"] for name in VALUES]))
+        assert found.headline[f"dice/{name}"] == of["value"]
+    assert found.headline["dice"] == pytest.approx(np.mean([found.headline[f"dice/{name}"] for name in VALUES]))
     assert test["subgroups"] == {}
 
 
@@ -166,7 +166,7 @@ def test_the_pages_and_plots_name_both_classes(prepared, evaluated, tmp_path):
     test = found.table[found.table["set"] == "test"]
     marked = int((test["label"] == "marked").sum())
     assert section["support"] == {"red": marked, "blue": marked}
-    assert section["models"][0]["per_class"]["red"]["dice"]["value"] == found.headline["dice:red"]
+    assert section["models"][0]["per_class"]["red"]["dice"]["value"] == found.headline["dice/red"]
     assert section["pairs"][0]["per_class"]["red"]["dice"]["difference"] > 0
     assert section["pairs"][0]["per_class"]["blue"]["dice"]["difference"] == 0
     assert "Dice of each class" in page.html(comparison)

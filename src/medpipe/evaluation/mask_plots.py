@@ -15,7 +15,7 @@ from medpipe.evaluation.metrics import key
 Colours = Sequence[tuple[float, float, float]]  # of what masks mark, from 1 on
 
 TRUTH, PREDICTED = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)  # red and green, as the originals drew them
-CLASSES: Colours = [to_rgb(colour) for colour in COLOURS]  # where masks mark several
+CLASSES: Colours = [to_rgb(colour) for colour in COLOURS if colour != "#000000"]  # where masks mark several
 
 
 class Example(NamedTuple):

@@ -171,7 +171,7 @@ def _mask_headline(test: dict[str, Any]) -> dict[str, Any]:
         "dice_low": overall["dice"]["low"],
         "dice_high": overall["dice"]["high"],
         **{name: overall[name]["value"] for name in ("dice_median", "iou", "tversky", "hd95")},
-        **{key("dice", name): of["dice"]["value"] for name, of in test["per_class"].items()},
+        **{f"dice/{name}": of["dice"]["value"] for name, of in test["per_class"].items()},
     }
 
 
