@@ -118,7 +118,6 @@ def _inspect_all(
 def _inspect(
     archive: Archive, task: Declaration, rows: pd.DataFrame, max_pixels: int
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Facts as a table: a dict an image would take several times its memory in the process that gathers them."""
     found, problems = [], []
     listed: list[tuple[str, str, str, str, str]] = list(rows.itertuples(index=False, name=None))
     for row in listed:

@@ -63,7 +63,7 @@ class Archive:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        # Paths as text: each process holds those of all files, and a Path takes several times the memory.
+        # Paths as text, for each process holds those of all files, and a Path takes more memory.
         self._files: dict[str, str | tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         self._tables: dict[str, list[bytes]] = {}
         self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
