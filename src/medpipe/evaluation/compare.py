@@ -17,21 +17,26 @@ from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
 from medpipe.evaluation.predictions import (
-    COUNTS,
     Predictions,
     check,
     classified,
     common_validation,
+    counts,
     detected,
+    marks,
     merge_classes,
     same_rows,
 )
 from medpipe.evaluation.report import MASKS, finite
-from medpipe.evaluation.segmentation import estimate_masks
+from medpipe.evaluation.segmentation import METRICS, estimate_masks
 from medpipe.params import Compare, Evaluate
 
 Tables = dict[str, pd.DataFrame]
 Reports = dict[str, dict[str, Any]]
+
+# Metrics of all rows, of each class, and of each class of a pair, of which pages show the last first.
+_CLASSES = (OVERALL, PER_CLASS, COUNTED)
+_MASKS = (MASKS, METRICS, ("dice",))
 
 
 def compare(
@@ -99,7 +104,14 @@ def _classification(
     estimates = {name: estimate(p, evaluate, seed) for name, p in predictions.items()}
     validated = {name: estimate(read(name, table), evaluate, seed) for name, table in common_validation(merged).items()}
     section = _section(
-        estimates, validated, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
+        estimates,
+        validated,
+        lambda a, b: (estimates[a], estimates[b]),
+        metric,
+        _CLASSES,
+        order,
+        evaluate.confidence,
+        {},
     )
     new_name = {old: new for new, group in settings.merge.items() for old in group}
     training: Counter[str] = Counter()
@@ -125,7 +137,7 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
     first = next(iter(tables))
     pixels = reports[first]["mask_pixels"]
     for name, table in tables.items():
-        check(name, table, tuple(reports[name]["classes"]), COUNTS)
+        check(name, table, tuple(reports[name]["classes"]), counts(tables[first]))
         if (own := reports[name]["mask_pixels"]) != pixels:
             raise InputError(f"{name} was tested on masks of {own} pixels, {first} of {pixels}; prepare both alike")
     confined = {name: reports[name]["only"] for name in tables if reports[name]["only"] is not None}
@@ -134,6 +146,8 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
     for name, table in tested.items():
         rows = every[every["label"] == confined[name]] if name in confined else every
         same_rows("the other models", rows, name, table)
+
+    support = {mark[1:]: int((every[f"tp{mark}"] + every[f"fn{mark}"] > 0).sum()) for mark in marks(every) if mark}
 
     def on(name: str, ids: pd.Series) -> Estimates:
         table = tested[name]
@@ -148,11 +162,11 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
         {name: estimate_masks(table, evaluate, seed) for name, table in shared.items()},
         lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
         "dice",
-        MASKS,
-        (),
+        _MASKS,
+        tuple(support),
         evaluate.confidence,
         confined,
-    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels}
+    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels, "support": support}
 
 
 def _section(
@@ -160,19 +174,21 @@ def _section(
     validated: dict[str, Estimates],
     pair: Callable[[str, str], tuple[Estimates, Estimates]],
     metric: str,
-    metrics: tuple[str, ...],
+    measured: tuple[tuple[str, ...], ...],
     classes: tuple[str, ...],
     confidence: float,
     confined: dict[str, str],
 ) -> dict[str, Any]:
     """Models ranked by `metric` (higher is better) in `validated`, those in `confined` last; each pair's differences.
 
-    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows.
+    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows. `measured` is
+    _CLASSES or _MASKS.
     """
+    metrics, of_class, compared = measured
     names = list(estimates)
     ranking = sorted(names, key=lambda name: (name in confined, -validated[name].values[metric]))
     best, baseline = None if ranking[0] in confined else ranking[0], names[0]
-    pairs = {(a, b): _pair(*pair(a, b), metrics, classes, confidence) for a, b in combinations(ranking, 2)}
+    pairs = {(a, b): _pair(*pair(a, b), metrics, classes, compared, confidence) for a, b in combinations(ranking, 2)}
     tests = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
     corrected = holm(tests)
 
@@ -193,6 +209,7 @@ def _section(
         "best": best,
         "baseline": baseline,
         "tests": len(tests),
+        "of_class": compared[-1],
         "models": [
             {
                 "model": name,
@@ -204,7 +221,7 @@ def _section(
                 | validated[name].interval(metric, confidence),
                 "metrics": {m: estimates[name].interval(m, confidence) for m in metrics},
                 "per_class": {
-                    c: {m: estimates[name].interval(key(m, c), confidence) for m in PER_CLASS} for c in classes
+                    c: {m: estimates[name].interval(key(m, c), confidence) for m in of_class} for c in classes
                 },
                 "vs_best": against(name, best),
                 "vs_baseline": against(name, baseline),
@@ -216,7 +233,12 @@ def _section(
 
 
 def _pair(
-    a: Estimates, b: Estimates, metrics: tuple[str, ...], classes: tuple[str, ...], confidence: float
+    a: Estimates,
+    b: Estimates,
+    metrics: tuple[str, ...],
+    classes: tuple[str, ...],
+    compared: tuple[str, ...],
+    confidence: float,
 ) -> dict[str, Any]:
     def difference(metric: str) -> dict[str, float | None]:
         values = {"a": a.values[metric], "b": b.values[metric]}
@@ -226,5 +248,5 @@ def _pair(
         "rows": a.rows,
         "groups": len(a.groups),
         "metrics": {metric: difference(metric) for metric in metrics},
-        "per_class": {c: {metric: difference(key(metric, c)) for metric in COUNTED} for c in classes},
+        "per_class": {c: {metric: difference(key(metric, c)) for metric in compared} for c in classes},
     }
