@@ -19,7 +19,7 @@ from medpipe.params import Evaluate
 
 Name = TypeVar("Name", bound=Hashable)
 
-_BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+_BLOCK = 1 << 17  # weights of rows held at once: 1 MiB, which a core's cache holds
 
 
 class Resamples:
@@ -95,34 +95,38 @@ def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:
 def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
     """Every metric of `classification_metrics` with its draws."""
     resamples = Resamples(p.groups, settings.resamples, seed)
-    weights = resamples.weights  # (r, g)
-    size, k = len(resamples.names), len(p.classes)
-    matrices = resampled_confusion(p, resamples, weights)
+    draws = resampled_metrics(p, resamples.codes, resamples.weights)
+    return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
+
+
+def resampled_metrics(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric of `classification_metrics` (r,) under the weights (r, g) of groups; `codes` (n,): a row's group."""
+    size, k = weights.shape[1], len(p.classes)
+    matrices = resampled_confusion(p, codes, weights)
     overall, per_class = counted(matrices)
 
     chances = p.probabilities[np.arange(len(p.truth)), p.truth]
     loss = -np.log(np.clip(chances, np.finfo(np.float64).eps, None))
-    overall["log_loss"] = (weights @ np.bincount(resamples.codes, loss, size)) / matrices.sum(axis=(1, 2))
+    overall["log_loss"] = (weights @ np.bincount(codes, loss, size)) / matrices.sum(axis=(1, 2))
 
     areas = np.empty((len(weights), 2, k))
     step = max(1, _BLOCK // len(p.truth))
     for start in range(0, len(weights), step):
-        rows = np.ascontiguousarray(weights[start : start + step].T)[resamples.codes]  # (n, r)
+        rows = np.ascontiguousarray(weights[start : start + step].T)[codes]  # (n, r)
         for c in range(k):
             areas[start : start + step, :, c] = np.stack(ranked(p.truth == c, p.probabilities[:, c], rows), axis=1)
     for i, metric in enumerate(RANKED):
         per_class[metric] = areas[:, i]
         overall[metric] = mean_of_present(areas[:, i])
-    draws = overall | {
+    return overall | {
         key(metric, name): values[:, c] for metric, values in per_class.items() for c, name in enumerate(p.classes)
     }
-    return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
 
 
-def resampled_confusion(p: Predictions, resamples: Resamples, weights: np.ndarray) -> np.ndarray:
-    """(r, truth, predicted): the confusion matrix of each resample of `weights` (r, g)."""
-    size, k = len(resamples.names), len(p.classes)
-    counts = np.bincount((resamples.codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
+def resampled_confusion(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(r, truth, predicted): the confusion matrix under each row of `weights` (r, g) of groups."""
+    size, k = weights.shape[1], len(p.classes)
+    counts = np.bincount((codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
     return (weights @ counts.reshape(size, k * k)).reshape(-1, k, k)
 
 
@@ -156,23 +160,28 @@ def _ratio(part: np.ndarray, whole: np.ndarray, present: np.ndarray) -> np.ndarr
 def ranked(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ROC-AUC and average precision (r,) of n scores under the row weights (n, r); NaN where a side has no weight.
 
-    `positive`: (n,) bool. Equal scores count half for the AUC and as one threshold for the average precision.
+    `positive`: (n,) bool. Equal scores count half for the AUC and as one threshold for the average precision. Both are
+    sums over the positive rows, of which one class in many has few.
     """
     order = np.argsort(scores, kind="stable")
-    positive, scores, weights = positive[order], scores[order], weights[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # last row of each run of equal scores
-    everyone = np.cumsum(weights, axis=0)[ends]  # (t, r), up to and with this score
-    positives = np.cumsum(np.where(positive[:, None], weights, 0), axis=0)[ends]
-    negatives = everyone - positives
-    here_positive = np.diff(positives, axis=0, prepend=0)
-    here_negative = np.diff(negatives, axis=0, prepend=0)
-    count, others = positives[-1], negatives[-1]
-    wins = (here_positive * (negatives - here_negative / 2)).sum(axis=0)
-    pairs = count * others
+    hits = order[positive[order]]  # (p,) the positive rows by score
+    won = scores[hits]
+    below = _cumulated(weights[order])  # (n + 1, r) the weight of the rows before each
+    found = _cumulated(weights[hits])  # (p + 1, r) the same of positive rows
+    lower, upper = (below[np.searchsorted(scores[order], won, side)] for side in ("left", "right"))  # (p, r)
+    missed, taken = (found[np.searchsorted(won, won, side)] for side in ("left", "right"))
+    own, count, total = weights[hits], found[-1], below[-1]
+    wins = (own * (lower - missed + upper - taken)).sum(axis=0) / 2
+    pairs = count * (total - count)
     auc = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)
 
-    above = everyone[-1] - everyone + here_positive + here_negative  # with this score or a higher one
-    found = count - positives + here_positive
-    precision = found / np.where(above > 0, above, 1)
-    average = (here_positive * precision).sum(axis=0)
+    above = total - lower  # with this score or a higher one
+    average = (own * (count - missed) / np.where(above > 0, above, 1)).sum(axis=0)
     return auc, np.where(count > 0, average / np.where(count > 0, count, 1), np.nan)
+
+
+def _cumulated(weights: np.ndarray) -> np.ndarray:
+    """(n, r) to (n + 1, r): the sum of the rows before each, and of all."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums

@@ -35,7 +35,7 @@ def headline(points: Iterable[dict[str, Any]]) -> dict[str, float | None]:
 def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, float | None]]:
     said = replace(p, predicted=(p.probabilities[:, 1] >= threshold).astype(np.int64))
     resamples = Resamples(p.groups, settings.resamples, seed)
-    draws = _figures(resampled_confusion(said, resamples, resamples.weights))
+    draws = _figures(resampled_confusion(said, resamples.codes, resamples.weights))
     values = {metric: float(drawn[0]) for metric, drawn in _figures(np.array([confusion(said)])).items()}
     estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
     return {metric: estimates.interval(metric, settings.confidence) for metric in MEASURED}
