@@ -24,9 +24,9 @@ class Contender:
 def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
     """new - old in `settings.metric`, on the validation rows that both have, in the same resamples.
 
-    {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Dice is a ratio and is compared whatever the masks'
-    sizes. Raises InputError where the two cannot be compared: other classes, no such metric, no row in common, or one
-    of them answers for one class alone.
+    {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Dice is a
+    ratio and is compared whatever the masks' sizes. Raises InputError where the two cannot be compared: other classes,
+    no such metric, no row in common, or one of them answers for one class alone.
     """
     sides = {"new": new, "old": old}
     for side in sides.values():

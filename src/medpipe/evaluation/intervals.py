@@ -1,8 +1,8 @@
 """Intervals and paired tests by resampling groups.
 
 Photographs of one lesion and slices of one patient are not independent, so whole groups are drawn with replacement
-(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x); see validity.py for what is made of
-it. Nothing is computed row by row: a resample is a weight for each group, metrics of counts come from weighted confusion
+(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x); validity.py makes intervals of it.
+Nothing is computed row by row: a resample is a weight for each group, metrics of counts come from weighted confusion
 matrices, areas under curves from weighted ranks.
 """
 

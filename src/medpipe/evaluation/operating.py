@@ -18,8 +18,8 @@ def operating_points(p: Predictions, chosen: float, settings: Evaluate, seed: in
     """One entry a threshold of `settings.operating_points`, and the `chosen` one, from high to low.
 
     Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
-    rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is a probability of at least the threshold;
-    of a cascade it is the classifier's, before a mask is looked at.
+    rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is
+    a probability of at least the threshold; of a cascade it is the classifier's, before a mask is looked at.
     """
     return [
         {"threshold": threshold, "chosen": threshold == chosen} | _measure(p, threshold, settings, seed)

@@ -64,13 +64,13 @@ def other_metrics(section: dict[str, Any]) -> list[str]:
 def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
     """What must be known to read a section's figures."""
     notes = [
-        f"Intervals: {comparison['confidence']:.0%}, studentised by {comparison['resamples']} resamples of whole groups"
-        " (lesions or patients), the same for every model.",
+        f"Intervals: {comparison['confidence']:.0%}, studentised by {comparison['resamples']} resamples of whole"
+        " groups (lesions or patients), the same for every model.",
         *refused(section),
         "Differences: paired, in those resamples; p two-sided, then corrected by Holm's method for all"
-        f" tests of the ranking ({section['tests']}). They are of test rows, which chose nothing. No worse: p, one-sided,"
-        f" of being worse by {section['margin']:g} of {metric_name(section['metric'])} or more; where it is small for both,"
-        " the two are equivalent.",
+        f" tests of the ranking ({section['tests']}). They are of test rows, which chose nothing.",
+        f"No worse: one-sided p of being worse by {section['margin']:g} of {metric_name(section['metric'])} or more;"
+        " where it is small in both directions, the two models are equivalent. It is not corrected.",
         f"Ranked, and the best chosen, by {metric_name(section['metric'])} on the validation rows that all models have."
         " Those rows also chose epochs, a cascade's threshold and an ensemble's weights, which flatters them: what to"
         " expect of new cases is the test rows' figure.",
@@ -91,8 +91,8 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         )
     if "classes" in section and section["pairs"]:
         notes.append(
-            "McNemar: whether one model is right on more rows, exact, groups exchanged as a whole. DeLong: of the ROC-AUC"
-            " of a class against the others, in Obuchowski's form for groups. Both p as they are."
+            "McNemar: p of one model being right on more rows, exact, over groups. DeLong: p of a difference in a"
+            " class's ROC-AUC against the others, in Obuchowski's form for groups. Neither is corrected."
         )
     if any(model["only"] for model in section["models"]):
         notes.append(

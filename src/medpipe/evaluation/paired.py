@@ -11,8 +11,8 @@ def mcnemar(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
 
     `a`, `b` (n,) bool: right or wrong; `groups` (n,). If neither is better, a group's surplus of the one could as well
     be the other's: p is the share of all exchanges of the models within groups whose surplus is at least the one
-    observed (Durkalski 2003, doi 10.1002/sim.1438, tests such surpluses by their normal limit). For groups of one row it
-    is the binomial test of McNemar's discordant pairs (1947, doi 10.1007/BF02295996).
+    observed (Durkalski 2003, doi 10.1002/sim.1438, tests such surpluses by their normal limit). For groups of one row
+    it is the binomial test of McNemar's discordant pairs (1947, doi 10.1007/BF02295996).
     """
     _, codes = np.unique(groups, return_inverse=True)
     surplus = np.bincount(codes, a.astype(int) - b.astype(int)).astype(int)  # (g,)

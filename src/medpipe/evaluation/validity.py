@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import t
 
-# The fewest groups (lesions, patients) from which on there is an interval: of the test set, or of what OVER_CLASSES and a
-# class's own metrics, `f1:class`, need: those that hold the class, or the scarcest one.
+# The fewest groups (lesions, patients) from which on there is an interval: all groups, of OVER_CLASSES those that hold
+# the scarcest class, of a class's own metrics, `f1:class`, those that hold it.
 FEWEST = {
     "accuracy": 10,
     "weighted_precision": 10,
@@ -95,6 +95,6 @@ def _family(metric: str) -> str:
 
 
 def standard_error(draws: np.ndarray, groups: int) -> float:
-    """The bootstrap's, of resamples of `groups` groups: as large as if one had divided by groups - 1. NaN are left out."""
+    """The bootstrap's, of resamples of `groups` groups, as if divided by groups - 1; 0 of one group, without NaN."""
     draws = draws[np.isfinite(draws)]
     return float(draws.std() * np.sqrt(groups / (groups - 1))) if len(draws) and groups > 1 else 0.0
