@@ -38,7 +38,8 @@ ROWS = {
 }  # lesions of 1, 2 ... rows
 SETS = {4: 240, 10: 240, 20: 240, 50: 240, 200: 160, 1000: 80}  # groups: test sets of each kind
 MASK_SETS = {4: 1000, 10: 1000, 20: 1000, 50: 1000, 200: 400, 1000: 160}
-SCARCE = (2, 3, 4, 6, 8, 10, 15, 20)  # groups that hold the scarcest class: from here to the next
+SCARCE = (2, 3, 5, 8, 15)  # groups that hold the scarcest class: from here to the next
+LEAST = 50  # test sets, below which a share says nothing
 JOBS = 4  # into which a cell is cut
 RESAMPLES, CONFIDENCE, LEVEL = 399, 0.95, 0.05
 QUANTILES = t.ppf((1 + CONFIDENCE) / 2, np.maximum(np.arange(1001), 1))  # by degrees of freedom
@@ -166,7 +167,7 @@ def scores(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> dict[
 
 
 def masks(kind: str, groups: int, sets: int, seed: int, truth: dict[str, float]) -> tuple[list[Row], list[Row]]:
-    """The same as `classifiers`, of segmenters; the second one's score of a patient is half the first's."""
+    """The same as `classifiers`, of segmenters; of six patients in ten the second scores as the first."""
     rng = np.random.default_rng([seed, groups])
     picks = Resamples(np.arange(groups), RESAMPLES, seed).picks
     covered, tested = [], []
@@ -212,7 +213,9 @@ def run(job: tuple[object, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_groups(rows: pd.DataFrame, index: list[str]) -> list[str]:
     """Markdown: the mean `share` in %, a column a kind and size."""
-    found = (100 * rows.groupby([*index, "kind", "groups"])["share"].mean()).unstack(["kind", "groups"])
+    shares = rows.groupby([*index, "kind", "groups"], observed=True)["share"].agg(["mean", "size"])
+    found = 100 * shares["mean"].where(shares["size"] >= LEAST)
+    found = found.unstack(["kind", "groups"])
     columns = [(kind, groups) for kind in SHARES for groups in SETS]
     return markdown(found.reindex(columns=columns), index, [f"{kind} {groups}" for kind, groups in columns])
 
@@ -221,7 +224,9 @@ def by_scarcity(rows: pd.DataFrame, index: list[str]) -> list[str]:
     """The same of both kinds together, a column a number of groups that hold the scarcest class."""
     rows = rows[rows["scarce"] >= SCARCE[0]]
     place = np.searchsorted(SCARCE, rows["scarce"], side="right") - 1
-    found = (100 * rows.groupby([*index, place])["share"].mean()).unstack()
+    shares = rows.groupby([*index, place], observed=True)["share"].agg(["mean", "size"])
+    found = 100 * shares["mean"].where(shares["size"] >= LEAST)
+    found = found.unstack()
     ends = [f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(SCARCE)]
     return markdown(found, index, [*ends, f"{SCARCE[-1]} or more"])
 
@@ -246,20 +251,8 @@ def speed() -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    machine.describe()
-    start, took = time.perf_counter(), speed()
-    truth = {kind: truths(kind) for kind in SHARES}
-    jobs = [
-        (simulate, kind, groups, sets[groups] // JOBS, seed, truth[kind][of_masks])
-        for groups in SETS
-        for of_masks, (simulate, sets) in enumerate(((classifiers, SETS), (masks, MASK_SETS)))
-        for kind in SHARES
-        for seed in range(JOBS)
-    ]
-    with ProcessPoolExecutor(2) as pool:
-        parts = list(pool.map(run, jobs))
-    covered, tested = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+def write(covered: pd.DataFrame, tested: pd.DataFrame, took: float) -> None:
+    """The tables between their marks in docs/intervals.md."""
     for column, values in {"metric": dict.fromkeys(covered["metric"]), "form": FORMS}.items():
         covered[column] = pd.Categorical(covered[column], list(values))
     tested["share"] = tested["p"] <= LEVEL
@@ -279,6 +272,24 @@ def main() -> None:
         before, rest = text.split(begin)
         text = before + begin + "\n".join(lines) + end + rest.split(end)[1]
     DOCS.write_text(text)
+
+
+def main() -> None:
+    machine.describe()
+    start = time.perf_counter()
+    took = speed()
+    truth = {kind: truths(kind) for kind in SHARES}
+    jobs = [
+        (simulate, kind, groups, sets[groups] // JOBS, seed, truth[kind][of_masks])
+        for groups in SETS
+        for of_masks, (simulate, sets) in enumerate(((classifiers, SETS), (masks, MASK_SETS)))
+        for kind in SHARES
+        for seed in range(JOBS)
+    ]
+    with ProcessPoolExecutor(2) as pool:
+        parts = list(pool.map(run, jobs))
+    covered, tested = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    write(covered, tested, took)
     print(f"{took:.2f} s for the metrics of 2,000 resamples; {time.perf_counter() - start:.0f} s in all")
 
 
