@@ -17,7 +17,7 @@ def answers(both, first, second, neither):
 @pytest.mark.parametrize(
     ("counts", "p"),
     [
-        ((1, 1, 7, 12), 0.0703125),  # airway hyper-responsiveness, Bentur 2009, in Fagerland 2013, table 3: 0.070
+        ((1, 1, 7, 12), 0.0703125),  # airway hyper-responsiveness, Bentur 2009, in Fagerland 2013: 0.070
         ((794, 150, 86, 570), binomtest(86, 236).pvalue),  # approval of a prime minister, Agresti 1990, table 10.1
         ((5, 0, 0, 5), 1),
     ],
