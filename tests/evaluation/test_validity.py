@@ -27,9 +27,12 @@ def table(name):
 
 
 def fewest(measured):
-    """The smallest size from which on all coverage is enough; None where there is none."""
-    short = max((size for size, share in measured if share < ENOUGH), default=0)
-    return min((size for size, _ in measured if size > short), default=None)
+    """The smallest size at which all coverage is enough, and of all larger ones the mean; None where there is none."""
+    for size in sorted({size for size, _ in measured}):
+        larger = [share for other, share in measured if other > size]
+        if min(share for other, share in measured if other == size) >= ENOUGH and np.mean(larger or ENOUGH) >= ENOUGH:
+            return size
+    return None
 
 
 def test_an_interval_is_given_where_it_was_measured_to_cover_the_truth():
