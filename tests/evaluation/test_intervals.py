@@ -156,7 +156,7 @@ def test_no_worse_by_a_margin_is_a_shifted_t_test(settings):
 
 
 def test_identical_models_do_not_differ(classifier_table, settings):
-    a = estimate(classified("m", classifier_table(rows=120), SKIN), settings, 1)
+    a = estimate(classified("m", classifier_table(rows=1200), SKIN), settings, 1)
     for metric in ("macro_f1", "accuracy", "roc_auc", "f1:mel"):
         assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
 
