@@ -161,6 +161,12 @@ def test_identical_models_do_not_differ(classifier_table, settings):
         assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
 
 
+def test_a_difference_of_shares_ends_at_one(settings):
+    """Four groups: t reaches further than any difference can lie."""
+    a, b = (estimate(simple(np.array(c), np.arange(4)), settings, 0) for c in ([1, 1, 1, 1], [0, 0, 0, 1]))
+    assert paired_difference(a, b, "accuracy", 0.95)["high"] == 1
+
+
 def test_difference_turns_its_sign(classifier_table, settings):
     a, b = (estimate(classified("m", classifier_table(s, i, 150), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
     there, back = paired_difference(a, b, "macro_f1", 0.95), paired_difference(b, a, "macro_f1", 0.95)
