@@ -45,7 +45,7 @@ TASK = Declaration.model_validate({
 EVALUATE = Evaluate(
     seed=1, resamples=50, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=("horizontal",)
 )
-COMPARE = Compare(models=("m",), metric="dice", merge={})
+COMPARE = Compare(models=("m",), metric="dice", margin=0.02, merge={})
 
 
 def png(array):
