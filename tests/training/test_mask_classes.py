@@ -144,7 +144,7 @@ def test_each_class_is_measured_and_a_patient_is_their_mean(evaluated):
     for name in VALUES:
         of = test["per_class"][name]["dice"]
         assert of["value"] == pytest.approx(scores[f"dice:{name}"].mean())
-        assert of["low"] <= of["value"] <= of["high"]
+        assert "an interval needs" in of["why"]  # of so few patients
         assert of["value"] > 0.8
         assert found.headline[f"dice/{name}"] == of["value"]
     assert found.headline["dice"] == pytest.approx(np.mean([found.headline[f"dice/{name}"] for name in VALUES]))
