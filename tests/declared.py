@@ -12,3 +12,7 @@ TASKS = params.load(Path(__file__).parents[1] / "params.yaml").tasks
 def ingest_archive(archive: Path | str, task: str, settings: params.Ingest) -> Ingested:
     """What ingest makes of a task's archive that lies elsewhere."""
     return build_manifest(task, TASKS[task].model_copy(update={"archive": str(archive)}), settings)
+
+
+# What evaluate reports under `served` of a classifier to which it does nothing.
+PLAIN = {"flips": [], "temperature": 1.0, "rule": None}

@@ -196,9 +196,9 @@ def brain(mask_table, settings):
     reports = {
         "brain-resunet": segmentation_report("brain-resunet", tables["brain-resunet"], BRAIN, settings, 1)[1],
         "brain-cascade": cascade_report("brain-cascade", cascade, BRAIN, 0.3, {"healthy": 9}, settings, 1)[1],
-        "brain-classifier": classification_report("brain-classifier", classifier, BRAIN, {"healthy": 9}, settings, 1)[
-            1
-        ],
+        "brain-classifier": classification_report(
+            "brain-classifier", classifier, BRAIN, {"healthy": 9}, None, settings, 1
+        )[1],
     }
     for name, report in reports.items():
         report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}

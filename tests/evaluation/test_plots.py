@@ -28,7 +28,7 @@ HISTORY = pd.DataFrame(
 def test_classifier(classifier_table, settings, tmp_path):
     table = classifier_table(rows=150)
     table = table[~((table["label"] == "df") & (table["set"] == "test"))]  # a class without a test row
-    _, report = classification_report("skin-tabular", table, SKIN, {"nv": 1}, settings, 1)
+    _, report = classification_report("skin-tabular", table, SKIN, {"nv": 1}, None, settings, 1)
     importance = pd.Series({"age": 0.05, "sex: male": 0.01})
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:

@@ -91,6 +91,7 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
         tversky_alpha=0.7,
         explain={},
         operating_points=(0.5,),
+        decide={},
         flips=(),
     )
     table = evaluate(
