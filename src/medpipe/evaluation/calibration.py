@@ -91,12 +91,13 @@ def brier_parts(p: Predictions) -> dict[str, float]:
 
 
 def calibration(p: Predictions, temperature: float, settings: Evaluate, seed: int) -> dict[str, Any]:
-    """{before, after}: of what the model says, and of the tempered probabilities `p`, which are delivered.
+    """{temperature, before, after}: of what the model says, and of the tempered probabilities `p`, which are delivered.
 
     Each has {value, low, high} of MEASURES, the Brier score's `parts`, and the `bins` of the reliability diagram.
     """
     said = Predictions(p.classes, p.groups, p.truth, p.predicted, untemper(p.probabilities, temperature).astype(float))
-    return {"before": _measured(said, settings, seed), "after": _measured(p, settings, seed)}
+    measured = {"before": _measured(said, settings, seed), "after": _measured(p, settings, seed)}
+    return {"temperature": temperature} | measured
 
 
 def _measured(p: Predictions, settings: Evaluate, seed: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ validation rows, and what they are worth on others.
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def decisions(
 ) -> dict[str, Any]:
     """What the rule and the `thresholds` `at` are worth on the rows `p`.
 
-    - figures: {value, low, high} of what `_ratios` lists, and of `aurc`
+    - rule: itself; figures: {value, low, high} of what `_ratios` lists, and of `aurc`
     - at: of each class, by sensitivity on validation rows, the threshold and {value, low, high} of both shares
     - decided: counts of truth (rows) by decision (columns: the classes, then `refer`)
     - curve: of the decision curve thresholds, and the net benefit of the model and of treating all
@@ -116,6 +117,7 @@ def decisions(
     table = np.zeros((len(p.classes), len(columns)), int)
     np.add.at(table, (p.truth, np.array([columns.index(one) for one in said])), 1)
     return {
+        "rule": asdict(rule),
         "figures": {name: interval[name] for name in (*ratios, "aurc")},
         "at": {
             name: {

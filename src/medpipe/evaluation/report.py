@@ -66,7 +66,7 @@ def classification_report(
         )
     report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
     points = _published(sets["test"].get("operating_points", ()), settings)
-    headline = _headline(sets["test"]) | _trust_headline(sets["test"], temperature) | operating.headline(points)
+    headline = _headline(sets["test"]) | _trust_headline(sets["test"]) | operating.headline(points)
     return finite(headline), finite(report | _said(settings, seed) | {"sets": sets})
 
 
@@ -117,7 +117,7 @@ def cascade_report(
         "false_alarms": test["false_alarms"],
         "accuracy": test["overall"]["accuracy"]["value"],
         "threshold": threshold,
-        **_trust_headline(test, temperature),
+        **_trust_headline(test),
         **operating.headline(_published(test["operating_points"], settings)),
     }
     report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
@@ -182,10 +182,10 @@ def _published(points: Iterable[dict[str, Any]], settings: Evaluate) -> list[dic
     return [point for point in points if point["threshold"] in settings.operating_points]
 
 
-def _trust_headline(test: dict[str, Any], temperature: float) -> dict[str, Any]:
+def _trust_headline(test: dict[str, Any]) -> dict[str, Any]:
     """Calibration and decisions of the test rows, `ece_before` being that of what the network says."""
     after, before = (test["calibration"][when] for when in ("after", "before"))
-    found = {"temperature": temperature, "ece_before": before["ece"]["value"]}
+    found = {"temperature": test["calibration"]["temperature"], "ece_before": before["ece"]["value"]}
     found |= {name: after[name]["value"] for name in ("ece", "brier")}
     if "decisions" in test:
         names = ("sensitivity", "specificity", "referred", "error", "aurc", "coverage", "set_size")
