@@ -1,8 +1,8 @@
 """Evaluation and comparison."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from medpipe.params.base import Class, Frozen, Merge, Positive, Rate, Share, Task
 
@@ -21,6 +21,20 @@ class Cost(Frozen):
     cost: Rate
 
 
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "<youden>"
+    return "<cost>" if isinstance(value, Cost) or (isinstance(value, dict) and "cost" in value) else "<sensitivity>"
+
+
+Threshold = Annotated[
+    Annotated[Sensitivity, Tag("<sensitivity>")]
+    | Annotated[Cost, Tag("<cost>")]
+    | Annotated[Literal["youden"], Tag("<youden>")],
+    Discriminator(_kind),
+]
+
+
 class Decide(Frozen):
     """What a task's classifiers decide, by validation rows.
 
@@ -30,7 +44,7 @@ class Decide(Frozen):
     """
 
     of: Class
-    rule: Sensitivity | Cost | Literal["youden"]
+    rule: Threshold
     error: Share
     coverage: Annotated[float, Field(gt=0, lt=1)]
 
