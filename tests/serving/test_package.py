@@ -208,7 +208,7 @@ def test_a_packaged_classifier_gives_its_models_probabilities(models, rule, serv
     assert answer["set"].tolist() == name_sets(given, CLASSES, rule)
     assert {"mel", "refer"} < {*answer["decision"]}
     assert answer["set"].nunique() > 2
-    assert np.ptp(expected, axis=0).max() > 0.01  # the images differ, so a mix-up would show
+    assert np.ptp(said, axis=0).max() > 0.01  # the images differ, so a mix-up would show
 
 
 def test_a_packaged_fusion_reads_raw_metadata_and_images(models, served, cases):
