@@ -82,8 +82,7 @@ def evaluate(
     served: dict[str, Any] = {"flips": list(settings.flips), "temperature": None, "rule": None}
     if delivered.kind != "segmenter":
         said, val = outputs["output" if delivered.kind == "classifier" else "p"], (shown["set"] == "val").to_numpy()
-        true = np.array([classes.index(label) for label in labels[chosen][val]], np.int64)
-        temperature = served["temperature"] = fit_temperature(delivered.name, said[val], true)
+        temperature = served["temperature"] = fit_temperature(delivered.name, said[val], numbers[chosen][val])
 
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, said, temperature)
