@@ -48,7 +48,7 @@ def notes(section: Mapping[str, Any]) -> list[str]:
         )
     if section.get("decisions"):
         said.append(
-            "Decisions: the class is said from a threshold on that validation rows chose by the rule in params.yaml;"
+            "Decisions: the class is said from a threshold on that validation rows chose by evaluate.decide;"
             " net benefit counts false alarms at that threshold's odds, beside treating all. Referred: the share left"
             " to a person; error: of labels among the rest. Coverage: how often the set of classes, of that size on"
             " average, holds the truth."

@@ -50,6 +50,7 @@ class Decide(Frozen):
 
 
 class Evaluate(Frozen):
+    seed: int
     resamples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share
