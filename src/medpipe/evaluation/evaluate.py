@@ -20,7 +20,7 @@ from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import chances, of_classes, of_masks
-from medpipe.models import cascade
+from medpipe.models import cascade, masks
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
@@ -108,19 +108,20 @@ def evaluate(
     assert arrays[0].masks is not None
     truth = arrays[0].masks[chosen]
     if delivered.kind == "segmenter":
-        masks = (outputs["output"][..., 0] >= 0.5).astype(np.uint8)
-        table = of_masks(shown, labels[chosen].tolist(), truth, masks, {})
+        predicted = masks.said(outputs["output"])
+        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {})
         found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
     else:
         assert delivered.threshold is not None
-        _, masks = cascade.apply(said, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
-        table = of_masks(shown, labels[chosen].tolist(), truth, masks, chances(classes, said, temperature))
+        _, predicted = cascade.apply(said, masks.said(outputs["mask"]), delivered.threshold)
+        columns = chances(classes, said, temperature)
+        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, columns)
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures)
     found.report |= {"only": only, "served": served, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
-        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], masks[i])
+        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
         for identifier in segmentation.examples(table, GALLERY)
         for i in [place[identifier]]
     ]

@@ -81,9 +81,10 @@ def signature(recipe: Delivery, decides: bool) -> "ModelSignature":
         outputs = [ColSpec(DataType.double, name) for name in recipe.classes]
         outputs += [ColSpec(DataType.string, name) for name in ("label", *(("decision", "set") if decides else ()))]
     else:
+        shares = [f"share_{name}" for name in recipe.marks] if len(recipe.marks) > 1 else []
         outputs = [
             ColSpec(DataType.boolean, recipe.classes[1]),
-            ColSpec(DataType.double, "share"),
+            *(ColSpec(DataType.double, name) for name in ("share", *shares)),
             ColSpec(DataType.binary, "mask"),
         ]
         if recipe.kind == "cascade":
