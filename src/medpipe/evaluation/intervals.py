@@ -49,7 +49,7 @@ class Estimates:
 
     def interval(self, metric: str, confidence: float) -> dict[str, float | None]:
         """{value, low, high}; no interval where there is one group alone."""
-        low, high = _percentiles(self.draws[metric], confidence) if len(self.groups) > 1 else (None, None)
+        low, high = percentiles(self.draws[metric], confidence) if len(self.groups) > 1 else (None, None)
         value = self.values[metric]
         return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
 
@@ -67,13 +67,23 @@ def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float
     draws = draws[np.isfinite(draws)]
     if not np.isfinite(difference) or len(a.groups) < 2 or not len(draws):
         return {"difference": difference if np.isfinite(difference) else None, "low": None, "high": None, "p": None}
-    low, high = _percentiles(draws, confidence)
+    low, high = percentiles(draws, confidence)
     # Weighted sums of equal figures differ in their last bits.
     tail = min((draws < 1e-12).sum(), (draws > -1e-12).sum())
     return {"difference": difference, "low": low, "high": high, "p": min(1.0, 2 * (tail + 1) / (len(draws) + 1))}
 
 
-def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
+def unpaired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, float | None]:
+    """{difference, low, high} of a - b, of other groups each, and so in other resamples."""
+    difference = a.values[metric] - b.values[metric]
+    # Moved on by one: sets of as many groups are drawn by the same numbers.
+    draws = a.draws[metric] - np.roll(b.draws[metric], 1)
+    alone = not np.isfinite(difference) or min(len(a.groups), len(b.groups)) < 2
+    low, high = (None, None) if alone else percentiles(draws, confidence)
+    return {"difference": difference if np.isfinite(difference) else None, "low": low, "high": high}
+
+
+def percentiles(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return None, None

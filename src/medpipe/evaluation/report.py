@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 
 from medpipe.errors import InputError
-from medpipe.evaluation import operating
+from medpipe.evaluation import operating, subgroups
 from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
 from medpipe.evaluation.predictions import COUNTS, Predictions, check, classified, detected
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
-from medpipe.evaluation.subgroups import SMALL, by_subgroup
 from medpipe.params import Evaluate
 
 SETS = ("test", "val", "external", "train")
+MEASURED = ("test", "external")  # by subgroups, too: of rows that chose nothing
 ARGMAX = 0.5  # the threshold of two classes of which the more probable one is said
 MASKS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_median"))
 
@@ -34,7 +34,8 @@ def classification_report(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline.
 
-    Training rows in the table are measured without subgroups: they show how far the model has learnt them by heart.
+    Training rows in the table show how far the model has learnt them by heart; they and validation rows are measured
+    without subgroups.
     Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
     """
     classified(name, table, classes)
@@ -44,11 +45,8 @@ def classification_report(
         sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
         if len(classes) == 2:
             sets[part]["operating_points"] = operating.operating_points(p, ARGMAX, settings, seed)
-        if part == "train":
-            continue
-        sets[part]["subgroups"] = by_subgroup(
-            rows, lambda some: estimate(classified(name, some, classes), settings, seed), OVERALL, settings.confidence
-        )
+        if part in MEASURED:
+            sets[part]["subgroups"] = subgroups.of_classes(p, rows, settings, seed)
     report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
     points = sets["test"].get("operating_points", ())
     headline = _headline(sets["test"]) | operating.headline(points)
@@ -60,7 +58,7 @@ def segmentation_report(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report) of a segmenter."""
     check(name, table, classes, COUNTS)
-    sets = {part: _masks(rows, settings, seed) for part, rows in _sets(name, table)}
+    sets = {part: _masks(part, rows, settings, seed) for part, rows in _sets(name, table)}
     report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": settings.tversky_alpha}
     return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
 
@@ -91,7 +89,9 @@ def cascade_report(
             "missed": missed,
             "operating_points": operating.operating_points(p, threshold, settings, seed),
         }
-        sets[part] = _masks(rows, settings, seed) | {"detection": detection}
+        if part in MEASURED:
+            detection["subgroups"] = subgroups.of_classes(p, rows, settings, seed)
+        sets[part] = _masks(part, rows, settings, seed) | {"detection": detection}
     test = sets["test"]["detection"]
     headline = _mask_headline(sets["test"]) | {
         "sensitivity": test["sensitivity"]["value"],
@@ -116,7 +116,7 @@ def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _said(settings: Evaluate, seed: int) -> dict[str, Any]:
     said = {"resamples": settings.resamples, "confidence": settings.confidence, "flips": list(settings.flips)}
-    return said | {"seed": seed, "small_groups": SMALL}
+    return said | {"seed": seed, "small_groups": subgroups.SMALL}
 
 
 def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], settings: Evaluate) -> dict[str, Any]:
@@ -139,16 +139,19 @@ def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], s
     }
 
 
-def _masks(rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
+def _masks(part: str, rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
     e = estimate_masks(rows, settings, seed)
     scores = patients(rows, settings.tversky_alpha)
-    return {
+    found = {
         "rows": e.rows,
         "groups": len(e.groups),
         "overall": {metric: e.interval(metric, settings.confidence) for metric in MASKS},
         "patients": {str(patient): values for patient, values in scores.to_dict(orient="index").items()},
-        "subgroups": by_subgroup(rows, lambda some: estimate_masks(some, settings, seed), MASKS, settings.confidence),
     }
+    if part in MEASURED:
+        measure = partial(estimate_masks, settings=settings, seed=seed)
+        found["subgroups"] = subgroups.of_masks(rows, scores, measure, MASKS, settings, seed)
+    return found
 
 
 def _headline(test: dict[str, Any]) -> dict[str, Any]:
