@@ -12,13 +12,15 @@ import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
 from medpipe.errors import InputError
-from medpipe.evaluation import segmentation
+from medpipe.evaluation import ood, segmentation
 from medpipe.evaluation.explain import mean_shap
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import of_classes, of_masks
 from medpipe.models import cascade
 from medpipe.models.delivery import Delivery, OutOfFold
+from medpipe.models.embedding import EMBEDDING, observed
+from medpipe.models.ood import COLUMN, Detector
 from medpipe.models.predict import predict
 from medpipe.params import Declaration, Evaluate
 from medpipe.training.selection import thin, undersample
@@ -35,6 +37,7 @@ class Evaluation:
     report: dict[str, Any]
     examples: list[Example] = field(default_factory=list)
     shap: tuple[str, pd.Series] | None = None
+    detector: Detector | None = None
 
 
 def evaluate(
@@ -50,6 +53,9 @@ def evaluate(
     """Predict the rows of validation, test and external set, and measure.
 
     Of a classifier the report also measures the rows that trained it; its table never holds them.
+
+    What has an embedding is delivered with an out-of-distribution score, the table's column `ood`; a cross-validated
+    model, or a fusion of such, has no validation rows that trained none of it to be calibrated on, and no score.
 
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
     that was not trained on it, without flips: it said so in training. So it is with a fusion of such models.
@@ -68,20 +74,29 @@ def evaluate(
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
-    outputs = _outputs(model, arrays, chosen, out_of_fold, settings.flips)
+    members = delivered.settings.get("members", {}).values()
+    crossed = out_of_fold is not None or any(member.get("folds") for member in members)
+    watched = None if crossed else observed(model)
+    outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
+    learnt = np.empty(0, np.int64)
+    if out_of_fold is None:
+        learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
 
+    detector = None
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
         measured = table
         if out_of_fold is None:
-            learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
-            output = _outputs(model, arrays, learnt, None, settings.flips)["output"]
-            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, output)
+            said = _outputs(watched or model, arrays, learnt, None, settings.flips)
+            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, said["output"])
+            if watched is not None:
+                detector = ood.fit(said[EMBEDDING], numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
             measured = pd.concat([table, known], ignore_index=True)
         found = Evaluation(table, *classification_report(delivered.name, measured, classes, training, settings, seed))
         found.report["only"] = only
+        _score(found, detector, outputs, settings, seed)
         if fitted := delivered.settings.get("fitted"):
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
@@ -104,6 +119,11 @@ def evaluate(
         table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures)
+        if watched is not None:
+            seen = keras.Model(watched.input, {EMBEDDING: watched.output[EMBEDDING]})
+            embedding = _outputs(seen, arrays, learnt, None, settings.flips)[EMBEDDING]
+            detector = ood.fit(embedding, numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
+    _score(found, detector, outputs, settings, seed)
     found.report |= {"only": only, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
@@ -112,6 +132,16 @@ def evaluate(
         for i in [place[identifier]]
     ]
     return found
+
+
+def _score(
+    found: Evaluation, detector: Detector | None, outputs: dict[str, npt.NDArray], settings: Evaluate, seed: int
+) -> None:
+    """Adds the score to the table, and what it is worth to the report."""
+    found.detector, found.report["ood"] = detector, None
+    if detector is not None:
+        found.table[COLUMN] = detector.score(outputs[EMBEDDING])
+        found.report["ood"] = ood.measure(found.table, settings, seed)
 
 
 def effective(delivered: Delivery, settings: Evaluate) -> Evaluate:

@@ -3,7 +3,7 @@
 A classifier's table has the columns id, set ('train', 'val', 'test', 'external'), group (lesion or patient), label (a
 class name), `p_<class>` for each class (probabilities that add up to 1), then the subgroup columns. A segmenter's has
 tp, fp, fn (pixels) and hd95 (pixels, NaN where either mask is empty) in place of the probabilities; a cascade's has
-both, with the one column `p_<class>` of its positive class.
+both, with the one column `p_<class>` of its positive class. What has an out-of-distribution score has it as `ood`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.errors import InputError
+from medpipe.models.ood import COLUMN
 
 KEYS = ("id", "set", "group", "label")
 COUNTS = ("tp", "fp", "fn", "hd95")
@@ -127,4 +128,4 @@ def merge_classes(
 
 def subgroup_columns(table: pd.DataFrame) -> list[str]:
     """The columns that only sort rows into subgroups."""
-    return [c for c in map(str, table.columns) if c not in (*KEYS, *COUNTS) and not c.startswith("p_")]
+    return [c for c in map(str, table.columns) if c not in (*KEYS, *COUNTS, COLUMN) and not c.startswith("p_")]

@@ -1,4 +1,4 @@
-"""The same figures for each value of each subgroup column, and whether the model serves one of them worse than the rest.
+"""The same figures for each value of each subgroup column, and whether the model serves one worse than the rest.
 
 Macro averages of two subgroups with other classes in them are not comparable: each averages over the classes that it
 has. So a subgroup is held against all other rows of the set on the classes of which both have some groups (`ENOUGH`),
@@ -51,8 +51,9 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
     weights = np.concatenate([np.ones((1, size)), resamples.weights])  # the first one is no resample, but the rows
     whole = resampled_confusion(p, codes, weights)
     k = len(p.classes)
-    hits, support = (
-        np.bincount(codes * k + p.truth, some, size * k).reshape(size, k) for some in (p.truth == p.predicted, None)
+    support, hits = (
+        np.bincount(codes * k + p.truth, some, size * k).reshape(size, k).astype(np.float64)
+        for some in (None, p.truth == p.predicted)
     )
     _, strata = np.unique(support > 0, axis=0, return_inverse=True)
 
@@ -99,7 +100,7 @@ def of_masks(
 
     `scores`: a row a patient, by name; `estimate` measures rows of a table.
     """
-    codes = scores.index.get_indexer(rows["group"].astype(str))
+    codes = scores.index.get_indexer(pd.Index(rows["group"].astype(str)))
     dice = scores["dice"].to_numpy(np.float64)[:, None]
 
     def measure(mine: npt.NDArray[np.bool_], against: bool) -> dict[str, Any]:

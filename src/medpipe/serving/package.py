@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from medpipe.models import delivery
+from medpipe.models import delivery, ood
 from medpipe.models.delivery import Delivery
 from medpipe.params import Category, Feature
 from medpipe.serving import code
@@ -35,9 +35,10 @@ def requirements() -> list[str]:
 def digest(model: Path, max_pixels: int, flips: Sequence[str]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
     total = hashlib.sha256(json.dumps([code.digest(), max_pixels, list(flips), requirements()]).encode())
-    for path in (model / "model.keras", model / "recipe.json"):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+    for path in (model / "model.keras", model / "recipe.json", model / ood.FILE):
+        if path.exists():
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
@@ -59,15 +60,18 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
             loader_module=f"{package}.{code.LOADER}",
             data_path=str(model),
             code_paths=[f"{name}/{package}"],
-            signature=signature(recipe),
+            signature=signature(recipe, ood.read(model / ood.FILE) is not None),
             input_example=example(recipe),
             pip_requirements=requirements(),
             model_config={"max_pixels": max_pixels, "flips": list(flips), "image_root": None},
         )
 
 
-def signature(recipe: Delivery) -> "ModelSignature":
-    """Columns in and out. Those in are of any type: as strings, categories and a column all NaN would be refused."""
+def signature(recipe: Delivery, scored: bool) -> "ModelSignature":
+    """Columns in and out; `scored`: whether it has an out-of-distribution score.
+
+    Those in are of any type: as strings, categories and a column all NaN would be refused.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
@@ -83,6 +87,8 @@ def signature(recipe: Delivery) -> "ModelSignature":
         ]
         if recipe.kind == "cascade":
             outputs.append(ColSpec(DataType.float, f"p_{recipe.classes[1]}"))
+    if scored:
+        outputs.append(ColSpec(DataType.double, ood.COLUMN))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
-from medpipe.models import cascade, delivery
+from medpipe.models import cascade, delivery, ood
+from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.predict import predict
 from medpipe.params import ImagesVariant, PreparedImages
 from medpipe.serving.cases import encode, read_image
@@ -38,6 +39,9 @@ class Predictor:
 
     def __init__(self, folder: Path, max_pixels: int, flips: Sequence[str], image_root: str | None = None) -> None:
         self.delivery, self.model = delivery.read(folder)
+        self.detector = ood.read(folder / ood.FILE)
+        if self.detector is not None:
+            self.model = observed(self.model)
         self.max_pixels = max_pixels
         self.flips = flips
         self.root = None if image_root is None else Path(image_root).resolve()
@@ -52,8 +56,11 @@ class Predictor:
         a column for each feature too; None, NaN and what medpipe.data.missing lists stand for unknown. A classifier
         gives a probability a class, and `label`. A segmenter gives whether it outlines any, named after the class of
         marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the image's size, 0 and
-        255), a cascade also `p_tumour`. Raises MlflowException, whose message the scoring server passes on, that names
-        the columns that are missing, or the row (from 0) and the field that is wrong.
+        255), a cascade also `p_tumour`. Where the model has an out-of-distribution score, `ood` is the share of
+        validation rows that lie as far from its training rows, or farther: near 0 for what it has not learnt.
+
+        Raises MlflowException, whose message the scoring server passes on, that names the columns that are missing, or
+        the row (from 0) and the field that is wrong.
         """
         try:
             return self._answer(cases)
@@ -86,12 +93,13 @@ class Predictor:
         outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
         match self.delivery.kind:
             case "classifier":
-                return _classified(outputs["output"], self.delivery.classes)
+                answer = _classified(outputs["output"], self.delivery.classes)
             case "segmenter":
-                return self._outlined(outputs["output"], images)
+                answer = self._outlined(outputs["output"], images)
             case "cascade":
                 p = outputs["p"].reshape(-1)
-                return self._outlined(outputs["mask"], images, p).assign(**{f"p_{self.delivery.classes[1]}": p})
+                answer = self._outlined(outputs["mask"], images, p).assign(**{f"p_{self.delivery.classes[1]}": p})
+        return answer if self.detector is None else answer.assign(ood=self.detector.score(outputs[EMBEDDING]))
 
     def _outlined(
         self, probabilities: npt.NDArray[np.float32], images: Sequence[Image.Image], p: npt.NDArray | None = None
