@@ -50,7 +50,8 @@ def delivered(settings):
 @pytest.fixture
 def model():
     inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, layers.Dense(len(CLASSES), activation="softmax")(layers.Flatten()(inputs / 255.0)))
+    x = layers.Flatten(name="embedding")(inputs / 255.0)
+    return keras.Model(inputs, layers.Dense(len(CLASSES), activation="softmax")(x))
 
 
 @pytest.mark.parametrize(("undersample", "most"), [(None, None), (1.5, None), (1.5, 30)])
@@ -68,6 +69,10 @@ def test_the_training_rows_measured_are_those_that_trained(rows, arrays, model, 
     assert measured["confusion"] == expected.tolist()
     assert set(found.table["set"]) == {"val", "test"}
     assert found.report["only"] is None
+    ranks = np.sort(found.table.loc[found.table["set"] == "val", "ood"])
+    np.testing.assert_allclose(ranks, np.arange(2, 42) / 41)  # 40 validation rows, each one of those that lie as far
+    test = found.table.loc[found.table["set"] == "test", "ood"]
+    assert found.report["ood"]["flagged"]["test"]["value"] == (test <= 0.05).mean()
 
 
 def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, settings):
@@ -79,3 +84,4 @@ def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, se
         out_of_fold,
     )  # fmt: skip
     assert set(found.report["sets"]) == {"val", "test"}
+    assert found.report["ood"] is found.detector is None

@@ -18,7 +18,7 @@ from PIL import Image
 
 from medpipe import backend, fingerprint
 from medpipe.errors import InputError
-from medpipe.models import cascade
+from medpipe.models import cascade, ood
 from medpipe.models.predict import predict
 from medpipe.serving import code, package
 
@@ -300,7 +300,10 @@ def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_pat
     one, two = deliver(tmp_path / "one", model, **about), deliver(tmp_path / "two", model, **about)
     variants = [(one, PIXELS, ()), (one, PIXELS + 1, ()), (one, PIXELS, FLIPS), (two, PIXELS, ())]
     assert package.digest(one, PIXELS, ()) == package.digest(one, PIXELS, ())
-    assert len({package.digest(*variant) for variant in variants}) == 4
+    digests = {package.digest(*variant) for variant in variants}
+    assert len(digests) == 4
+    ood.write(None, one / ood.FILE)
+    assert package.digest(one, PIXELS, ()) not in digests
 
 
 def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):
