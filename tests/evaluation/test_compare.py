@@ -32,12 +32,13 @@ REPOSITORY = Path(__file__).parents[2]
 BRAIN = ("healthy", "tumour")
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
+SILENT = {"sets": {"test": {"subgroups": {}}}, "shift": None, "ood": None}  # of the populations
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 
 def classifier_report(classes=SKIN, training=None):
     training = training or {"nv": 50, "mel": 10}
-    return {"kind": "classification", "classes": list(classes), "training": training, "only": None}
+    return {"kind": "classification", "classes": list(classes), "training": training, "only": None} | SILENT
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pandas as pd
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
+from medpipe.evaluation.populations import populations
 from medpipe.evaluation.predictions import (
     COUNTS,
     Predictions,
@@ -71,6 +72,7 @@ def compare(
             "confidence": evaluate.confidence,
             "seed": seed,
             **sections,
+            "populations": populations(reports, [*dict.fromkeys([*chosen["ranking"], *tables])]),
         }
     )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from medpipe.evaluation import populations
+
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
 TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
@@ -229,6 +231,7 @@ def html(comparison: dict[str, Any]) -> str:
         reading=reading,
         forest=forest,
         other_metrics=other_metrics,
+        populations_reading=populations.reading,
     )
 
 

@@ -16,6 +16,7 @@ from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
 from medpipe.evaluation.predictions import COUNTS, Predictions, check, classified, detected
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
+from medpipe.evaluation.shift import CLASSES, shift
 from medpipe.params import Evaluate
 
 SETS = ("test", "val", "external", "train")
@@ -39,15 +40,17 @@ def classification_report(
     Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
     """
     classified(name, table, classes)
-    sets = {}
+    sets, estimates = {}, {}
     for part, rows in _sets(name, table):
         p = classified(name, rows, classes)
-        sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
+        estimates[part] = estimate(p, settings, seed)
+        sets[part] = _classification(p, estimates[part], training, settings)
         if len(classes) == 2:
             sets[part]["operating_points"] = operating.operating_points(p, ARGMAX, settings, seed)
         if part in MEASURED:
             sets[part]["subgroups"] = subgroups.of_classes(p, rows, settings, seed)
-    report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
+    report: dict[str, Any] = {"model": name, "kind": "classification", "classes": list(classes)}
+    report |= {"training": dict(training), "shift": _shift(estimates, CLASSES, classes, settings)}
     points = sets["test"].get("operating_points", ())
     headline = _headline(sets["test"]) | operating.headline(points)
     return finite(headline), finite(report | _said(settings, seed) | {"sets": sets})
@@ -59,7 +62,8 @@ def segmentation_report(
     """(headline, report) of a segmenter."""
     check(name, table, classes, COUNTS)
     sets = {part: _masks(part, rows, settings, seed) for part, rows in _sets(name, table)}
-    report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": settings.tversky_alpha}
+    report: dict[str, Any] = {"model": name, "kind": "masks", "classes": list(classes)}
+    report |= {"tversky_alpha": settings.tversky_alpha, "shift": _mask_shift(name, table, settings, seed)}
     return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
 
 
@@ -103,7 +107,8 @@ def cascade_report(
         **operating.headline(point for point in test["operating_points"] if not point["chosen"]),
     }
     report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
-    report = report | {"tversky_alpha": settings.tversky_alpha} | _said(settings, seed) | {"sets": sets}
+    report |= {"tversky_alpha": settings.tversky_alpha, "shift": _mask_shift(name, table, settings, seed)}
+    report |= _said(settings, seed) | {"sets": sets}
     return finite(headline), finite(report)
 
 
@@ -152,6 +157,20 @@ def _masks(part: str, rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict
         measure = partial(estimate_masks, settings=settings, seed=seed)
         found["subgroups"] = subgroups.of_masks(rows, scores, measure, MASKS, settings, seed)
     return found
+
+
+def _shift(
+    estimates: Mapping[str, Estimates], metrics: tuple[str, ...], classes: tuple[str, ...], settings: Evaluate
+) -> dict[str, Any] | None:
+    """None where there is no external set."""
+    if "external" not in estimates:
+        return None
+    return shift(estimates["test"], estimates["external"], metrics, classes, settings.confidence)
+
+
+def _mask_shift(name: str, table: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any] | None:
+    parts = {part: rows for part, rows in _sets(name, table) if part in MEASURED}
+    return _shift({part: estimate_masks(rows, settings, seed) for part, rows in parts.items()}, MASKS, (), settings)
 
 
 def _headline(test: dict[str, Any]) -> dict[str, Any]:
