@@ -80,8 +80,8 @@ def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, se
     output = np.full((len(known), len(CLASSES)), 0.25, np.float32)
     out_of_fold = OutOfFold(known, output)
     found = evaluate(
-        delivered({"merge": {}, "seed": 3, "rows": 120}), model, rows, [arrays], TASKS["chest"], settings, 0,
-        out_of_fold,
+        delivered({"merge": {}, "seed": 3, "rows": 120, "folds": 3}), model, rows, [arrays], TASKS["chest"], settings,
+        0, out_of_fold,
     )  # fmt: skip
     assert set(found.report["sets"]) == {"val", "test"}
     assert found.report["ood"] is found.detector is None

@@ -74,9 +74,7 @@ def evaluate(
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
-    members = delivered.settings.get("members", {}).values()
-    crossed = out_of_fold is not None or any(member.get("folds") for member in members)
-    watched = None if crossed else observed(model)
+    watched = None if _crossed(delivered.settings) else observed(model)
     outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
@@ -147,6 +145,11 @@ def _score(
 def effective(delivered: Delivery, settings: Evaluate) -> Evaluate:
     """The settings without flips for a model that reads tables alone."""
     return settings if () in delivered.features else settings.model_copy(update={"flips": ()})
+
+
+def _crossed(settings: dict[str, Any]) -> bool:
+    """Whether a model, or a member of it, was cross-validated."""
+    return bool(settings.get("folds")) or any(map(_crossed, settings.get("members", {}).values()))
 
 
 def _learnt(settings: dict[str, Any], labels: npt.NDArray[np.int64], trained: pd.Series) -> npt.NDArray[np.int64]:
