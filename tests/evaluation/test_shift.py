@@ -49,10 +49,10 @@ def test_a_set_beside_its_like_differs_by_nothing_and_as_widely_as_two_apart(cla
 
 
 def test_masks_and_a_model_without_external_rows(mask_table, settings):
-    table = mask_table(patients=12)
+    table = mask_table(patients=60, slices=3)
     _, report = segmentation_report("m", table, ("healthy", "tumour"), settings, 1)
     assert report["shift"] is None
-    table.loc[table["group"] > "TCGA_DU_0006", "set"] = "external"
+    table.loc[table["group"] > "TCGA_DU_0030", "set"] = "external"
     _, report = segmentation_report("m", table, ("healthy", "tumour"), settings, 1)
     dice = report["shift"]["metrics"]["dice"]
     assert dice["external"] - dice["internal"] == pytest.approx(dice["difference"])
@@ -65,7 +65,7 @@ def test_the_comparison_shows_them(table, settings):
     reports["a"]["ood"] = {"level": 0.05, "flagged": {"test": part, "external": part}, "auroc": part}
     reports = {name: {"only": None} | report for name, report in reports.items()}
     split = {"by": "group", "grouped": True, "leak": {}}
-    wanted = Compare(models=("a", "b"), metric="macro_f1", merge={})
+    wanted = Compare(models=("a", "b"), metric="macro_f1", margin=0.02, merge={})
     comparison = {"task": "skin"} | compare(dict.fromkeys("ab", table), reports, split, wanted, settings, 1)
     populations = comparison["populations"]
     assert [(f["model"], f["column"]) for f in populations["subgroups"]] == [(m, c) for m in "ab" for c in COLUMNS]

@@ -1,20 +1,22 @@
 """Intervals and paired tests by resampling groups.
 
 Photographs of one lesion and slices of one patient are not independent, so whole groups are drawn with replacement
-(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x) and intervals are percentiles.
+(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x); validity.py makes intervals of it.
 Nothing is computed row by row: a resample is a weight for each group, metrics of counts come from weighted confusion
 matrices, areas under curves from weighted ranks.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
+from scipy.stats import t
 
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import COUNTED, RANKED, classification_metrics, key, mean_of_present
 from medpipe.evaluation.predictions import Predictions
+from medpipe.evaluation.validity import FLAT, Scarcest, bounds, freedom, standard_error, too_few
 from medpipe.params import Evaluate
 
 Name = TypeVar("Name", bound=Hashable)
@@ -46,49 +48,89 @@ class Estimates:
     groups: tuple[str, ...]
     values: dict[str, float]
     draws: dict[str, np.ndarray]  # (resamples,), NaN where a resample has nothing to measure
+    scarcest: dict[str, Scarcest] = field(default_factory=dict)  # of the classes that a metric needs
 
-    def interval(self, metric: str, confidence: float) -> dict[str, float | None]:
-        """{value, low, high}; no interval where there is one group alone."""
-        low, high = percentiles(self.draws[metric], confidence) if len(self.groups) > 1 else (None, None)
+    def interval(self, metric: str, confidence: float) -> dict[str, Any]:
+        """{value, low, high}; where no valid interval can be given, `low` and `high` are None and `why` says why."""
         value = self.values[metric]
-        return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+        if not np.isfinite(value):
+            return {"value": None, "low": None, "high": None, "why": "there is nothing to measure"}
+        found = bounds(metric, value, self.draws[metric], len(self.groups), self.scarcest.get(metric), confidence)
+        if isinstance(found, str):
+            return {"value": value, "low": None, "high": None, "why": found}
+        return {"value": value, "low": found[0], "high": found[1]}
 
 
-def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, float | None]:
-    """{difference, low, high, p} of a - b, both in the same resamples of the same groups.
+def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, Any]:
+    """{difference, low, high, p} of a - b, both in the same resamples of the same groups; p is two-sided.
 
-    p is the two-sided bootstrap value: twice the share of resamples on the far side of 0, with the observed one counted
-    in (Davison & Hinkley 1997, section 4.2.3), so at least 2 / (resamples + 1).
+    Studentised by the bootstrap's standard error of the difference. Where the groups are too few for an interval of
+    the metric there is no test either: `low`, `high` and `p` are None and `why` says why.
     """
+    found = _apart(a, b, metric)
+    if isinstance(found, str):
+        difference = a.values[metric] - b.values[metric]
+        return {"difference": difference if np.isfinite(difference) else None} | _UNTESTED | {"why": found}
+    difference, se, degrees = found
+    if se < FLAT:  # all groups differ alike, which is to say in nothing
+        return {"difference": difference, "low": difference, "high": difference, "p": float(abs(difference) < FLAT)}
+    reach = float(t.ppf((1 + confidence) / 2, degrees)) * se
+    p = float(2 * t.sf(abs(difference) / se, degrees))
+    return {"difference": difference, "low": difference - reach, "high": difference + reach, "p": p}
+
+
+def no_worse(a: Estimates, b: Estimates, metric: str, margin: float) -> float | None:
+    """One-sided p of a being worse than b by `margin` or more, where higher is better; None where it cannot be tested.
+
+    A small p shows a to be no worse than that (Schuirmann 1987, doi 10.1007/BF01068419; of both directions at once:
+    that the two are equivalent).
+    """
+    found = _apart(a, b, metric)
+    if isinstance(found, str):
+        return None
+    difference, se, degrees = found
+    return float(t.sf((difference + margin) / se, degrees)) if se >= FLAT else float(difference <= -margin)
+
+
+def separate_difference(
+    a: Estimates, b: Estimates, metric: str, confidence: float, *, together: bool
+) -> dict[str, Any]:
+    """{difference, low, high} of a - b, which have no row in common.
+
+    `together`: whether the draws are of the same resamples of both; else of resamples apart. Where either has too few
+    groups for an interval of the metric, or nothing varies, `low` and `high` are None and `why` says why.
+    """
+    difference = a.values[metric] - b.values[metric]
+    if not np.isfinite(difference):
+        return {"difference": None, "low": None, "high": None, "why": "there is nothing to measure"}
+    # Moved on by one where apart: sets of as many groups are drawn by the same numbers.
+    draws = a.draws[metric] - (b.draws[metric] if together else np.roll(b.draws[metric], 1))
+    sides = [(len(e.groups), e.scarcest.get(metric)) for e in (a, b)]
+    se = standard_error(draws, min(groups for groups, _ in sides))
+    why = next((why for side in sides if (why := too_few(metric, *side))), None)
+    if why is None and se < FLAT:
+        why = "it is the same in all resamples"
+    if why is not None:
+        return {"difference": difference, "low": None, "high": None, "why": why}
+    reach = float(t.ppf((1 + confidence) / 2, min(freedom(metric, *side) for side in sides))) * se
+    return {"difference": difference, "low": difference - reach, "high": difference + reach}
+
+
+_UNTESTED: dict[str, None] = dict.fromkeys(("low", "high", "p"))
+
+
+def _apart(a: Estimates, b: Estimates, metric: str) -> tuple[float, float, int] | str:
+    """(difference, standard error, degrees of freedom), or why there is no test."""
     if a.groups != b.groups:
         raise InputError("two models can be compared on the same groups only")
     difference = a.values[metric] - b.values[metric]
-    draws = a.draws[metric] - b.draws[metric]
-    draws = draws[np.isfinite(draws)]
-    if not np.isfinite(difference) or len(a.groups) < 2 or not len(draws):
-        return {"difference": difference if np.isfinite(difference) else None, "low": None, "high": None, "p": None}
-    low, high = percentiles(draws, confidence)
-    # Weighted sums of equal figures differ in their last bits.
-    tail = min((draws < 1e-12).sum(), (draws > -1e-12).sum())
-    return {"difference": difference, "low": low, "high": high, "p": min(1.0, 2 * (tail + 1) / (len(draws) + 1))}
-
-
-def unpaired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, float | None]:
-    """{difference, low, high} of a - b, of other groups each, and so in other resamples."""
-    difference = a.values[metric] - b.values[metric]
-    # Moved on by one: sets of as many groups are drawn by the same numbers.
-    draws = a.draws[metric] - np.roll(b.draws[metric], 1)
-    alone = not np.isfinite(difference) or min(len(a.groups), len(b.groups)) < 2
-    low, high = (None, None) if alone else percentiles(draws, confidence)
-    return {"difference": difference if np.isfinite(difference) else None, "low": low, "high": high}
-
-
-def percentiles(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    draws = draws[np.isfinite(draws)]
-    if not len(draws):
-        return None, None
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    if not np.isfinite(difference):
+        return "there is nothing to measure"
+    scarcest = a.scarcest.get(metric)
+    if why := too_few(metric, len(a.groups), scarcest):
+        return why
+    se = standard_error(a.draws[metric] - b.draws[metric], len(a.groups))
+    return difference, se, freedom(metric, len(a.groups), scarcest)
 
 
 def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:
@@ -106,7 +148,24 @@ def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
     """Every metric of `classification_metrics` with its draws."""
     resamples = Resamples(p.groups, settings.resamples, seed)
     draws = resampled_metrics(p, resamples.codes, resamples.weights)
-    return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
+    groups = tuple(resamples.names.tolist())
+    return Estimates(len(p.truth), groups, classification_metrics(p), draws, scarcest(p))
+
+
+def scarcest(p: Predictions) -> dict[str, Scarcest]:
+    """Of each metric over classes, the class that it needs and the fewest groups hold, and how many hold it.
+
+    A ranking needs rows of the class and rows of others.
+    """
+    of_class = {name: len(set(p.groups[p.truth == c])) for c, name in enumerate(p.classes)}
+    of_others = {name: len(set(p.groups[p.truth != c])) for c, name in enumerate(p.classes)}
+    fewest = min(of_class.items(), key=lambda item: item[1])
+    found = dict.fromkeys(("balanced_accuracy", *(f"macro_{metric}" for metric in COUNTED), *RANKED), fewest)
+    for name in p.classes:
+        found |= {key(metric, name): (name, of_class[name]) for metric in COUNTED}
+        held = min((of_class[name], name), (of_others[name], f"classes but {name}"))
+        found |= {key(metric, name): held[::-1] for metric in RANKED}
+    return found
 
 
 def resampled_metrics(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

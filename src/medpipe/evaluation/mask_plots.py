@@ -65,6 +65,8 @@ def plot_dice(path: Path, title: str, test: dict[str, Any]) -> None:
         ax = drawn.subplots()
         if mean["low"] is not None:
             ax.axvspan(mean["low"], mean["high"], color="#EEEEEE", zorder=0, label="interval of the mean")
+        else:
+            ax.plot([], [], " ", label=f"no valid interval: {mean['why']}")
         ax.axvline(mean["value"], color=INK, linewidth=1.2, label=f"mean {mean['value']:.3f}")
         ax.axvline(median["value"], color=INK, linewidth=1.2, linestyle="--", label=f"median {median['value']:.3f}")
         ax.plot([values["dice"] for _, values in ranked], range(len(ranked)), "o", color=COLOURS[0])

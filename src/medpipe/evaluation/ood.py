@@ -55,18 +55,18 @@ def measure(table: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any
         for place, (part, of) in enumerate(drawn.items())
     }  # (n, 1 + r); the sets' resamples are no pairs
 
-    def interval(part: str, values: npt.NDArray) -> dict[str, float | None]:
+    def interval(part: str, like: str, values: npt.NDArray) -> dict[str, Any]:
         names = tuple(drawn[part].names.tolist())
-        found = Estimates(len(parts[part]), names, {COLUMN: float(values[0])}, {COLUMN: values[1:]})
-        return found.interval(COLUMN, settings.confidence)
+        found = Estimates(len(parts[part]), names, {like: float(values[0])}, {like: values[1:]})
+        return found.interval(like, settings.confidence)
 
     report: dict[str, Any] = {"level": FLAGGED, "flagged": {}}
     for part, rows in parts.items():
         far = (rows[COLUMN] <= FLAGGED).to_numpy(np.float64)
-        report["flagged"][part] = interval(part, far @ weights[part] / weights[part].sum(axis=0))
+        report["flagged"][part] = interval(part, "accuracy", far @ weights[part] / weights[part].sum(axis=0))
     if len(parts) == 2:
         both = pd.concat(parts.values())
         external = (both["set"] == "external").to_numpy()
         areas, _ = ranked(external, -both[COLUMN].to_numpy(np.float64), np.concatenate([*weights.values()]))
-        report["auroc"] = interval("external", areas)
+        report["auroc"] = interval(min(parts, key=lambda part: len(drawn[part].names)), "roc_auc", areas)
     return report

@@ -37,9 +37,10 @@ def signed(value: float | None, digits: int = 3) -> str:
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
-def bounds(interval: dict[str, float | None], digits: int = 3) -> str:
+def bounds(interval: dict[str, Any], digits: int = 3) -> str:
+    """The interval in brackets; of a figure that has none, that it has none, and of no figure nothing."""
     if interval["low"] is None:
-        return ""
+        return "no valid interval" if interval.get("value", interval.get("difference")) is not None else ""
     return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]".replace("-", "−")
 
 
@@ -65,10 +66,13 @@ def other_metrics(section: dict[str, Any]) -> list[str]:
 def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
     """What must be known to read a section's figures."""
     notes = [
-        f"Intervals: {comparison['confidence']:.0%}, percentiles of {comparison['resamples']} resamples of whole groups"
-        " (lesions or patients), the same for every model.",
+        f"Intervals: {comparison['confidence']:.0%}, studentised by {comparison['resamples']} resamples of whole"
+        " groups (lesions or patients), the same for every model.",
+        *refused(section),
         "Differences: paired, in those resamples; p two-sided, then corrected by Holm's method for all"
         f" tests of the ranking ({section['tests']}). They are of test rows, which chose nothing.",
+        f"No worse: one-sided p of being worse by {section['margin']:g} of {metric_name(section['metric'])} or more;"
+        " where it is small in both directions, the two models are equivalent. It is not corrected.",
         f"Ranked, and the best chosen, by {metric_name(section['metric'])} on the validation rows that all models have."
         " Those rows also chose epochs, a cascade's threshold and an ensemble's weights, which flatters them: what to"
         " expect of new cases is the test rows' figure.",
@@ -87,6 +91,11 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             " masks, so that a slice which is missed altogether does not count in it; then mean or median over"
             " patients."
         )
+    if "classes" in section and section["pairs"]:
+        notes.append(
+            "McNemar: p of one model being right on more rows, exact, over groups. DeLong: p of a difference in a"
+            " class's ROC-AUC against the others, in Obuchowski's form for groups. Neither is corrected."
+        )
     if any(model["only"] for model in section["models"]):
         notes.append(
             "A model without a rank was trained and tested on the rows of one class, which nobody can tell beforehand:"
@@ -104,6 +113,21 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             " its classifier's. The model's own threshold is marked; missed and false alarms are rows."
         )
     return notes
+
+
+def refused(section: dict[str, Any]) -> list[str]:
+    """Which metrics of the first model have no valid interval, and why."""
+    first = section["models"][0]
+    metrics: dict[str, list[str]] = {}
+    whole = {metric_name(metric): found for metric, found in first["metrics"].items() if metric not in TWICE}
+    own = {f"{metric_name(m)} of {c}": found for c, row in first["per_class"].items() for m, found in row.items()}
+    for name, found in (whole | own).items():
+        if found["value"] is not None and "why" in found:
+            metrics.setdefault(found["why"], []).append(name)
+    if not metrics:
+        return []
+    listed = "; ".join(f"{', '.join(names)} ({why})" for why, names in metrics.items())
+    return [f"No valid interval, for there it would not cover what it promises: {listed}."]
 
 
 def markdown(comparison: dict[str, Any]) -> str:
@@ -156,9 +180,14 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     return rows
 
 
-def bounded(interval: dict[str, float | None]) -> str:
+def bounded(interval: dict[str, Any]) -> str:
     """The value and its interval."""
     return f"{number(interval['value'])} {bounds(interval)}"
+
+
+def stated(interval: dict[str, Any]) -> str:
+    """The same in a sentence, with the reason where there is no interval."""
+    return bounded(interval) + (f" ({interval['why']})" if "why" in interval else "")
 
 
 def _classes(section: dict[str, Any]) -> list[str]:
@@ -175,13 +204,15 @@ def _pairs(section: dict[str, Any]) -> list[str]:
         found = pair["metrics"][section["metric"]]
         differences = [found, *(values["f1"] for values in pair["per_class"].values())]
         cells = [f"{signed(d['difference'])} {bounds(d)}" for d in differences]
-        rows.append([f"{pair['a']} − {pair['b']}", cells[0], number(found["p"]), *cells[1:]])
-    return table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
+        tests = [number(p) for p in (found["p"], *pair["no_worse"].values(), pair["mcnemar"]["p"])]
+        rows.append([f"{pair['a']} − {pair['b']}", cells[0], *tests, *cells[1:]])
+    head = ["models", metric_name(section["metric"]), "p (raw)", "first no worse", "second no worse", "McNemar"]
+    return table([*head, *section["classes"]], rows)
 
 
 def _operating_points(section: dict[str, Any]) -> list[str]:
     rows = [
-        [name, threshold(point), *(bounded(point[m]) for m in POINT), *(count(point[m]) for m in COUNTS)]
+        [name, threshold(point), *(bounded(point[m]) for m in POINT), *(number(point[m]["value"], 0) for m in COUNTS)]
         for name, points in section["operating_points"].items()
         for point in points
     ]
@@ -190,10 +221,6 @@ def _operating_points(section: dict[str, Any]) -> list[str]:
 
 def threshold(point: dict[str, Any]) -> str:
     return f"{point['threshold']:.3g}" + (" (its own)" if point["chosen"] else "")
-
-
-def count(interval: dict[str, float | None]) -> str:
-    return f"{number(interval['value'], 0)} {bounds(interval, 0)}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -239,7 +266,7 @@ def forest(section: dict[str, Any]) -> dict[str, Any]:
     """Where the marks of an interval plot stand, in units of its drawing: 190 for names, 880 for the axis."""
     metric = section["metric"]
     intervals = [model["metrics"][metric] for model in section["models"]]
-    ends = [v for found in intervals for v in found.values() if v is not None]
+    ends = [found[end] for found in intervals for end in ("value", "low", "high") if found[end] is not None]
     zero = section["zero_r"][metric] if "zero_r" in section else None
     ends += [] if zero is None else [zero]
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (max(ends) - min(ends)) / s <= 6 or s == 0.2)

@@ -60,14 +60,17 @@ def estimate_masks(table: pd.DataFrame, settings: Evaluate, seed: int) -> Estima
     """Mean over patients of each metric, and the median as `<metric>_median`, with draws over patients."""
     scores = patients(table, settings.tversky_alpha)
     resamples = Resamples(scores.index.to_numpy(object), settings.resamples, seed)
-    values, draws = {}, {}
+    values, draws, scarcest = {}, {}, {}
     for metric in METRICS:
         points = scores[metric].to_numpy(np.float64)
+        measured = "patients with both masks", int(np.isfinite(points).sum())
         drawn = points[resamples.picks]  # (r, patients)
         for name, summary in ((metric, np.mean), (f"{metric}_median", np.median)):
             values[name] = float(_without_nan(summary, points[None])[0])
             draws[name] = _without_nan(summary, drawn)
-    return Estimates(len(table), tuple(resamples.names.tolist()), values, draws)
+            if measured[1] < len(points):
+                scarcest[name] = measured
+    return Estimates(len(table), tuple(resamples.names.tolist()), values, draws, scarcest)
 
 
 def _without_nan(summary, values: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medpipe.evaluation.intervals import Estimates, unpaired_difference
+from medpipe.evaluation.intervals import Estimates, separate_difference
 from medpipe.evaluation.metrics import key, mean_of_present
 
 # Averages over classes, by what they average.
@@ -34,9 +34,9 @@ def shift(
     if shared:
         internal, external = (_over(e, shared) for e in both)
 
-    def beside(metric: str) -> dict[str, float | None]:
+    def beside(metric: str) -> dict[str, Any]:
         values = {"internal": internal.values[metric], "external": external.values[metric]}
-        return values | unpaired_difference(external, internal, metric, confidence)
+        return values | separate_difference(external, internal, metric, confidence, together=False)
 
     return {
         "classes": shared,
@@ -47,9 +47,10 @@ def shift(
 
 def _over(e: Estimates, classes: Sequence[str]) -> Estimates:
     """The same with averages over these classes alone."""
-    values, draws = {}, {}
+    values, draws, scarcest = {}, {}, {}
     for metric, part in AVERAGED.items():
         names = [key(part, name) for name in classes]
         values[metric] = float(mean_of_present(np.array([[e.values[name] for name in names]]))[0])
         draws[metric] = mean_of_present(np.stack([e.draws[name] for name in names], axis=1))
-    return replace(e, values=e.values | values, draws=e.draws | draws)
+        scarcest[metric] = min((e.scarcest[name] for name in names), key=lambda held: held[1])
+    return replace(e, values=e.values | values, draws=e.draws | draws, scarcest=e.scarcest | scarcest)

@@ -17,10 +17,10 @@ from medpipe.evaluation.intervals import (
     Resamples,
     counted,
     holm,
-    percentiles,
     resampled_confusion,
     resampled_metrics,
-    unpaired_difference,
+    scarcest,
+    separate_difference,
 )
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, key
 from medpipe.evaluation.predictions import Predictions, subgroup_columns
@@ -58,14 +58,14 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
     _, strata = np.unique(support > 0, axis=0, return_inverse=True)
 
     def measure(mine: npt.NDArray[np.bool_], against: bool) -> dict[str, Any]:
-        part = Predictions(p.classes, p.groups[mine], p.truth[mine], p.predicted[mine], p.probabilities[mine])
+        part = _some(p, mine)
         groups = np.unique(codes[mine])
         own = np.searchsorted(groups, codes[mine])
         with np.errstate(invalid="ignore"):  # of a resample without any of these groups: NaN
             draws = resampled_metrics(part, own, weights[:, groups])
         values = {metric: float(drawn[0]) for metric, drawn in draws.items()}
         names = tuple(resamples.names[groups].tolist())
-        e = Estimates(len(own), names, values, {metric: drawn[1:] for metric, drawn in draws.items()})
+        e = Estimates(len(own), names, values, {metric: drawn[1:] for metric, drawn in draws.items()}, scarcest(part))
         found: dict[str, Any] = {"overall": {metric: e.interval(metric, settings.confidence) for metric in OVERALL}}
         if not against:
             return found
@@ -82,10 +82,16 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
             c for c in range(k) if min(len(np.unique(codes[(p.truth == c) & side])) for side in (mine, ~mine)) >= ENOUGH
         ]
         inside = resampled_confusion(part, own, weights[:, groups])
-        found["against_rest"] = _against(inside, whole - inside, p.classes, shared, settings.confidence)
+        others = _some(p, ~mine)
+        rest = Estimates(len(others.truth), tuple(np.unique(others.groups).tolist()), {}, {}, scarcest(others))
+        found["against_rest"] = _against(e, inside, rest, whole - inside, p.classes, shared, settings.confidence)
         return found
 
     return _by_column(rows, codes, measure, hits, support, strata, "balanced_accuracy", settings, seed)
+
+
+def _some(p: Predictions, rows: npt.NDArray[np.bool_]) -> Predictions:
+    return Predictions(p.classes, p.groups[rows], p.truth[rows], p.predicted[rows], p.probabilities[rows])
 
 
 def of_masks(
@@ -108,7 +114,9 @@ def of_masks(
         found: dict[str, Any] = {"overall": {metric: e.interval(metric, settings.confidence) for metric in metrics}}
         if against:
             rest = estimate(rows[~mine])
-            differences = {metric: unpaired_difference(e, rest, metric, settings.confidence) for metric in metrics}
+            differences = {
+                metric: separate_difference(e, rest, metric, settings.confidence, together=False) for metric in metrics
+            }
             found["against_rest"] = {"classes": [], "metrics": differences}
         return found
 
@@ -153,21 +161,29 @@ def _by_column(
 
 
 def _against(
-    inside: Array, rest: Array, classes: tuple[str, ...], shared: list[int], confidence: float
+    e: Estimates, inside: Array, rest: Estimates, outside: Array, classes: tuple[str, ...], shared: list[int], c: float
 ) -> dict[str, Any]:
-    """Differences of confusion matrices (1 + r, k, k), truth in rows, the first ones as they are."""
+    """The differences, with intervals of confidence `c`; of confusion matrices (1 + r, k, k), truth in rows."""
+    metrics = ["accuracy", *["balanced_accuracy"] * bool(shared)]
+    metrics += [key(metric, classes[place]) for metric in COUNTED for place in shared]
+    a, b = (_counted(e, m, classes, shared) for e, m in ((e, inside), (rest, outside)))
+    differences = {metric: separate_difference(a, b, metric, c, together=True) for metric in metrics}
+    return {"classes": [classes[place] for place in shared], "metrics": differences}
+
+
+def _counted(e: Estimates, matrices: Array, classes: tuple[str, ...], shared: list[int]) -> Estimates:
     with np.errstate(invalid="ignore"):
-        (a, mine), (b, others) = counted(inside), counted(rest)
-    found = {"accuracy": a["accuracy"] - b["accuracy"]}
+        overall, per_class = counted(matrices)
+    found = {"accuracy": overall["accuracy"]}
+    found |= {key(metric, classes[c]): per_class[metric][:, c] for metric in COUNTED for c in shared}
+    scarcest = dict(e.scarcest)
     if shared:
-        found["balanced_accuracy"] = (mine["recall"] - others["recall"])[:, shared].mean(axis=1)
-    for metric in COUNTED:
-        found |= {key(metric, classes[c]): (mine[metric] - others[metric])[:, c] for c in shared}
-    differences = {}
-    for metric, drawn in found.items():
-        low, high = percentiles(drawn[1:], confidence)
-        differences[metric] = {"difference": float(drawn[0]), "low": low, "high": high}
-    return {"classes": [classes[c] for c in shared], "metrics": differences}
+        found["balanced_accuracy"] = per_class["recall"][:, shared].mean(axis=1)
+        held = [e.scarcest[key("recall", classes[c])] for c in shared]
+        scarcest["balanced_accuracy"] = min(held, key=lambda one: one[1])
+    values = {metric: float(drawn[0]) for metric, drawn in found.items()}
+    draws = {metric: drawn[1:] for metric, drawn in found.items()}
+    return Estimates(e.rows, e.groups, values, draws, scarcest)
 
 
 def heterogeneity(

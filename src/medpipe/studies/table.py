@@ -94,6 +94,7 @@ def mean(estimates: Sequence[Estimates]) -> Estimates:
         first.groups,
         {metric: float(np.mean([e.values[metric] for e in estimates])) for metric in first.values},
         {metric: np.mean([e.draws[metric] for e in estimates], axis=0) for metric in first.draws},
+        first.scarcest,
     )
 
 
