@@ -156,9 +156,15 @@ def test_no_worse_by_a_margin_is_a_shifted_t_test(settings):
 
 
 def test_identical_models_do_not_differ(classifier_table, settings):
-    a = estimate(classified("m", classifier_table(rows=120), SKIN), settings, 1)
+    a = estimate(classified("m", classifier_table(rows=1200), SKIN), settings, 1)
     for metric in ("macro_f1", "accuracy", "roc_auc", "f1:mel"):
         assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
+
+
+def test_a_difference_of_shares_ends_at_one(settings):
+    """Four groups: t reaches further than any difference can lie."""
+    a, b = (estimate(simple(np.array(c), np.arange(4)), settings, 0) for c in ([1, 1, 1, 1], [0, 0, 0, 1]))
+    assert paired_difference(a, b, "accuracy", 0.95)["high"] == 1
 
 
 def test_difference_turns_its_sign(classifier_table, settings):

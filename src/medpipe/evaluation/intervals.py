@@ -16,7 +16,7 @@ from scipy.stats import t
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import COUNTED, RANKED, classification_metrics, key, mean_of_present
 from medpipe.evaluation.predictions import Predictions
-from medpipe.evaluation.validity import FLAT, Scarcest, bounds, freedom, standard_error, too_few
+from medpipe.evaluation.validity import FLAT, UNBOUNDED, Scarcest, bounds, freedom, standard_error, too_few
 from medpipe.params import Evaluate
 
 Name = TypeVar("Name", bound=Hashable)
@@ -75,8 +75,14 @@ def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float
     if se < FLAT:  # all groups differ alike, which is to say in nothing
         return {"difference": difference, "low": difference, "high": difference, "p": float(abs(difference) < FLAT)}
     reach = float(t.ppf((1 + confidence) / 2, degrees)) * se
+    most = np.inf if metric in UNBOUNDED else 1.0
     p = float(2 * t.sf(abs(difference) / se, degrees))
-    return {"difference": difference, "low": difference - reach, "high": difference + reach, "p": p}
+    return {
+        "difference": difference,
+        "low": max(difference - reach, -most),
+        "high": min(difference + reach, most),
+        "p": p,
+    }
 
 
 def no_worse(a: Estimates, b: Estimates, metric: str, margin: float) -> float | None:

@@ -80,7 +80,7 @@ def too_few(metric: str, groups: int, scarcest: Scarcest | None) -> str | None:
     """Why there can be no valid interval of `metric`; None where there can."""
     fewest = FEWEST.get(_family(metric))
     if fewest is None:
-        return "its coverage was not measured"
+        return "it was not shown to cover enough at any size"
     of, held = scarcest or ("", groups)
     if held >= fewest:
         return None
