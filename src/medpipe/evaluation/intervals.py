@@ -119,7 +119,8 @@ def separate_difference(
     if why is not None:
         return {"difference": difference, "low": None, "high": None, "why": why}
     reach = float(t.ppf((1 + confidence) / 2, min(freedom(metric, *side) for side in sides))) * se
-    return {"difference": difference, "low": difference - reach, "high": difference + reach}
+    most = np.inf if metric in UNBOUNDED else 1.0
+    return {"difference": difference, "low": max(difference - reach, -most), "high": min(difference + reach, most)}
 
 
 _UNTESTED: dict[str, None] = dict.fromkeys(("low", "high", "p"))
