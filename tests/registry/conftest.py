@@ -11,7 +11,7 @@ from medpipe.models import ood
 from medpipe.registry.publish import publish
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
-VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 CLASSES = ("mel", "nv")
 
 

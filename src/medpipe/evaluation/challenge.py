@@ -7,7 +7,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
-from medpipe.evaluation.predictions import COUNTS, check, classified, common_validation, detected, merge_classes
+from medpipe.evaluation.predictions import check, classified, common_validation, counts, detected, merge_classes
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Compare, Evaluate
 
@@ -34,7 +34,7 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
             raise InputError(f"{side.name} answers for {only} alone")
     if settings.metric == "dice":
         for side in sides.values():
-            check(side.name, side.table, tuple(side.report["classes"]), COUNTS)
+            check(side.name, side.table, tuple(side.report["classes"]), counts(new.table))
         rows = common_validation({key: side.table for key, side in sides.items()})
         found = {key: estimate_masks(table, evaluate, seed) for key, table in rows.items()}
     else:

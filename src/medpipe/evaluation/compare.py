@@ -19,21 +19,26 @@ from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, k
 from medpipe.evaluation.paired import delong, mcnemar
 from medpipe.evaluation.populations import populations
 from medpipe.evaluation.predictions import (
-    COUNTS,
     Predictions,
     check,
     classified,
     common_validation,
+    counts,
     detected,
+    marks,
     merge_classes,
     same_rows,
 )
 from medpipe.evaluation.report import MASKS, finite
-from medpipe.evaluation.segmentation import estimate_masks
+from medpipe.evaluation.segmentation import METRICS, estimate_masks
 from medpipe.params import Compare, Evaluate
 
 Tables = dict[str, pd.DataFrame]
 Reports = dict[str, dict[str, Any]]
+
+# Metrics of all rows, of each class, and of each class of a pair, of which pages show the last first.
+_CLASSES = (OVERALL, PER_CLASS, COUNTED)
+_MASKS = (MASKS, METRICS, ("dice",))
 
 
 def compare(
@@ -107,7 +112,7 @@ def _classification(
         lambda a, b: (estimates[a], estimates[b]),
         lambda a, b: _tests(predictions[a], predictions[b]),
         metric,
-        OVERALL,
+        _CLASSES,
         order,
         evaluate.confidence,
         settings.margin,
@@ -137,7 +142,7 @@ def _masks(tables: Tables, reports: Reports, settings: Compare, evaluate: Evalua
     first = next(iter(tables))
     pixels = reports[first]["mask_pixels"]
     for name, table in tables.items():
-        check(name, table, tuple(reports[name]["classes"]), COUNTS)
+        check(name, table, tuple(reports[name]["classes"]), counts(tables[first]))
         if (own := reports[name]["mask_pixels"]) != pixels:
             raise InputError(f"{name} was tested on masks of {own} pixels, {first} of {pixels}; prepare both alike")
     confined = {name: reports[name]["only"] for name in tables if reports[name]["only"] is not None}
@@ -146,6 +151,8 @@ def _masks(tables: Tables, reports: Reports, settings: Compare, evaluate: Evalua
     for name, table in tested.items():
         rows = every[every["label"] == confined[name]] if name in confined else every
         same_rows("the other models", rows, name, table)
+
+    support = {mark[1:]: int((every[f"tp{mark}"] + every[f"fn{mark}"] > 0).sum()) for mark in marks(every) if mark}
 
     def on(name: str, ids: pd.Series) -> Estimates:
         table = tested[name]
@@ -161,12 +168,12 @@ def _masks(tables: Tables, reports: Reports, settings: Compare, evaluate: Evalua
         lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
         lambda a, b: {},
         "dice",
-        MASKS,
-        (),
+        _MASKS,
+        tuple(support),
         evaluate.confidence,
         settings.margin,
         confined,
-    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels}
+    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels, "support": support}
 
 
 def _section(
@@ -175,7 +182,7 @@ def _section(
     pair: Callable[[str, str], tuple[Estimates, Estimates]],
     tests: Callable[[str, str], dict[str, Any]],
     metric: str,
-    metrics: tuple[str, ...],
+    measured: tuple[tuple[str, ...], ...],
     classes: tuple[str, ...],
     confidence: float,
     margin: float,
@@ -183,10 +190,10 @@ def _section(
 ) -> dict[str, Any]:
     """Models ranked by `metric` (higher is better) in `validated`, those in `confined` last; each pair's differences.
 
-    `no_worse` is the p of a model being worse than the other by `margin` or more.
-
-    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows.
+    `no_worse` is the p of a model being worse than the other by `margin` or more. `estimates`, and those of two models
+    on the rows that both have (`pair`), are of test rows. `measured` is _CLASSES or _MASKS.
     """
+    metrics, of_class, compared = measured
     names = list(estimates)
     ranking = sorted(names, key=lambda name: (name in confined, -validated[name].values[metric]))
     best, baseline = None if ranking[0] in confined else ranking[0], names[0]
@@ -194,7 +201,7 @@ def _section(
     for a, b in combinations(ranking, 2):
         both = pair(a, b)
         shown = {"a": no_worse(*both, metric, margin), "b": no_worse(*both[::-1], metric, margin)}
-        pairs[a, b] = _pair(*both, metrics, classes, confidence) | {"no_worse": shown} | tests(a, b)
+        pairs[a, b] = _pair(*both, metrics, classes, compared, confidence) | {"no_worse": shown} | tests(a, b)
     tested = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
     corrected = holm(tested)
 
@@ -220,6 +227,7 @@ def _section(
         "baseline": baseline,
         "tests": len(tested),
         "margin": margin,
+        "of_class": compared[-1],
         "models": [
             {
                 "model": name,
@@ -231,7 +239,7 @@ def _section(
                 | validated[name].interval(metric, confidence),
                 "metrics": {m: estimates[name].interval(m, confidence) for m in metrics},
                 "per_class": {
-                    c: {m: estimates[name].interval(key(m, c), confidence) for m in PER_CLASS} for c in classes
+                    c: {m: estimates[name].interval(key(m, c), confidence) for m in of_class} for c in classes
                 },
                 "vs_best": against(name, best),
                 "vs_baseline": against(name, baseline),
@@ -254,7 +262,12 @@ def _tests(a: Predictions, b: Predictions) -> dict[str, Any]:
 
 
 def _pair(
-    a: Estimates, b: Estimates, metrics: tuple[str, ...], classes: tuple[str, ...], confidence: float
+    a: Estimates,
+    b: Estimates,
+    metrics: tuple[str, ...],
+    classes: tuple[str, ...],
+    compared: tuple[str, ...],
+    confidence: float,
 ) -> dict[str, Any]:
     def difference(metric: str) -> dict[str, Any]:
         values = {"a": a.values[metric], "b": b.values[metric]}
@@ -264,5 +277,5 @@ def _pair(
         "rows": a.rows,
         "groups": len(a.groups),
         "metrics": {metric: difference(metric) for metric in metrics},
-        "per_class": {c: {metric: difference(key(metric, c)) for metric in COUNTED} for c in classes},
+        "per_class": {c: {metric: difference(key(metric, c)) for metric in compared} for c in classes},
     }

@@ -91,6 +91,11 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             " masks, so that a slice which is missed altogether does not count in it; then mean or median over"
             " patients."
         )
+        if section["support"]:
+            notes.append(
+                "A patient's figure is the mean over the classes that masks mark. A class that neither the patient's"
+                " masks nor the model's hold counts as 1; n: slices that hold it."
+            )
     if "classes" in section and section["pairs"]:
         notes.append(
             "McNemar: p of one model being right on more rows, exact, over groups. DeLong: p of a difference in a"
@@ -131,7 +136,7 @@ def refused(section: dict[str, Any]) -> list[str]:
 
 
 def markdown(comparison: dict[str, Any]) -> str:
-    """Ranking, F1 of each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
+    """Ranking, each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
     lines = [f"# {comparison['task']}: models on the same rows", ""]
     lines += [f"Best by {metric_name(comparison['metric'])} on validation rows: **{best(comparison)}**", ""]
     lines += ["Validation rows rank; all other figures are of test rows.", ""]
@@ -153,8 +158,9 @@ def markdown(comparison: dict[str, Any]) -> str:
         head += ["− best", "p", "− baseline", "p"]
         lines += [f"## {headed(name)}", "", *table([*head, *map(metric_name, others)], _ranking(section, others))]
         if section["models"][0]["per_class"]:
-            lines += ["### F1 of each class", "", *_classes(section)]
-            lines += ["### Differences of F1, model by model", "", *_pairs(section)]
+            of_class = metric_name(section["of_class"])
+            lines += [f"### {of_class} of each class", "", *_classes(section)]
+            lines += [f"### Differences of {of_class}, model by model", "", *_pairs(section)]
         if section.get("operating_points"):
             lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
@@ -194,7 +200,7 @@ def _classes(section: dict[str, Any]) -> list[str]:
     models = section["models"]
     rows = []
     for name, support in section["support"].items():
-        rows.append([name, str(support), *(bounded(model["per_class"][name]["f1"]) for model in models)])
+        rows.append([name, str(support), *(bounded(model["per_class"][name][section["of_class"]]) for model in models)])
     return table(["class", "n", *(model["model"] for model in models)], rows)
 
 
@@ -202,12 +208,14 @@ def _pairs(section: dict[str, Any]) -> list[str]:
     rows = []
     for pair in section["pairs"]:
         found = pair["metrics"][section["metric"]]
-        differences = [found, *(values["f1"] for values in pair["per_class"].values())]
+        differences = [found, *(values[section["of_class"]] for values in pair["per_class"].values())]
         cells = [f"{signed(d['difference'])} {bounds(d)}" for d in differences]
-        tests = [number(p) for p in (found["p"], *pair["no_worse"].values(), pair["mcnemar"]["p"])]
+        tests = [number(p) for p in (found["p"], *pair["no_worse"].values())]
+        tests += [number(pair["mcnemar"]["p"])] if "mcnemar" in pair else []
         rows.append([f"{pair['a']} − {pair['b']}", cells[0], *tests, *cells[1:]])
-    head = ["models", metric_name(section["metric"]), "p (raw)", "first no worse", "second no worse", "McNemar"]
-    return table([*head, *section["classes"]], rows)
+    head = ["models", metric_name(section["metric"]), "p (raw)", "first no worse", "second no worse"]
+    head += ["McNemar"] if "classes" in section else []
+    return table([*head, *section["support"]], rows)
 
 
 def _operating_points(section: dict[str, Any]) -> list[str]:

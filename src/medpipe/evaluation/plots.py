@@ -52,7 +52,8 @@ def plot_all(
     if "patients" in test:
         draw("dice", plot_dice, f"Dice of each patient · {about}", test)
     if examples:
-        draw("gallery", plot_gallery, f"Slices from the worst Dice to the best · {report['model']} · test", examples)
+        about = f"Slices from the worst Dice to the best · {report['model']} · test"
+        draw("gallery", plot_gallery, about, examples, list(test["per_class"]))
     if shap is not None:
         draw("shap", plot_shap, f"{report['model']} · what moves the probability of {shap[0]}", shap[1])
     return drawn
