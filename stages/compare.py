@@ -9,7 +9,7 @@ import pandas as pd
 
 from medpipe import atomic
 from medpipe.errors import InputError
-from medpipe.evaluation import page
+from medpipe.evaluation import for_whom, page
 from medpipe.evaluation.compare import compare
 from medpipe.params import Task, load
 
@@ -33,7 +33,7 @@ def main(task: Task) -> None:
     )
     for end, text in (
         ("json", json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n"),
-        ("md", page.markdown(comparison)),
+        ("md", page.markdown(comparison) + for_whom.markdown(comparison)),
         ("html", page.html(comparison)),
     ):
         with atomic.file(reports / f"comparison.{end}") as tmp:

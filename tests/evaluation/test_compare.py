@@ -33,12 +33,13 @@ BRAIN = ("healthy", "tumour")
 RULE = Rule("tumour", threshold=0.4, refer=0.6, least=(0.3, 0.3))
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
+SILENT = {"sets": {"test": {"subgroups": {}}}, "shift": None, "ood": None}  # of the populations
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 
 def classifier_report(classes=SKIN, training=None):
     training = training or {"nv": 50, "mel": 10}
-    return {"kind": "classification", "classes": list(classes), "training": training, "only": None}
+    return {"kind": "classification", "classes": list(classes), "training": training, "only": None} | SILENT
 
 
 @pytest.fixture

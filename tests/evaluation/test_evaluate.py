@@ -23,7 +23,7 @@ from medpipe.training.selection import select
 CLASSES = TASKS["chest"].classes
 SETS = ("train", "train", "train", "val", "test")
 VARIANT = {"task": "chest", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
-VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def delivered(settings):
 @pytest.fixture
 def model():
     inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, layers.Dense(len(CLASSES), activation="softmax")(layers.Flatten()(inputs / 255.0)))
+    x = layers.Flatten(name="embedding")(inputs / 255.0)
+    return keras.Model(inputs, layers.Dense(len(CLASSES), activation="softmax")(x))
 
 
 @pytest.mark.parametrize(("undersample", "most"), [(None, None), (1.5, None), (1.5, 30)])
@@ -75,6 +76,10 @@ def test_the_training_rows_measured_are_those_that_trained(rows, arrays, model, 
     assert measured["confusion"] == expected.tolist()
     assert set(found.table["set"]) == {"val", "test"}
     assert found.report["only"] is None
+    ranks = np.sort(found.table.loc[found.table["set"] == "val", "ood"])
+    np.testing.assert_allclose(ranks, np.arange(2, 42) / 41)  # 40 validation rows, each one of those that lie as far
+    test = found.table.loc[found.table["set"] == "test", "ood"]
+    assert found.report["ood"]["flagged"]["test"]["value"] == (test <= 0.05).mean()
 
 
 def test_what_is_served_is_what_evaluate_tabled(rows, arrays, model, settings, tmp_path):
@@ -118,7 +123,8 @@ def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, se
     output = np.full((len(known), len(CLASSES)), 0.25, np.float32)
     out_of_fold = OutOfFold(known, output)
     found = evaluate(
-        delivered({"merge": {}, "seed": 3, "rows": 120}), model, rows, [arrays], TASKS["chest"], settings, 0,
-        out_of_fold,
+        delivered({"merge": {}, "seed": 3, "rows": 120, "folds": 3}), model, rows, [arrays], TASKS["chest"], settings,
+        0, out_of_fold,
     )  # fmt: skip
     assert set(found.report["sets"]) == {"val", "test"}
+    assert found.report["ood"] is found.detector is None

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from small_models import SIDE, SMALL, batch
+from small_models import SIDE, SMALL, STATS, batch, change
 
 from medpipe.errors import InputError
+from medpipe.models import cascade, fusion
 from medpipe.models.build import build
-from medpipe.models.embedding import extractor, head, standardise, unfreeze_layers
+from medpipe.models.embedding import extractor, head, observed, standardise, unfreeze_layers
+from medpipe.models.mean import mean
 
 
 @pytest.fixture
@@ -112,3 +114,26 @@ def test_a_random_backbone_is_standardised_and_its_branches_begin_at_zero():
     standardise(again, images, batch=16)
     for one, other in zip(before, again.weights, strict=True):
         np.testing.assert_array_equal(one, ops.convert_to_numpy(other))
+
+
+def test_one_pass_gives_outputs_and_embedding():
+    table = build(SMALL["mlp"], (2,), 3, STATS)
+    flat = build(change(SMALL["backbone"], pooling="flatten"), (SIDE, SIDE, 3), 3, STATS)
+    one, two, three = (build(SMALL["convnet"], (SIDE, SIDE, 3), 3, STATS) for _ in range(3))
+    images = keras.Input((SIDE, SIDE, 3))
+    segmenter = keras.Model(images, layers.Conv2D(1, 3, padding="same", activation="sigmoid")(images))
+    means = mean([mean([one, two], ["image"] * 2, [0.3, 0.7]), three], ["image"] * 2, [0.5, 0.5])
+    for model, features in (
+        (table, 32),
+        (flat, 1280),
+        (fusion.compose([table, one], fusion.early([table, one], 3, ()), "embedding"), 32 + 8),
+        (means, 8 + 8 + 8),
+        (cascade.compose(one, segmenter), 8),
+    ):
+        x = [batch("mlp" if len(tensor.shape) == 2 else "backbone")[0] for tensor in model.inputs]
+        x = x if len(x) > 1 else x[0]
+        said, seen = model(x), observed(model)(x)
+        for name, values in (said if isinstance(said, dict) else {"output": said}).items():
+            np.testing.assert_allclose(seen[name], values, rtol=1e-5, atol=1e-6)
+        assert seen["embedding"].shape == (3, features)
+    assert observed(segmenter) is None

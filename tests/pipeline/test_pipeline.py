@@ -204,6 +204,9 @@ def test_champions_give_in_a_fresh_process_what_evaluate_gave(project, tmp_path)
     table, found = tables["brain"], pd.read_pickle(tmp_path / "brain.found.pkl")
     np.testing.assert_allclose(found["p_tumour"], table["p_tumour"], atol=1e-5)
     assert (found["tumour"].to_numpy() == (table["tp"] + table["fp"] > 0).to_numpy()).all()
+    for task in registered:
+        served = pd.read_pickle(tmp_path / f"{task}.found.pkl")["ood"]
+        np.testing.assert_allclose(served, tables[task]["ood"], atol=0.05)  # a rank among few validation rows
 
 
 def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path):

@@ -19,7 +19,7 @@ from PIL import Image
 
 from medpipe import backend, fingerprint
 from medpipe.errors import InputError
-from medpipe.models import cascade
+from medpipe.models import cascade, ood
 from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
@@ -320,7 +320,10 @@ def test_another_limit_flip_temperature_or_model_is_another_package(models, deli
     variants = [(one, PIXELS, PLAIN), (one, PIXELS + 1, PLAIN), (two, PIXELS, PLAIN)]
     variants += [(one, PIXELS, PLAIN | change) for change in ({"flips": FLIPS}, {"temperature": 2.0})]
     assert package.digest(one, PIXELS, PLAIN) == package.digest(one, PIXELS, dict(PLAIN))
-    assert len({package.digest(*variant) for variant in variants}) == 5
+    digests = {package.digest(*variant) for variant in variants}
+    assert len(digests) == 5
+    ood.write(None, one / ood.FILE)
+    assert package.digest(one, PIXELS, PLAIN) not in digests
 
 
 def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):

@@ -20,9 +20,13 @@ from medpipe.data.images import digest
 from medpipe.data.prepare import prepare_images
 from medpipe.data.source import Archive
 from medpipe.errors import InputError
+from medpipe.evaluation.ood import fit
+from medpipe.models import delivery, ood
+from medpipe.models.embedding import observed
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import Category, Decoding, Number, Percentiles, PreparedImages
+from medpipe.serving import package
 from medpipe.serving.cases import encode
 from medpipe.serving.predictor import Predictor
 
@@ -57,6 +61,27 @@ def delivered(deliver, tmp_path_factory):
 @pytest.fixture(scope="module")
 def reader(delivered):
     return Predictor(delivered, max_pixels=1000, **PLAIN)
+
+
+def test_the_score_is_that_of_evaluate(deliver, tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    embedding = layers.GlobalAveragePooling2D(name="embedding")(layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(embedding))
+    folder = deliver(tmp_path / "m", model, classes=("mel", "nv"), variants=(IMAGES,), features=((),))
+    rows = np.random.default_rng(0).integers(0, 256, (90, 16, 16, 3)).astype(np.uint8)
+    seen = predict(observed(model), [rows], np.arange(90), flips=("vertical",))
+    detector = fit(seen["embedding"][:40], np.arange(40) % 2, seen["embedding"][40:60])
+    ood.write(detector, folder / ood.FILE)
+    cases = []
+    for pixels in (*rows[60:], np.zeros((16, 16, 3), np.uint8)):
+        Image.fromarray(pixels).save(buffer := BytesIO(), "PNG")
+        cases.append(buffer.getvalue())
+    cases = pd.DataFrame({"image": cases})
+    answer = Predictor(folder, 1000, ("vertical",), temperature=1.0, rule=None).predict(cases)
+    np.testing.assert_allclose(answer["ood"][:-1], detector.score(seen["embedding"][60:]))
+    assert answer["ood"].iloc[-1] == pytest.approx(1 / 21)
+    assert package.signature(delivery.read_recipe(folder), False, True).outputs.input_names() == list(answer)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,14 @@ TASK = Declaration.model_validate({
     "features": {}, "subgroups": [], "external": None,
 })  # fmt: skip
 EVALUATE = Evaluate(
-    seed=1, resamples=50, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=("horizontal",)
+    seed=1,
+    resamples=50,
+    confidence=0.95,
+    tversky_alpha=0.7,
+    explain={},
+    operating_points=(0.5,),
+    decide={},
+    flips=("horizontal",),
 )
 COMPARE = Compare(models=("m",), metric="dice", margin=0.02, merge={})
 
@@ -183,8 +190,8 @@ def test_the_model_is_served_with_numbered_masks_and_the_share_of_each_class(pre
     folder.mkdir()
     delivered.write(folder, trained[1])
     columns = ["marked", "share", "share_red", "share_blue", "mask"]
-    assert package.signature(delivery.read_recipe(folder)).outputs.input_names() == columns
-    served = Predictor(folder, max_pixels=1000, flips=EVALUATE.flips, image_root=prepared[1].archive)
+    assert package.signature(delivery.read_recipe(folder), False, False).outputs.input_names() == columns
+    served = Predictor(folder, 1000, EVALUATE.flips, None, None, image_root=prepared[1].archive)
     example = found.examples[-1]
     answer = served.predict(pd.DataFrame({"image": [f"images/{example.id}.png"]}))
     assert list(answer) == columns

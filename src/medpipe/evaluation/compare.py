@@ -18,6 +18,7 @@ from medpipe.evaluation import trust
 from medpipe.evaluation.intervals import Estimates, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
 from medpipe.evaluation.paired import delong, mcnemar
+from medpipe.evaluation.populations import populations
 from medpipe.evaluation.predictions import (
     Predictions,
     check,
@@ -78,6 +79,7 @@ def compare(
             "confidence": evaluate.confidence,
             "seed": seed,
             **sections,
+            "populations": populations(reports, [*dict.fromkeys([*chosen["ranking"], *tables])]),
         }
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
 from medpipe.errors import InputError
-from medpipe.evaluation import segmentation
+from medpipe.evaluation import ood, segmentation
 from medpipe.evaluation.calibration import fit_temperature
 from medpipe.evaluation.decisions import choose
 from medpipe.evaluation.explain import mean_shap
@@ -23,6 +23,8 @@ from medpipe.evaluation.tables import chances, of_classes, of_masks
 from medpipe.models import cascade, masks
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
+from medpipe.models.embedding import EMBEDDING, observed
+from medpipe.models.ood import COLUMN, Detector
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import Declaration, Evaluate
@@ -40,6 +42,7 @@ class Evaluation:
     report: dict[str, Any]
     examples: list[Example] = field(default_factory=list)
     shap: tuple[str, pd.Series] | None = None
+    detector: Detector | None = None
 
 
 def evaluate(
@@ -59,6 +62,9 @@ def evaluate(
 
     Of a classifier the report also measures the rows that trained it; its table never holds them.
 
+    What has an embedding is delivered with an out-of-distribution score, the table's column `ood`; a cross-validated
+    model, or a fusion of such, has no validation rows that trained none of it to be calibrated on, and no score.
+
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
     that was not trained on it, without flips: it said so in training. So it is with a fusion of such models.
 
@@ -76,26 +82,34 @@ def evaluate(
     tables = any(delivered.features)
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
-    outputs = _outputs(model, arrays, chosen, out_of_fold, settings.flips)
+    watched = None if _crossed(delivered.settings) else observed(model)
+    outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
+    learnt = np.empty(0, np.int64)
+    if out_of_fold is None:
+        learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
     served: dict[str, Any] = {"flips": list(settings.flips), "temperature": None, "rule": None}
     if delivered.kind != "segmenter":
         said, val = outputs["output" if delivered.kind == "classifier" else "p"], (shown["set"] == "val").to_numpy()
         temperature = served["temperature"] = fit_temperature(delivered.name, said[val], numbers[chosen][val])
 
+    detector = None
     if delivered.kind == "classifier":
         table = of_classes(shown, labels[chosen].tolist(), classes, said, temperature)
         measured = table
         if out_of_fold is None:
-            learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
-            output = _outputs(model, arrays, learnt, None, settings.flips)["output"]
-            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, output, temperature)
+            trained_on = _outputs(watched or model, arrays, learnt, None, settings.flips)
+            about, true = rows.iloc[learnt][KEYS], labels[learnt].tolist()
+            known = of_classes(about, true, classes, trained_on["output"], temperature)
+            if watched is not None:
+                detector = ood.fit(trained_on[EMBEDDING], numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
             measured = pd.concat([table, known], ignore_index=True)
         rule = _rule(delivered, table, settings)
         measures = classification_report(delivered.name, measured, classes, training, rule, settings, seed)
         found = Evaluation(table, *measures)
         found.report |= {"only": only, "served": served | {"rule": rule and asdict(rule)}}
+        _score(found, detector, outputs, settings, seed)
         if fitted := delivered.settings.get("fitted"):
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
@@ -118,6 +132,11 @@ def evaluate(
         table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, columns)
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures)
+        if watched is not None:
+            seen = keras.Model(watched.input, {EMBEDDING: watched.output[EMBEDDING]})
+            embedding = _outputs(seen, arrays, learnt, None, settings.flips)[EMBEDDING]
+            detector = ood.fit(embedding, numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
+    _score(found, detector, outputs, settings, seed)
     found.report |= {"only": only, "served": served, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
@@ -128,9 +147,24 @@ def evaluate(
     return found
 
 
+def _score(
+    found: Evaluation, detector: Detector | None, outputs: dict[str, npt.NDArray], settings: Evaluate, seed: int
+) -> None:
+    """Adds the score to the table, and what it is worth to the report."""
+    found.detector, found.report["ood"] = detector, None
+    if detector is not None:
+        found.table[COLUMN] = detector.score(outputs[EMBEDDING])
+        found.report["ood"] = ood.measure(found.table, settings, seed)
+
+
 def effective(delivered: Delivery, settings: Evaluate) -> Evaluate:
     """The settings without flips for a model that reads tables alone."""
     return settings if () in delivered.features else settings.model_copy(update={"flips": ()})
+
+
+def _crossed(settings: dict[str, Any]) -> bool:
+    """Whether a model, or a member of it, was cross-validated."""
+    return bool(settings.get("folds")) or any(map(_crossed, settings.get("members", {}).values()))
 
 
 def _learnt(settings: dict[str, Any], labels: npt.NDArray[np.int64], trained: pd.Series) -> npt.NDArray[np.int64]:

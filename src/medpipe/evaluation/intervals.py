@@ -98,6 +98,31 @@ def no_worse(a: Estimates, b: Estimates, metric: str, margin: float) -> float | 
     return float(t.sf((difference + margin) / se, degrees)) if se >= FLAT else float(difference <= -margin)
 
 
+def separate_difference(
+    a: Estimates, b: Estimates, metric: str, confidence: float, *, together: bool
+) -> dict[str, Any]:
+    """{difference, low, high} of a - b, which have no row in common.
+
+    `together`: whether the draws are of the same resamples of both; else of resamples apart. Where either has too few
+    groups for an interval of the metric, or nothing varies, `low` and `high` are None and `why` says why.
+    """
+    difference = a.values[metric] - b.values[metric]
+    if not np.isfinite(difference):
+        return {"difference": None, "low": None, "high": None, "why": "there is nothing to measure"}
+    # Moved on by one where apart: sets of as many groups are drawn by the same numbers.
+    draws = a.draws[metric] - (b.draws[metric] if together else np.roll(b.draws[metric], 1))
+    sides = [(len(e.groups), e.scarcest.get(metric)) for e in (a, b)]
+    se = standard_error(draws, min(groups for groups, _ in sides))
+    why = next((why for side in sides if (why := too_few(metric, *side))), None)
+    if why is None and se < FLAT:
+        why = "it is the same in all resamples"
+    if why is not None:
+        return {"difference": difference, "low": None, "high": None, "why": why}
+    reach = float(t.ppf((1 + confidence) / 2, min(freedom(metric, *side) for side in sides))) * se
+    most = np.inf if metric in UNBOUNDED else 1.0
+    return {"difference": difference, "low": max(difference - reach, -most), "high": min(difference + reach, most)}
+
+
 _UNTESTED: dict[str, None] = dict.fromkeys(("low", "high", "p"))
 
 

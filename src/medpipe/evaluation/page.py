@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from medpipe.evaluation import trust
+from medpipe.evaluation import populations, trust
 from medpipe.evaluation.trust import CALIBRATION, DECISIONS
 
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)", "ece": "ECE", "aurc": "AURC"}
@@ -288,6 +288,7 @@ def html(comparison: dict[str, Any]) -> str:
         forest=forest,
         trust=trust,
         other_metrics=other_metrics,
+        populations_reading=populations.reading,
     )
 
 

@@ -190,7 +190,7 @@ def plot_per_class(path: Path, title: str, per_class: dict[str, dict[str, Any]])
 
 def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) -> None:
     """A panel a subgroup column, a dot and interval a value; the line is the whole test set's figure."""
-    columns = test["subgroups"]
+    columns = {column: found["values"] for column, found in test["subgroups"].items()}
     heights = [len(values) for values in columns.values()]
     whole = test["overall"][metric]
     with figure(path, title, 8, 1.3 + 0.55 * len(heights) + 0.27 * sum(heights)) as drawn:
@@ -200,7 +200,7 @@ def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) ->
                 ax.axvspan(whole["low"], whole["high"], color="#EEEEEE", zorder=0)
             ax.axvline(whole["value"], color="#888888", linewidth=1)
             for i, part in enumerate(values.values()):
-                found = part["metrics"][metric]
+                found = part["overall"][metric]
                 colour = "#AAAAAA" if part["small"] else COLOURS[0]
                 if found["low"] is not None:
                     ax.plot([found["low"], found["high"]], [i, i], color=colour, linewidth=2.2, solid_capstyle="butt")

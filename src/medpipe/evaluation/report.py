@@ -12,19 +12,20 @@ import numpy as np
 import pandas as pd
 
 from medpipe.errors import InputError
-from medpipe.evaluation import operating
+from medpipe.evaluation import operating, subgroups
 from medpipe.evaluation.calibration import calibration
 from medpipe.evaluation.decisions import decisions, thresholds
 from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
 from medpipe.evaluation.predictions import Predictions, check, classified, counts, detected, marks, temperature_of
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
-from medpipe.evaluation.subgroups import SMALL, by_subgroup
+from medpipe.evaluation.shift import CLASSES, shift
 from medpipe.models.decision import Rule
 from medpipe.models.temperature import untemper
 from medpipe.params import Evaluate
 
 SETS = ("test", "val", "external", "train")
+MEASURED = ("test", "external")  # by subgroups, too: of rows that chose nothing
 ARGMAX = 0.5  # the threshold of two classes of which the more probable one is said
 MASKS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_median"))
 
@@ -41,7 +42,8 @@ def classification_report(
     """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline; `rule`:
     what it decides by, if anything.
 
-    Training rows in the table are measured without subgroups: they show how far the model has learnt them by heart.
+    Training rows in the table show how far the model has learnt them by heart; they and validation rows are measured
+    without subgroups.
     Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
     """
     classified(name, table, classes)
@@ -50,10 +52,11 @@ def classification_report(
     if rule and rule.of == classes[1]:
         own = float(untemper(np.array([[1 - rule.threshold, rule.threshold]]), temperature)[0, 1])
     at = thresholds(classified(name, table[table["set"] == "val"], classes)) if rule else {}
-    sets = {}
+    sets, estimates = {}, {}
     for part, rows in _sets(name, table):
         p = classified(name, rows, classes)
-        sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
+        estimates[part] = estimate(p, settings, seed)
+        sets[part] = _classification(p, estimates[part], training, settings)
         if len(classes) == 2:
             sets[part]["operating_points"] = operating.operating_points(p, own, temperature, settings, seed)
         if part == "train":
@@ -61,10 +64,10 @@ def classification_report(
         sets[part]["calibration"] = calibration(p, temperature, settings, seed)
         if rule:
             sets[part]["decisions"] = decisions(p, rule, at, settings, seed)
-        sets[part]["subgroups"] = by_subgroup(
-            rows, lambda some: estimate(classified(name, some, classes), settings, seed), OVERALL, settings.confidence
-        )
-    report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
+        if part in MEASURED:
+            sets[part]["subgroups"] = subgroups.of_classes(p, rows, settings, seed)
+    report: dict[str, Any] = {"model": name, "kind": "classification", "classes": list(classes)}
+    report |= {"training": dict(training), "shift": _shift(estimates, CLASSES, classes, settings)}
     points = _published(sets["test"].get("operating_points", ()), settings)
     headline = _headline(sets["test"]) | _trust_headline(sets["test"]) | operating.headline(points)
     return finite(headline), finite(report | _said(settings, seed) | {"sets": sets})
@@ -75,8 +78,9 @@ def segmentation_report(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report) of a segmenter."""
     check(name, table, classes, counts(table))
-    sets = {part: _masks(rows, settings, seed) for part, rows in _sets(name, table)}
-    report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": settings.tversky_alpha}
+    sets = {part: _masks(part, rows, settings, seed) for part, rows in _sets(name, table)}
+    report: dict[str, Any] = {"model": name, "kind": "masks", "classes": list(classes)}
+    report |= {"tversky_alpha": settings.tversky_alpha, "shift": _mask_shift(name, table, settings, seed)}
     return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
 
 
@@ -108,7 +112,9 @@ def cascade_report(
             "operating_points": operating.operating_points(p, threshold, temperature, settings, seed),
             "calibration": calibration(p, temperature, settings, seed),
         }
-        sets[part] = _masks(rows, settings, seed) | {"detection": detection}
+        if part in MEASURED:
+            detection["subgroups"] = subgroups.of_classes(p, rows, settings, seed)
+        sets[part] = _masks(part, rows, settings, seed) | {"detection": detection}
     test = sets["test"]["detection"]
     headline = _mask_headline(sets["test"]) | {
         "sensitivity": test["sensitivity"]["value"],
@@ -121,7 +127,8 @@ def cascade_report(
         **operating.headline(_published(test["operating_points"], settings)),
     }
     report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
-    report = report | {"tversky_alpha": settings.tversky_alpha} | _said(settings, seed) | {"sets": sets}
+    report |= {"tversky_alpha": settings.tversky_alpha, "shift": _mask_shift(name, table, settings, seed)}
+    report |= _said(settings, seed) | {"sets": sets}
     return finite(headline), finite(report)
 
 
@@ -134,7 +141,7 @@ def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _said(settings: Evaluate, seed: int) -> dict[str, Any]:
     said = {"resamples": settings.resamples, "confidence": settings.confidence}
-    return said | {"seed": seed, "small_groups": SMALL}
+    return said | {"seed": seed, "small_groups": subgroups.SMALL}
 
 
 def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], settings: Evaluate) -> dict[str, Any]:
@@ -157,10 +164,10 @@ def _classification(p: Predictions, e: Estimates, training: Mapping[str, int], s
     }
 
 
-def _masks(rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
+def _masks(part: str, rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
     e = estimate_masks(rows, settings, seed)
     scores = patients(rows, settings.tversky_alpha)
-    return {
+    found = {
         "rows": e.rows,
         "groups": len(e.groups),
         "overall": {metric: e.interval(metric, settings.confidence) for metric in MASKS},
@@ -170,8 +177,25 @@ def _masks(rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
             if mark
         },
         "patients": {str(patient): values for patient, values in scores.to_dict(orient="index").items()},
-        "subgroups": by_subgroup(rows, lambda some: estimate_masks(some, settings, seed), MASKS, settings.confidence),
     }
+    if part in MEASURED:
+        measure = partial(estimate_masks, settings=settings, seed=seed)
+        found["subgroups"] = subgroups.of_masks(rows, scores, measure, MASKS, settings, seed)
+    return found
+
+
+def _shift(
+    estimates: Mapping[str, Estimates], metrics: tuple[str, ...], classes: tuple[str, ...], settings: Evaluate
+) -> dict[str, Any] | None:
+    """None where there is no external set."""
+    if "external" not in estimates:
+        return None
+    return shift(estimates["test"], estimates["external"], metrics, classes, settings.confidence)
+
+
+def _mask_shift(name: str, table: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any] | None:
+    parts = {part: rows for part, rows in _sets(name, table) if part in MEASURED}
+    return _shift({part: estimate_masks(rows, settings, seed) for part, rows in parts.items()}, MASKS, (), settings)
 
 
 def _headline(test: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,16 @@ import pandas as pd
 from medpipe import atomic, provenance
 from medpipe.evaluation.evaluate import Evaluation
 from medpipe.evaluation.plots import plot_all
+from medpipe.models import ood
 from medpipe.registry.publish import publish
 from medpipe.tracking import Run
 
 
 def write(found: Evaluation, run: Run, max_pixels: int) -> str:
-    """Write table, metrics, report and plots of the model that models/ holds, and publish them with the model in `run`.
+    """Write table, out-of-distribution detector, metrics, report and plots of the model that models/ holds.
 
-    Says loudly where another backend or library evaluates than has trained. Returns the headline as a line. Images of
-    more than `max_pixels` pixels will be refused by the published model.
+    They are published with the model in `run`. Says loudly where another backend or library evaluates than has trained.
+    Returns the headline as a line. Images of more than `max_pixels` pixels will be refused by the published model.
     """
     name, task = run.record["name"], run.record["task"]
     differences = provenance.differences(run.record["tags"])
@@ -31,11 +32,15 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     predictions = Path("predictions") / task / f"{name}.parquet"
     with atomic.file(predictions) as path:
         found.table.to_parquet(path, index=False)
+    detector = predictions.with_suffix(".npz")
+    with atomic.file(detector) as path:
+        ood.write(found.detector, path)
     for target, content in ((metrics, found.headline), (report, {"run": run.key} | found.report)):
         with atomic.file(target) as path:
             path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     with atomic.folder(plots) as path:
         plot_all(path, found.report, found.table, history, found.examples, found.shap)
     places = {"model": folder, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
+    places["detector"] = detector
     publish(run, **places, max_pixels=max_pixels)
     return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.headline.items() if value is not None)

@@ -3,6 +3,8 @@
 Every classifier has that layer: what stands before it makes features, what comes after is the head.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,36 @@ def extractor(model: keras.Model) -> keras.Model:
 def head(model: keras.Model) -> keras.Model:
     """From the embedding, (b, features), to the model's output."""
     return keras.Model(model.get_layer(EMBEDDING).output, model.outputs[0], name="head")
+
+
+def observed(model: keras.Model) -> keras.Model | None:
+    """The model with one more output, `embedding` (b, features), beside its own by name: one pass gives both.
+
+    Of several models in one, it is their embeddings side by side; of a flattened map its mean over height and width,
+    which has fewer numbers. None for a model without an embedding, as a segmenter.
+    """
+    if EMBEDDING in (layer.name for layer in model.layers):
+        layer = model.get_layer(EMBEDDING)
+        flattened = isinstance(layer, keras.layers.Flatten) and len(layer.input.shape) == 4
+        seen = [keras.layers.GlobalAveragePooling2D()(layer.input) if flattened else layer.output]
+    else:
+        seen = []
+
+        def call(layer: keras.Operation, *inputs: Any, **named: Any) -> Any:
+            part = observed(layer) if isinstance(layer, keras.Model) else None
+            if part is None:
+                return layer(*inputs, **named)
+            outputs = part(*inputs, **named)
+            seen.append(outputs[EMBEDDING])
+            return outputs["output"]
+
+        # The same layers, called again: what a model in this one has inside cannot be had of its first call.
+        model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    if not seen:
+        return None
+    outputs = model.output if isinstance(model.output, dict) else {"output": model.output}
+    side_by_side = keras.layers.Concatenate(dtype="float32")(seen) if len(seen) > 1 else seen[0]
+    return keras.Model(model.input, outputs | {EMBEDDING: side_by_side}, name=model.name)
 
 
 def unfreeze_layers(model: keras.Model, spec: int | str, freeze_norm: bool) -> None:

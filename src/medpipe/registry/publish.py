@@ -3,21 +3,37 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from medpipe.models.ood import FILE
 from medpipe.registry.models import log_model
 from medpipe.tracking import Run
 
 
 def publish(
-    run: Run, *, model: Path, metrics: Path, report: Path, plots: Path, predictions: Path, max_pixels: int
+    run: Run,
+    *,
+    model: Path,
+    detector: Path,
+    metrics: Path,
+    report: Path,
+    plots: Path,
+    predictions: Path,
+    max_pixels: int,
 ) -> None:
     """Log the delivered model (a folder), its headline metrics as `test/<name>`, report, plots (a folder), predictions.
 
-    The model gives what the report measured: it does to its outputs what the report says under `served`. Doing it again
-    changes nothing.
+    The model, with its out-of-distribution `detector` (a file) beside it, gives what the report measured: it does to
+    its outputs what the report says under `served`. Doing it again changes nothing.
     """
-    model_id = log_model(run, model, max_pixels, json.loads(report.read_text())["served"])
+    with TemporaryDirectory() as name:
+        served = Path(name) / model.name
+        served.mkdir()
+        for file in model.iterdir():
+            (served / file.name).symlink_to(file.resolve())
+        (served / FILE).symlink_to(detector.resolve())
+        model_id = log_model(run, served, max_pixels, json.loads(report.read_text())["served"])
     values = json.loads(metrics.read_text())
     run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)
     run.describe(description(run.record, values))

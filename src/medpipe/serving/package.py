@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from medpipe.models import delivery
+from medpipe.models import delivery, ood
 from medpipe.models.delivery import Delivery
 from medpipe.params import Category, Feature
 from medpipe.serving import code
@@ -35,9 +35,10 @@ def requirements() -> list[str]:
 def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
     total = hashlib.sha256(json.dumps([code.digest(), max_pixels, dict(served), requirements()]).encode())
-    for path in (model / "model.keras", model / "recipe.json"):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+    for path in (model / "model.keras", model / "recipe.json", model / ood.FILE):
+        if path.exists():
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
@@ -60,15 +61,16 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
             loader_module=f"{package}.{code.LOADER}",
             data_path=str(model),
             code_paths=[f"{name}/{package}"],
-            signature=signature(recipe, decides=served["rule"] is not None),
+            signature=signature(recipe, served["rule"] is not None, ood.read(model / ood.FILE) is not None),
             input_example=example(recipe),
             pip_requirements=requirements(),
             model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
 
 
-def signature(recipe: Delivery, decides: bool) -> "ModelSignature":
-    """Columns in and out; `decides`: whether a classifier gives decisions and sets.
+def signature(recipe: Delivery, decides: bool, scored: bool) -> "ModelSignature":
+    """Columns in and out; `decides`: whether a classifier gives decisions and sets; `scored`: whether the model has an
+    out-of-distribution score.
 
     Those in are of any type: as strings, categories and a column all NaN would be refused.
     """
@@ -89,6 +91,8 @@ def signature(recipe: Delivery, decides: bool) -> "ModelSignature":
         ]
         if recipe.kind == "cascade":
             outputs.append(ColSpec(DataType.double, f"p_{recipe.classes[1]}"))
+    if scored:
+        outputs.append(ColSpec(DataType.double, ood.COLUMN))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
-from medpipe.models import cascade, delivery, masks
+from medpipe.models import cascade, delivery, masks, ood
 from medpipe.models.decision import Rule, decide, name_sets
+from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import ImagesVariant, PreparedImages
@@ -50,6 +51,9 @@ class Predictor:
         image_root: str | None = None,
     ) -> None:
         self.delivery, self.model = delivery.read(folder)
+        self.detector = ood.read(folder / ood.FILE)
+        if self.detector is not None:
+            self.model = observed(self.model)
         self.max_pixels = max_pixels
         self.flips, self.temperature = flips, temperature
         self.rule = None if rule is None else Rule(**rule)
@@ -67,9 +71,12 @@ class Predictor:
         and `set`, the classes that are not ruled out, as `mel, nv`. A segmenter gives whether it outlines any, named
         after the class of marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the
         image's size, 0 and 255), a cascade also `p_tumour`. Where it knows several classes of pixels, `share_<class>`
-        says how much each takes, and the PNG holds their numbers, from 1 in the order of these columns. Raises
-        MlflowException, whose message the scoring server passes on, that names the columns that are missing, or the row
-        (from 0) and the field that is wrong.
+        says how much each takes, and the PNG holds their numbers, from 1 in the order of these columns. Where the model
+        has an out-of-distribution score, `ood` is the share of validation rows that lie as far from its training rows,
+        or farther: near 0 for what it has not learnt.
+
+        Raises MlflowException, whose message the scoring server passes on, that names the columns that are missing, or
+        the row (from 0) and the field that is wrong.
         """
         try:
             return self._answer(cases)
@@ -102,12 +109,14 @@ class Predictor:
         outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
         match self.delivery.kind:
             case "classifier":
-                return self._classified(outputs["output"])
+                answer = self._classified(outputs["output"])
             case "segmenter":
-                return self._outlined(outputs["output"], images)
+                answer = self._outlined(outputs["output"], images)
             case "cascade":
+                tempered = self._tempered(outputs["p"])[:, 1]
                 answer = self._outlined(outputs["mask"], images, outputs["p"])
-                return answer.assign(**{f"p_{self.delivery.classes[1]}": self._tempered(outputs["p"])[:, 1]})
+                answer = answer.assign(**{f"p_{self.delivery.classes[1]}": tempered})
+        return answer if self.detector is None else answer.assign(ood=self.detector.score(outputs[EMBEDDING]))
 
     def _tempered(self, p: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         assert self.temperature is not None
