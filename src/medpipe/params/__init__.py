@@ -31,9 +31,9 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
-from medpipe.params.evaluation import Compare, Evaluate
+from medpipe.params.evaluation import Compare, Evaluate, Probe
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
-from medpipe.params.references import check_classes, check_members, check_names, check_tasks
+from medpipe.params.references import check_classes, check_members, check_names, check_probes, check_tasks
 from medpipe.params.studies import Row, Study
 from medpipe.params.tasks import Category, Column, Declaration, Feature, Folders, Isic, Number, Pairs, Pattern, Table
 from medpipe.params.training import (
@@ -85,6 +85,7 @@ class Params(Frozen):
     fusions: dict[Name, Fusion]
     evaluate: Evaluate
     compare: dict[Task, Compare]
+    probes: dict[Task, Probe]
     registry: dict[Task, Name]
 
     @model_validator(mode="before")
@@ -98,6 +99,7 @@ class Params(Frozen):
         check_classes(self)
         check_names(self)
         check_members(self)
+        check_probes(self)
         return self
 
     @property

@@ -1,0 +1,102 @@
+"""What the probes of a task found, beside the model that they probe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
+from medpipe.evaluation.metrics import zero_r
+from medpipe.evaluation.predictions import classified, same_rows
+from medpipe.evaluation.report import finite
+from medpipe.params import Evaluate
+from medpipe.probes.alarm import above, raised
+from medpipe.probes.source import TOLD, Source
+
+METRICS = ("macro_f1", "balanced_accuracy", "roc_auc")
+TESTED, CHANCE = "roc_auc", 0.5  # of the probes that see images
+WHAT = {
+    "blanked": "without the region of interest the classes are still told",
+    "border": "by the border alone the classes are still told",
+    "source": "within a class the embedding tells the source",
+}
+
+
+def report(
+    model: str,
+    headline: pd.DataFrame,
+    probed: Mapping[str, pd.DataFrame],
+    metadata: Mapping[str, pd.DataFrame],
+    source: Source | None,
+    classes: tuple[str, ...],
+    training: Mapping[str, int],
+    settings: Evaluate,
+    seed: int,
+) -> dict[str, Any]:
+    """The report of a task's probes; `alarm` says whether any is raised, `why` which, with its figures.
+
+    - headline: the prediction table of `model`; probed: those of `blanked` and `border`; metadata: of models of tables
+      alone, by name. All of the same test rows
+    - training: training rows a class, for ZeroR
+
+    Raises InputError, naming the model and the ids, where the rows are not the same.
+    """
+    headline = headline.sort_values("id", ignore_index=True)
+    p = classified(model, headline, classes)
+    whole = estimate(p, settings, seed)
+    tests: dict[str, float | None] = {}
+
+    def beside(name: str, table: pd.DataFrame) -> dict[str, Any]:
+        table = table.sort_values("id", ignore_index=True)
+        same_rows(model, headline, name, table)
+        found = estimate(classified(name, table, classes), settings, seed)
+        if name in probed:
+            tests[name] = above(found.values[TESTED], found.draws[TESTED], CHANCE)
+        differences = {metric: paired_difference(found, whole, metric, settings.confidence) for metric in METRICS}
+        return {"metrics": _metrics(found, settings), "difference": differences}
+
+    probes = {name: beside(name, table) | {"chance": CHANCE} for name, table in probed.items()}
+    if source is not None:
+        told = source.estimates.interval(TOLD, settings.confidence)
+        probes["source"] = {"metrics": {TOLD: told}, "chance": source.chance, "classes": source.classes}
+        tests["source"] = above(source.estimates.values[TOLD], source.estimates.draws[TOLD], source.chance)
+    for name, (corrected, alarm) in raised(tests, settings.confidence).items():
+        probes[name] |= {"p": tests[name], "p_holm": corrected, "alarm": alarm}
+    found = {
+        "model": model,
+        "rows": whole.rows,
+        "groups": len(whole.groups),
+        "classes": list(classes),
+        "confidence": settings.confidence,
+        "headline": {"metrics": _metrics(whole, settings)},
+        "probes": probes,
+        "metadata": {name: beside(name, table) for name, table in metadata.items()},
+        "zero_r": zero_r(p, training) | {TESTED: CHANCE},
+        "alarm": any(probe["alarm"] for probe in probes.values()),
+        "why": [_said(name, probe) for name, probe in probes.items() if probe["alarm"]],
+    }
+    return finite(found)
+
+
+def headline(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a report: the alarm as 0 or 1, and of each probe the figure that it tests, its interval and p."""
+    values: dict[str, Any] = {"alarm": int(found["alarm"])}
+    for name, probe in found["probes"].items():
+        values |= {f"{name}_{end}": value for end, value in _tested(name, probe).items()}
+        values[f"{name}_p_holm"] = probe["p_holm"]
+    return values
+
+
+def _metrics(found: Estimates, settings: Evaluate) -> dict[str, Any]:
+    return {metric: found.interval(metric, settings.confidence) for metric in METRICS}
+
+
+def _tested(name: str, probe: Mapping[str, Any]) -> dict[str, float | None]:
+    return probe["metrics"][TOLD if name == "source" else TESTED]
+
+
+def _said(name: str, probe: Mapping[str, Any]) -> str:
+    tested, found = TOLD if name == "source" else TESTED, _tested(name, probe)
+    bounds = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
+    said = f"{tested} {found['value']:.3f}{bounds} against {probe['chance']:.3f} of chance"
+    return f"{WHAT[name]}: {said}, p {probe['p_holm']:.3g} after Holm"
