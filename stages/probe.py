@@ -12,12 +12,12 @@ from medpipe import atomic, backend, recipe, store
 from medpipe.data.arrays import load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import settings_of
-from medpipe.models import delivery, embedding
+from medpipe.models import delivery
 from medpipe.models.predict import predict
 from medpipe.params import Task, load
 from medpipe.probes import blank, source
 from medpipe.probes.report import headline, report
-from medpipe.probes.retrain import retrain
+from medpipe.probes.retrain import Halves, retrain
 
 
 def main(task: Task) -> None:
@@ -32,21 +32,20 @@ def main(task: Task) -> None:
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
     train = np.flatnonzero(rows["set"] == "train")
 
-    shape = arrays.inputs.shape[1:3]
-    region = blank.marked(arrays.masks, train) if settings.box is None else blank.centre(shape, settings.box)
+    _, model = delivery.read(Path("models") / name)
+    halves = Halves(model, trained, params.evaluate.flips)
+
+    region = blank.region(arrays, train, settings.box)
     probed = {}
-    for probe, blanked in (("blanked", region), ("border", blank.centre(shape, 1 - 2 * settings.border))):
+    for probe, blanked in (("blanked", region), ("border", blank.centre(region.shape, 1 - 2 * settings.border))):
         with settings_of(f"models.{name}"):
             probed[probe] = retrain(
-                trained, names, split, prepared, blanked, Path(".tmp/probes") / task / probe,
+                trained, halves, names, split, prepared, blanked, Path(".tmp/probes") / task / probe,
                 seed=recipe.seed(params), most=recipe.training_rows(params), flips=params.evaluate.flips,
             )  # fmt: skip
-    _, model = delivery.read(Path("models") / name)
     known = np.flatnonzero(rows["set"].isin(("train", "val", "test")))
-    features = predict(embedding.extractor(model), [arrays.inputs], known)["output"]
-    told = source.probe(
-        features, rows.iloc[known], settings.folds, settings.c, params.evaluate.resamples, params.seed
-    )
+    features = predict(halves.extractor, [arrays.inputs], known)["output"]
+    told = source.probe(features, rows.iloc[known], settings.folds, settings.c, params.evaluate.resamples, params.seed)
     classes = merged_classes(names, merge)
     training = Counter(np.array(classes)[targets(rows, names, merge)[train]].tolist())
     tested = {key: _tested(task, key) for key in settings.models}
@@ -57,7 +56,7 @@ def main(task: Task) -> None:
     for path, content in ((Path("reports") / task, found), (Path("metrics") / task, headline(found))):
         with atomic.file(path / "probes.json") as tmp:
             tmp.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    print(f"{task}: " + ("; ".join(found["why"]) or "no probe raises an alarm"))
+    print(f"{task}: {'ALARM: ' * found['alarm']}{found['why']}")
 
 
 def _tested(task: Task, name: str) -> pd.DataFrame:

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+if TYPE_CHECKING:
+    from medpipe.probes.page import Shown
 
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
@@ -132,6 +135,9 @@ def markdown(comparison: dict[str, Any]) -> str:
         if section.get("operating_points"):
             lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
+    if probes := probed(comparison):
+        lines += ["## Probes", "", probes.lead, "", *table(probes.head, probes.rows)]
+        lines += [*(f"- {note}" for note in probes.notes), ""]
     return "\n".join(lines)
 
 
@@ -229,7 +235,15 @@ def html(comparison: dict[str, Any]) -> str:
         reading=reading,
         forest=forest,
         other_metrics=other_metrics,
+        probes=probed(comparison),
     )
+
+
+def probed(comparison: dict[str, Any]) -> "Shown | None":
+    """What the page shows of probes; None of a task without."""
+    from medpipe.probes.page import shown  # which is written with this module's words
+
+    return shown(comparison["probes"]) if comparison.get("probes") else None
 
 
 def forest(section: dict[str, Any]) -> dict[str, Any]:

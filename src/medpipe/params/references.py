@@ -134,7 +134,7 @@ def check_probes(params: "Params") -> None:
                 raise ValueError(f"{where}.models: {model!r} is no {task} model in models")
             if isinstance(found, ResunetRecipe) or found.only or found.folds:
                 raise ValueError(
-                    f"{where}.models: {model!r} must be a classifier of all rows, trained once: no masks, `only`, `folds`"
+                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, and without `folds`"
                 )
             if found.architecture == "mlp" if model == name else found.architecture != "mlp":
                 raise ValueError(f"{where}.models: {model!r} must read {'images' if model == name else 'a table'}")

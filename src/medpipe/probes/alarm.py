@@ -1,9 +1,10 @@
 """When a probe raises an alarm.
 
-A model that was trained without the region of interest should tell nothing: whatever it says is then independent of the
-class, and the area under its ROC curve is 0.5 but for chance, however rare a class is. (Its macro F1 is not ZeroR's: one
-that guesses has more.) So a probe tests, one-sided, whether its figure lies above that of chance, by the bootstrap's
-standard error over groups; Holm's correction keeps the probability of any false alarm of a task at 1 - confidence.
+A model that was trained without the region of interest should tell nothing: what it says is then independent of the
+class, and the area under its ROC curve is 0.5 but for chance, however rare a class is. (Its macro F1 is not ZeroR's:
+one that guesses has more.) So a probe tests, one-sided, whether its figure lies above that of chance, by the
+bootstrap's standard error over groups; Holm's correction keeps the probability of any false alarm of a task at
+1 - confidence.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,6 @@ def above(value: float, draws: npt.NDArray[np.float64], chance: float) -> float 
 
 
 def raised(p: Mapping[str, float | None], confidence: float) -> dict[str, tuple[float | None, bool]]:
-    """Of each probe its p value after Holm's correction, and whether that raises an alarm. Without a p there is none."""
+    """Of each probe its p value after Holm's correction, and whether that raises an alarm; without a p none does."""
     corrected = holm(dict(p))
     return {name: (value, value is not None and value < 1 - confidence) for name, value in corrected.items()}

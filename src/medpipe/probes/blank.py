@@ -13,10 +13,23 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from medpipe.data.arrays import Arrays, channel_statistics
+from medpipe.errors import InputError
 
 Region = npt.NDArray[np.bool_]
 
 _BLOCK = 256  # images in memory at once
+
+
+def region(arrays: Arrays, train: npt.NDArray[np.int64], box: float | None) -> Region:
+    """(h, w): the region of interest: the box in the middle, or where `box` is None what masks of `train` mark.
+
+    Raises InputError where there are no masks then.
+    """
+    if box is not None:
+        return centre(arrays.inputs.shape[1:3], box)
+    if arrays.masks is None:
+        raise InputError(f"{arrays.name}: no masks to take the region of interest from; give probes.<task>.box a share")
+    return marked(arrays.masks, train)
 
 
 def centre(shape: tuple[int, int], share: float) -> Region:
@@ -36,8 +49,8 @@ def marked(masks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Region:
     return found
 
 
-def write(arrays: Arrays, prepared: Path, target: Path, region: Region, train: npt.NDArray[np.int64]) -> None:
-    """A prepared folder `target` like `prepared`, which `arrays` is of, in whose images `region` has one colour.
+def write(arrays: Arrays, prepared: Path, target: Path, blanked: Region, train: npt.NDArray[np.int64]) -> None:
+    """A prepared folder `target` like `prepared`, which `arrays` is of, in whose images `blanked` has one colour.
 
     That is the mean colour of the images of the rows `train`; all other pixels stay as they are.
     """
@@ -46,7 +59,7 @@ def write(arrays: Arrays, prepared: Path, target: Path, region: Region, train: n
     images = open_memmap(target / "inputs.npy", "w+", np.uint8, arrays.inputs.shape)
     for rows in _blocks(np.arange(len(images))):
         block = arrays.inputs[rows]
-        block[:, region] = fill
+        block[:, blanked] = fill
         images[rows] = block
     shutil.copy(prepared / "meta.json", target)
 

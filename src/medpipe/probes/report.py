@@ -16,9 +16,9 @@ from medpipe.probes.source import TOLD, Source
 METRICS = ("macro_f1", "balanced_accuracy", "roc_auc")
 TESTED, CHANCE = "roc_auc", 0.5  # of the probes that see images
 WHAT = {
-    "blanked": "without the region of interest the classes are still told",
-    "border": "by the border alone the classes are still told",
-    "source": "within a class the embedding tells the source",
+    "blanked": "the classes, without the region of interest",
+    "border": "the classes, by the border alone",
+    "source": "the source within a class, by the embedding",
 }
 
 
@@ -33,7 +33,7 @@ def report(
     settings: Evaluate,
     seed: int,
 ) -> dict[str, Any]:
-    """The report of a task's probes; `alarm` says whether any is raised, `why` which, with its figures.
+    """The report of a task's probes; `alarm` says whether any is raised, `why` which, with its figures, or all.
 
     - headline: the prediction table of `model`; probed: those of `blanked` and `border`; metadata: of models of tables
       alone, by name. All of the same test rows
@@ -73,9 +73,10 @@ def report(
         "metadata": {name: beside(name, table) for name, table in metadata.items()},
         "zero_r": zero_r(p, training) | {TESTED: CHANCE},
         "alarm": any(probe["alarm"] for probe in probes.values()),
-        "why": [_said(name, probe) for name, probe in probes.items() if probe["alarm"]],
     }
-    return finite(found)
+    raising = {name: probe for name, probe in probes.items() if probe["alarm"]}
+    said = "; ".join(_said(name, probe) for name, probe in (raising or probes).items())
+    return finite(found | {"why": said if raising else f"no probe tells more than chance: {said}"})
 
 
 def headline(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,5 +99,6 @@ def _tested(name: str, probe: Mapping[str, Any]) -> dict[str, float | None]:
 def _said(name: str, probe: Mapping[str, Any]) -> str:
     tested, found = TOLD if name == "source" else TESTED, _tested(name, probe)
     bounds = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
-    said = f"{tested} {found['value']:.3f}{bounds} against {probe['chance']:.3f} of chance"
-    return f"{WHAT[name]}: {said}, p {probe['p_holm']:.3g} after Holm"
+    said = f"{tested} {found['value']:.3f}{bounds}, chance {probe['chance']:.3f}"
+    p = "not tested" if probe["p_holm"] is None else f"p {probe['p_holm']:.3g} after Holm"
+    return f"{WHAT[name]}: {said}, {p}"

@@ -11,19 +11,28 @@ import pandas as pd
 from medpipe import backend
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.tables import of_classes
+from medpipe.models import embedding
 from medpipe.models.predict import predict
-from medpipe.params import Recipe
+from medpipe.params import BackboneRecipe, MlpRecipe, Recipe
 from medpipe.probes import blank
-from medpipe.training.assemble import Training, assemble
+from medpipe.training.assemble import assemble
+from medpipe.training.batches import Samples
 from medpipe.training.fit import fit
 
 
-def _ignore(epoch: int, logs: dict[str, float]) -> None:
-    """No run is kept of a probe's epochs."""
+class Halves:
+    """The model that is probed, in its halves, of which one with a frozen backbone keeps the first."""
+
+    def __init__(self, model: keras.Model, settings: Recipe, flips: Sequence[str]) -> None:
+        self.extractor = embedding.extractor(model)
+        backbone = isinstance(settings, BackboneRecipe) and settings.network.unfreeze == 0
+        changed = settings.augmentation or settings.mixing or flips
+        self.head = embedding.head(model) if backbone and not changed else None
 
 
 def retrain(
     settings: Recipe,
+    halves: Halves,
     names: Sequence[str],
     split: Path,
     prepared: Path,
@@ -36,30 +45,32 @@ def retrain(
 ) -> pd.DataFrame:
     """The prediction table of the test rows, without subgroups, of the recipe trained with `region` blanked.
 
-    `names` are the task's classes; settings, seed and rows are those of the model that is probed. Images and checkpoint
-    lie in the folder `work` meanwhile, so that a killed training goes on where it was.
+    A backbone that is frozen as a whole, and whose images never change, is that of `halves`: its features are computed
+    once and its head alone begins anew. `names` are the task's classes; settings, seed and rows are those of the model
+    that is probed. Images and checkpoint lie in the folder `work` meanwhile: a killed training goes on where it was.
     """
     [key] = settings.inputs
-    checkpoint = work / "state.npz"
     shutil.rmtree(work / key, ignore_errors=True)
-    rows = pd.read_parquet(split / "rows.parquet", columns=["set"])
-    train = np.flatnonzero(rows["set"] == "train")
-    blank.write(Arrays(prepared / key), prepared / key, work / key, region, train)
+    sets = pd.read_parquet(split / "rows.parquet", columns=["set"])["set"]
+    blank.write(Arrays(prepared / key), prepared / key, work / key, region, np.flatnonzero(sets == "train"))
     backend.reset(seed, settings.precision)  # as in the process that trained the model
     training = assemble(settings, names, split, work, seed, most)
-    model = training.build()
+    if halves.head is None:
+        model, inputs = training.build(), training.arrays.inputs
+    else:
+        model = keras.models.clone_model(halves.head)
+        inputs = predict(halves.extractor, [training.arrays.inputs], np.arange(len(sets)))["output"]
+        # A head is trained as a model of tables.
+        plain = {"architecture": "mlp", "network": {"units": (), "dropout": 0.0}}
+        settings = MlpRecipe.model_validate(settings.model_dump() | plain)
+    train, val = (Samples(inputs, training.truth, rows) for rows in (training.train, training.val))
     fit(
-        model, training.samples(training.train), training.samples(training.val), settings,
-        seed=seed, checkpoint=checkpoint, on_epoch=_ignore, classes=training.classes,
+        model, train, val, settings, seed=seed, checkpoint=work / "state.npz",
+        on_epoch=lambda epoch, logs: None, classes=training.classes,
     )  # fmt: skip
-    table = _tested(training, model, flips)
+    test = np.flatnonzero(sets == "test")
+    output = predict(model, [inputs], test, flips=flips)["output"]
+    labels = np.array(training.classes)[training.labels[test]].tolist()
+    table = of_classes(training.rows.iloc[test][["id", "set", "group", "label"]], labels, training.classes, output)
     shutil.rmtree(work)
     return table
-
-
-def _tested(training: Training, model: keras.Model, flips: Sequence[str]) -> pd.DataFrame:
-    test = np.flatnonzero(training.rows["set"] == "test")
-    labels = np.array(training.classes)[training.labels[test]]
-    output = predict(model, [training.arrays.inputs], test, flips=flips)["output"]
-    keys = training.rows.iloc[test][["id", "set", "group", "label"]]
-    return of_classes(keys, labels.tolist(), training.classes, output)
