@@ -1,4 +1,4 @@
-"""Compare the models of a task that params.yaml lists: `python stages/compare.py skin`."""
+"""Compare the models of a task that evaluation.yaml lists: `python stages/compare.py skin`."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def main(task: Task) -> None:
     params = load()
     settings = params.compare[task]
     reports = Path("reports") / task
-    # DVC leaves the files of a model that was taken out of params.yaml, and counts them to the folders that it was in.
+    # DVC leaves the files of a model that was taken out of `compare`, and counts them to the folders that it was in.
     for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
         for path in folder.glob("*.*"):
             if path.stem not in (*settings.models, *(["probes"] if task in params.probes else [])):
@@ -29,7 +29,7 @@ def main(task: Task) -> None:
         _json(reports / "split.json"),
         settings,
         params.evaluate,
-        params.seed,
+        params.evaluate.seed,
     )
     comparison["probes"] = _json(reports / "probes.json") if task in params.probes else None
     for end, text in (

@@ -33,25 +33,25 @@ def main(task: Task) -> None:
     train = np.flatnonzero(rows["set"] == "train")
 
     _, model = delivery.read(Path("models") / name)
-    halves = Halves(model, trained, params.evaluate.flips)
-
+    evaluate = params.evaluate
+    halves = Halves(model, trained, evaluate.flips)
     region = blank.region(arrays, train, settings.box)
     probed = {}
     for probe, blanked in (("blanked", region), ("border", blank.centre(region.shape, 1 - 2 * settings.border))):
         with settings_of(f"models.{name}"):
             probed[probe] = retrain(
                 trained, halves, names, split, prepared, blanked, Path(".tmp/probes") / task / probe,
-                seed=recipe.seed(params), most=recipe.training_rows(params), flips=params.evaluate.flips,
+                seed=recipe.seed(params), most=recipe.training_rows(params), flips=evaluate.flips,
             )  # fmt: skip
     known = np.flatnonzero(rows["set"].isin(("train", "val", "test")))
     features = predict(halves.extractor, [arrays.inputs], known)["output"]
-    told = source.probe(features, rows.iloc[known], settings.folds, settings.c, params.evaluate.resamples, params.seed)
+    told = source.probe(features, rows.iloc[known], settings.folds, settings.c, evaluate.resamples, evaluate.seed)
     classes = merged_classes(names, merge)
     training = Counter(np.array(classes)[targets(rows, names, merge)[train]].tolist())
     tested = {key: _tested(task, key) for key in settings.models}
     found = {"region": settings.model_dump(include={"box", "border"}) | {"share": float(region.mean())}} | report(
         name, tested[name], probed, {key: tested[key] for key in tables}, told, classes, training,
-        params.evaluate, params.seed,
+        evaluate, evaluate.seed,
     )  # fmt: skip
     for path, content in ((Path("reports") / task, found), (Path("metrics") / task, headline(found))):
         with atomic.file(path / "probes.json") as tmp:

@@ -22,7 +22,7 @@ def main(task: Task) -> None:
         champion = nobody(registered)
     else:
         metrics, model = Path("metrics") / task / f"{best}.json", Path("models") / best
-        settings = params.compare[task], params.evaluate, params.seed
+        settings = params.compare[task], params.evaluate, params.evaluate.seed
         champion = elect(best, registered, model, metrics, *settings, move=own)
     decision = champion["decision"]
     if best is None:
