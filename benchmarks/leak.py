@@ -76,12 +76,16 @@ def main(data: Path, weights: Path) -> None:
             for train, test in folds.split(x, truth, groups):
                 told[test] = make().fit(x[train], truth[train]).predict(x[test])
         for which, some in rows.items():
-            found = {split: estimates(truth[some], told[some], lesion[some], len(classes)) for split, told in said.items()}
+            found = {
+                split: estimates(truth[some], told[some], lesion[some], len(classes)) for split, told in said.items()
+            }
             for metric in METRICS:
                 apart = paired_difference(found["image"], found["lesion"], metric, CONFIDENCE)
                 values = " | ".join(f"{found[split].values[metric]:.3f}" for split in said)
-                ends = f"[{apart['low']:+.3f}, {apart['high']:+.3f}]"
-                print(f"| {name} | {some.sum()} {which} | {metric} | {values} | {apart['difference']:+.3f} {ends} |", flush=True)
+                print(
+                    f"| {name} | {some.sum()} {which} | {metric} | {values} | {apart['difference']:+.3f} {ends} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def recipe(frozen):
     published = VALUES.models["chest-mobilenetv2" if frozen else "chest-convnet"]
     network = {"weights": None, "unfreeze": 0} if frozen else {"filters": (8,), "units": 8, "dropout": 0.0}
     changes = {"inputs": ("x",), "augmentation": None, "class_weights": None, "early_stopping": None}
-    changes |= {"epochs": 12, "batch": 16, "lr": 0.01, "network": published.network.model_copy(update=network)}
+    changes |= {"epochs": 6, "batch": 16, "lr": 0.01, "network": published.network.model_copy(update=network)}
     return published.model_copy(update=changes)
 
 

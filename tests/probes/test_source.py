@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from medpipe.probes import source
-from medpipe.probes.alarm import above, raised
+from medpipe.probes.alarm import above, null_area, raised
 
 
 def rows(count=240):
@@ -19,7 +19,7 @@ def rows(count=240):
 def probed(embedding, table):
     found = source.probe(embedding.astype(np.float32), table, 3, 0.1, 200, 0)
     assert found is not None
-    return found, above(found.estimates.values[source.TOLD], found.estimates.draws[source.TOLD], found.chance)
+    return found, above(found.estimates.values[source.TOLD], found.estimates.draws[source.TOLD], found.chance, 0.1)
 
 
 def test_a_source_that_the_class_alone_tells_is_none_and_one_in_the_embedding_is_told():
@@ -49,5 +49,7 @@ def test_holm_decides_which_alarms_are_raised():
         "source": (None, False),
     }
     assert not any(alarm for _, alarm in raised({"blanked": 0.03, "border": 0.04}, 0.95).values())
-    assert above(0.6, np.full(5, 0.6), 0.5) is None
-    assert above(0.5, np.array([0.4, 0.6]), 0.5) == pytest.approx(0.5)
+    assert above(1.0, np.array([np.nan]), 0.5, 0.1) is None
+    assert above(1.0, np.full(5, 1.0), 0.5, null_area(30, 30)) < 1e-9
+    assert above(1.0, np.full(5, 1.0), 0.5, null_area(1, 1)) > 0.05
+    assert above(0.5, np.array([0.4, 0.6]), 0.5, 0.1) == pytest.approx(0.5)

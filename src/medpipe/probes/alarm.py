@@ -16,14 +16,22 @@ from scipy.stats import norm
 from medpipe.evaluation.intervals import holm
 
 
-def above(value: float, draws: npt.NDArray[np.float64], chance: float) -> float | None:
+def above(value: float, draws: npt.NDArray[np.float64], chance: float, null: float) -> float | None:
     """p, one-sided, of the null hypothesis that `value` is no more than `chance`; `draws` are its bootstrap's.
 
-    None where there is no spread to judge by: fewer than two draws, or all alike.
+    Where all draws are alike, as those of an area of 1, the standard error is `null`, that under the null hypothesis.
+    None where no draw could be measured.
     """
     draws = draws[np.isfinite(draws)]
-    spread = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
-    return float(norm.sf((value - chance) / spread)) if spread > 0 else None
+    if not len(draws):
+        return None
+    spread = float(draws.std())
+    return float(norm.sf((value - chance) / (spread if spread > 1e-9 else null)))
+
+
+def null_area(groups: int, others: int) -> float:
+    """The standard error under the null hypothesis of an area between so many groups (Mann & Whitney 1947)."""
+    return float(np.sqrt((groups + others + 1) / (12 * groups * others)))
 
 
 def raised(p: Mapping[str, float | None], confidence: float) -> dict[str, tuple[float | None, bool]]:

@@ -1,8 +1,10 @@
 """What the probes of a task found, beside the model that they probe."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
@@ -10,7 +12,7 @@ from medpipe.evaluation.metrics import zero_r
 from medpipe.evaluation.predictions import classified, same_rows
 from medpipe.evaluation.report import finite
 from medpipe.params import Evaluate
-from medpipe.probes.alarm import above, raised
+from medpipe.probes.alarm import above, null_area, raised
 from medpipe.probes.source import TOLD, Source
 
 METRICS = ("macro_f1", "balanced_accuracy", "roc_auc")
@@ -45,13 +47,15 @@ def report(
     p = classified(model, headline, classes)
     whole = estimate(p, settings, seed)
     tests: dict[str, float | None] = {}
+    held = min(len(set(p.groups[p.truth == c])) for c in np.unique(p.truth))  # groups of the scarcest class
+    null = null_area(held, max(1, len(whole.groups) - held))
 
     def beside(name: str, table: pd.DataFrame) -> dict[str, Any]:
         table = table.sort_values("id", ignore_index=True)
         same_rows(model, headline, name, table)
         found = estimate(classified(name, table, classes), settings, seed)
         if name in probed:
-            tests[name] = above(found.values[TESTED], found.draws[TESTED], CHANCE)
+            tests[name] = above(found.values[TESTED], found.draws[TESTED], CHANCE, null)
         differences = {metric: paired_difference(found, whole, metric, settings.confidence) for metric in METRICS}
         return {"metrics": _metrics(found, settings), "difference": differences}
 
@@ -59,7 +63,8 @@ def report(
     if source is not None:
         told = source.estimates.interval(TOLD, settings.confidence)
         probes["source"] = {"metrics": {TOLD: told}, "chance": source.chance, "classes": source.classes}
-        tests["source"] = above(source.estimates.values[TOLD], source.estimates.draws[TOLD], source.chance)
+        null = math.sqrt(source.chance * (1 - source.chance) / len(source.estimates.groups))
+        tests["source"] = above(source.estimates.values[TOLD], source.estimates.draws[TOLD], source.chance, null)
     for name, (corrected, alarm) in raised(tests, settings.confidence).items():
         probes[name] |= {"p": tests[name], "p_holm": corrected, "alarm": alarm}
     found = {
