@@ -82,10 +82,8 @@ def main(data: Path, weights: Path) -> None:
             for metric in METRICS:
                 apart = paired_difference(found["image"], found["lesion"], metric, CONFIDENCE)
                 values = " | ".join(f"{found[split].values[metric]:.3f}" for split in said)
-                print(
-                    f"| {name} | {some.sum()} {which} | {metric} | {values} | {apart['difference']:+.3f} {ends} |",
-                    flush=True,
-                )
+                leak = f"{apart['difference']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}]"
+                print(f"| {name} | {some.sum()} {which} | {metric} | {values} | {leak} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(task: Task) -> None:
     trained = recipe.resolve(params, name)
     # Held until the process ends, so that two workers of a queue take a GPU each.
     claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
-    backend.start(recipe.seed(params), trained.precision, params.deterministic)
+    backend.start(params.seed, trained.precision, params.deterministic)
     names, merge = params.tasks[task].classes, trained.merge
     split, prepared = Path("data/split") / task, Path("data/prepared")
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
@@ -41,7 +41,7 @@ def main(task: Task) -> None:
         with settings_of(f"models.{name}"):
             probed[probe] = retrain(
                 trained, halves, names, split, prepared, blanked, Path(".tmp/probes") / task / probe,
-                seed=recipe.seed(params), most=recipe.training_rows(params), flips=evaluate.flips,
+                seed=params.seed, most=recipe.training_rows(params), flips=evaluate.flips,
             )  # fmt: skip
     known = np.flatnonzero(rows["set"].isin(("train", "val", "test")))
     features = predict(halves.extractor, [arrays.inputs], known)["output"]
