@@ -145,6 +145,9 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         (lambda v: v["evaluate"].update(flips=["diagonal"]), "evaluate.flips"),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
+        (lambda v: v["probes"]["chest"].update(models=["skin-b4"]), "probes.chest.models: 'skin-b4' is no chest"),
+        (lambda v: v["probes"]["chest"].update(box=None), "probes.chest.box: null takes the region from masks"),
+        (lambda v: v["probes"]["chest"].update(inputs=["skin-28"]), "probes.chest.inputs: must be what"),
     ],
 )
 def test_a_wrong_key_is_refused_by_its_full_name(tmp_path, change, message):
@@ -181,7 +184,7 @@ def test_a_section_in_another_file_than_its_own_is_refused(tmp_path):
     with (tmp_path / "evaluation.yaml").open("a") as file:
         file.write("train: {}\n")
     with pytest.raises(
-        InputError, match=r"evaluation\.yaml: train: unknown key; the file holds evaluate, compare, reg"
+        InputError, match=r"evaluation\.yaml: train: unknown key; the file holds evaluate, compare, probes, reg"
     ):
         params.load(tmp_path)
 

@@ -73,7 +73,9 @@ def check_names(params: "Params") -> None:
     for section, recipes in (("models", params.models), ("fusions", params.fusions)):
         for name, recipe in recipes.items():
             if name in ("exploration", "probes"):
-                raise ValueError(f"{section}.{name}: so files of the data and of probes are called; rename it")
+                raise ValueError(
+                    f"{section}.{name}: so the plots of the data or the files of probes are called; rename it"
+                )
             for key in recipe.inputs:
                 variant = params.prepare.get(key)
                 if variant is None or variant.task != recipe.task:
