@@ -74,7 +74,7 @@ def check_names(params: "Params") -> None:
         for name, recipe in recipes.items():
             if name in ("exploration", "probes"):
                 raise ValueError(
-                    f"{section}.{name}: so the plots of the data or the files of probes are called; rename it"
+                    f"{section}.{name}: so plots of the data or files of probes are called; rename it"
                 )
             for key in recipe.inputs:
                 variant = params.prepare.get(key)
