@@ -20,6 +20,10 @@ def mean(values, **changes):
     values["fusions"]["skin-mean"].update(changes)
 
 
+def decide(values, **changes):
+    values["evaluate"]["decide"]["skin"].update(changes)
+
+
 def brain_mean(values, member):
     values["fusions"]["brain-mean"] = {
         "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
@@ -72,6 +76,18 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         (
             lambda v: v["models"]["skin-b4"].update(batch=1),
             "models.skin-b4.batch: must be at least 2 where mixing is on, is 1",
+        ),
+        (
+            lambda v: v["tasks"]["brain"].update(mask_values={"core": [1, 4], "oedema": [2, 4]}),
+            "tasks.brain: mask_values: 4 stands twice",
+        ),
+        (
+            lambda v: v["tasks"]["brain"].update(mask_values=[255]),
+            "tasks.brain.mask_values: Input should be a valid dictionary",
+        ),
+        (
+            lambda v: v["models"]["brain-resunet"].update(loss={"name": "crossentropy", "label_smoothing": 0.0}),
+            "models.brain-resunet.loss.name: Input should be 'focal_tversky'",
         ),
         (
             lambda v: v["models"]["brain-resunet"].update(only="cyst"),
@@ -143,6 +159,11 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             for name in ("benign (other)", "nv+bkl", "a/b")
         ),
         (lambda v: v["evaluate"].update(flips=["diagonal"]), "evaluate.flips"),
+        (lambda v: decide(v, of="gone"), "evaluate.decide.skin: 'gone' is no class of it"),
+        (lambda v: decide(v, rule={"cost": 0}), "evaluate.decide.skin.rule.cost: Input should be greater than 0"),
+        (lambda v: decide(v, rule={"sensitivity": 2}), "evaluate.decide.skin.rule.sensitivity: Input should be less"),
+        (lambda v: decide(v, rule="best"), "evaluate.decide.skin.rule: Input should be 'youden'"),
+        (lambda v: v["tasks"]["brain"].update(subgroups=["temperature"]), "'temperature' already; rename yours"),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
         (lambda v: v["probes"]["chest"].update(models=["skin-b4"]), "probes.chest.models: 'skin-b4' is no chest"),
@@ -219,7 +240,7 @@ def test_a_window_is_what_was_written(window):
     values = {"window": window, "frames": "split", "axis": 2}
     decoding = params.validated(params.Decoding, values, "p.yaml")
     assert decoding.model_dump(mode="json") == values
-    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 1)))
+    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 255)))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import EIGHT_BIT
+from declared import EIGHT_BIT, PLAIN
 from keras import layers
 from outputs import PIXELS, places, write
 
@@ -10,7 +10,7 @@ from medpipe import tracking
 from medpipe.registry.publish import publish
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
-VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 CLASSES = ("mel", "nv")
 
 
@@ -47,7 +47,7 @@ def train(root, deliver):
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
             about = {"kind": "classification", "classes": CLASSES, "only": only}
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "flips": [], "sets": {}} | about)
+            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "served": PLAIN, "sets": {}} | about)
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
             predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")
             write(root / f"plots/skin/{name}/roc.png", "no image")

@@ -6,24 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion
-from medpipe.evaluation.metrics import confusion
+from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion, scarcest
+from medpipe.evaluation.metrics import COUNTED, confusion, key
 from medpipe.evaluation.predictions import Predictions
+from medpipe.models.decision import SLACK
+from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 
 MEASURED = ("accuracy", "precision", "recall", "missed", "false_alarms")
 
 
-def operating_points(p: Predictions, chosen: float, settings: Evaluate, seed: int) -> list[dict[str, Any]]:
+def operating_points(
+    p: Predictions, chosen: float, temperature: float, settings: Evaluate, seed: int
+) -> list[dict[str, Any]]:
     """One entry a threshold of `settings.operating_points`, and the `chosen` one, from high to low.
 
     Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
-    rows that were missed, the first one's that were taken for it. Positive is a probability of at least the threshold;
-    of a cascade it is the classifier's, before a mask is looked at.
+    rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is
+    what the network says of at least the threshold, as others publish it; `tempered` is the same threshold on the scale
+    of `p`, which are tempered. Of a cascade it is the classifier's, before a mask is looked at.
     """
+    points = sorted({*settings.operating_points, chosen}, reverse=True)
+    tempered = temper(np.array(points)[:, None], temperature)[:, 1]
     return [
-        {"threshold": threshold, "chosen": threshold == chosen} | _measure(p, threshold, settings, seed)
-        for threshold in sorted({*settings.operating_points, chosen}, reverse=True)
+        {"threshold": threshold, "tempered": float(least), "chosen": threshold == chosen}
+        | _measure(p, least * SLACK, settings, seed)
+        for threshold, least in zip(points, tempered, strict=True)
     ]
 
 
@@ -32,13 +40,20 @@ def headline(points: Iterable[dict[str, Any]]) -> dict[str, float | None]:
     return {f"{metric}_at_{point['threshold']:.4g}": point[metric]["value"] for point in points for metric in MEASURED}
 
 
-def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, float | None]]:
+def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, Any]]:
     said = replace(p, predicted=(p.probabilities[:, 1] >= threshold).astype(np.int64))
     resamples = Resamples(p.groups, settings.resamples, seed)
-    draws = _figures(resampled_confusion(said, resamples, resamples.weights))
-    values = {metric: float(drawn[0]) for metric, drawn in _figures(np.array([confusion(said)])).items()}
-    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
-    return {metric: estimates.interval(metric, settings.confidence) for metric in MEASURED}
+    names = {m: key(m, p.classes[1]) if m in COUNTED else m for m in MEASURED}
+    draws = _figures(resampled_confusion(said, resamples.codes, resamples.weights))
+    values = _figures(np.array([confusion(said)]))
+    estimates = Estimates(
+        len(p.truth),
+        tuple(resamples.names.tolist()),
+        {names[metric]: float(value[0]) for metric, value in values.items()},
+        {names[metric]: drawn for metric, drawn in draws.items()},
+        scarcest(p),
+    )
+    return {metric: estimates.interval(name, settings.confidence) for metric, name in names.items()}
 
 
 def _figures(matrices: np.ndarray) -> dict[str, np.ndarray]:

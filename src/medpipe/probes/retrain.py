@@ -71,6 +71,6 @@ def retrain(
     test = np.flatnonzero(sets == "test")
     output = predict(model, [inputs], test, flips=flips)["output"]
     labels = np.array(training.classes)[training.labels[test]].tolist()
-    table = of_classes(training.rows.iloc[test][["id", "set", "group", "label"]], labels, training.classes, output)
+    table = of_classes(training.rows.iloc[test][["id", "set", "group", "label"]], labels, training.classes, output, 1.0)
     shutil.rmtree(work)
     return table

@@ -128,12 +128,16 @@ def _decide(
     except InputError as error:
         return {"moves": True, "why": f"{name} cannot be compared: {error}"} | about
     worse = is_worse(found)
-    bounds = "" if found["low"] is None else f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+    bounds = (
+        f"(no valid interval: {found['why']})"
+        if found["low"] is None
+        else f"[{found['low']:+.3f}, {found['high']:+.3f}]"
+    )
     why = (
         f"{found['metric']} {found['new']:.3f} against {found['old']:.3f} of {name} on {found['rows']} validation "
-        f"rows: {found['difference']:+.3f}{bounds}, {'worse' if worse else 'not shown worse'}"
+        f"rows: {found['difference']:+.3f} {bounds}, {'worse' if worse else 'not shown worse'}"
     )
-    return {"moves": not worse, "why": why} | about | found
+    return found | about | {"moves": not worse, "why": why}
 
 
 def _changed(new: dict[str, str], old: dict[str, str]) -> list[str]:
