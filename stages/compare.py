@@ -21,7 +21,7 @@ def main(task: Task) -> None:
     # DVC leaves the files of a model that was taken out of `compare`, and counts them to the folders that it was in.
     for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
         for path in folder.glob("*.*"):
-            if path.stem not in settings.models:
+            if path.stem not in (*settings.models, *(["probes"] if task in params.probes else [])):
                 path.unlink()
     comparison = {"task": task} | compare(
         {name: pd.read_parquet(_there(Path("predictions") / task / f"{name}.parquet")) for name in settings.models},
@@ -31,6 +31,7 @@ def main(task: Task) -> None:
         params.evaluate,
         params.evaluate.seed,
     )
+    comparison["probes"] = _json(reports / "probes.json") if task in params.probes else None
     for end, text in (
         ("json", json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n"),
         ("md", page.markdown(comparison) + for_whom.markdown(comparison)),

@@ -85,7 +85,10 @@ def waves(params: Params) -> list[list[Chain]]:
             *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
             *(Chain(f"explore@{task}", task, whole(task, "explore")) for task in params.tasks),
         ],
-        fused(name for name in reversed(params.fusions) if name not in second),
+        [
+            *fused(name for name in reversed(params.fusions) if name not in second),
+            *(Chain(f"probe@{task}", task, [f"probe@{task}"]) for task in params.probes),
+        ],
         fused(second),
         [Chain(task, task, whole(task, "compare", "register")) for task in params.tasks],
     ]  # fmt: skip

@@ -145,8 +145,8 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             )
             for name in ("skin-v1.5", "skin b4", "skin:b4", "skin/b4", "../b4", "skin@b4")
         ),
-        (lambda v: v["models"].update(exploration=v["models"]["skin-b4"]), "models.exploration: so the plots"),
-        (lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]), "fusions.exploration: so the plots"),
+        (lambda v: v["models"].update(exploration=v["models"]["skin-b4"]), "models.exploration: so plots of the data"),
+        (lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]), "fusions.exploration: so plots of the data"),
         (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
         (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
         (lambda v: v["registry"].update(skin="skin/classifier"), "registry.skin"),
@@ -166,6 +166,9 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         (lambda v: v["tasks"]["brain"].update(subgroups=["temperature"]), "'temperature' already; rename yours"),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
+        (lambda v: v["probes"]["chest"].update(models=["skin-b4"]), "probes.chest.models: 'skin-b4' is no chest"),
+        (lambda v: v["probes"]["chest"].update(box=None), "probes.chest.box: null takes the region from masks"),
+        (lambda v: v["probes"]["chest"].update(inputs=["skin-28"]), "probes.chest.inputs: must be what"),
     ],
 )
 def test_a_wrong_key_is_refused_by_its_full_name(tmp_path, change, message):
@@ -202,7 +205,7 @@ def test_a_section_in_another_file_than_its_own_is_refused(tmp_path):
     with (tmp_path / "evaluation.yaml").open("a") as file:
         file.write("train: {}\n")
     with pytest.raises(
-        InputError, match=r"evaluation\.yaml: train: unknown key; the file holds evaluate, compare, reg"
+        InputError, match=r"evaluation\.yaml: train: unknown key; the file holds evaluate, compare, probes, reg"
     ):
         params.load(tmp_path)
 

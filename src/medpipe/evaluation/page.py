@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from medpipe.evaluation import populations, trust
 from medpipe.evaluation.trust import CALIBRATION, DECISIONS
+
+if TYPE_CHECKING:
+    from medpipe.probes.page import Shown
 
 NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)", "ece": "ECE", "aurc": "AURC"}
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
@@ -170,6 +173,9 @@ def markdown(comparison: dict[str, Any]) -> str:
         if section.get("operating_points"):
             lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
+    if probes := probed(comparison):
+        lines += ["## Probes", "", probes.lead, "", *table(probes.head, probes.rows)]
+        lines += [*(f"- {note}" for note in probes.notes), ""]
     return "\n".join(lines)
 
 
@@ -289,7 +295,15 @@ def html(comparison: dict[str, Any]) -> str:
         trust=trust,
         other_metrics=other_metrics,
         populations_reading=populations.reading,
+        probes=probed(comparison),
     )
+
+
+def probed(comparison: dict[str, Any]) -> "Shown | None":
+    """What the page shows of probes; None of a task without."""
+    from medpipe.probes.page import shown  # which is written with this module's words
+
+    return shown(comparison["probes"]) if comparison.get("probes") else None
 
 
 def forest(section: dict[str, Any]) -> dict[str, Any]:

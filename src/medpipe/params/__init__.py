@@ -31,10 +31,10 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
-from medpipe.params.evaluation import Compare, Cost, Decide, Evaluate, Sensitivity
+from medpipe.params.evaluation import Compare, Cost, Decide, Evaluate, Probe, Sensitivity
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
-from medpipe.params.references import check_classes, check_members, check_names, check_tasks
+from medpipe.params.references import check_classes, check_members, check_names, check_probes, check_tasks
 from medpipe.params.studies import Row, Study
 from medpipe.params.tasks import Category, Column, Declaration, Feature, Folders, Isic, Number, Pairs, Pattern, Table
 from medpipe.params.training import (
@@ -89,6 +89,7 @@ class Params(Frozen):
     # evaluation.yaml
     evaluate: Evaluate
     compare: dict[Task, Compare]
+    probes: dict[Task, Probe]
     registry: dict[Task, Name]
 
     @model_validator(mode="before")
@@ -102,6 +103,7 @@ class Params(Frozen):
         check_classes(self)
         check_names(self)
         check_members(self)
+        check_probes(self)
         return self
 
     @property

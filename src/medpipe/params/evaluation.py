@@ -1,4 +1,4 @@
-"""Evaluation and comparison."""
+"""Evaluation, comparison and probes."""
 
 from typing import Annotated, Any, Literal
 
@@ -72,3 +72,21 @@ class Compare(Frozen):
     metric: Metric
     margin: Share  # of the metric: a model that is shown to be less than this below another is no worse
     merge: Merge
+
+
+class Probe(Frozen):
+    """How a task's model is probed for shortcuts.
+
+    - models: a trained classifier of images, and behind it, where one is to stand beside it, a model of tables
+    - inputs: what the first one reads
+    - box: the share of height and width that the region of interest has, in the middle; null: what training masks mark
+    - border: the share of a side that the border is wide
+    - folds, c: of the logistic regression from embedding to source, c the inverse strength of its L2 penalty
+    """
+
+    models: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
+    box: Annotated[float, Field(gt=0, lt=1)] | None
+    border: Annotated[float, Field(gt=0, lt=0.5)]
+    folds: Annotated[int, Field(ge=2)]
+    c: Rate

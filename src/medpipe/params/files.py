@@ -15,7 +15,7 @@ from medpipe.errors import InputError
 FILES = {
     "data.yaml": ("tasks", "phantom", "ingest", "clean", "split", "explore", "prepare"),
     "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions"),
-    "evaluation.yaml": ("evaluate", "compare", "registry"),
+    "evaluation.yaml": ("evaluate", "compare", "probes", "registry"),
 }
 FILE_OF = {section: file for file, sections in FILES.items() for section in sections}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check_tasks(params: "Params") -> None:
     """Sections name declared tasks, and a task has the sections that those which it has need."""
-    sections = {name: set(getattr(params, name)) for name in ("clean", "split", "compare", "registry")}
+    sections = {name: set(getattr(params, name)) for name in ("clean", "split", "compare", "probes", "registry")}
     for name in ("prepare", "models", "fusions"):
         for key, settings in getattr(params, name).items():
             if settings.task not in params.tasks:
@@ -25,7 +25,7 @@ def check_tasks(params: "Params") -> None:
             raise ValueError(f"{name}.{unknown[0]}: is none of tasks: {', '.join(params.tasks)}")
     for name, needed in (
         ("split", "clean"), ("prepare", "clean"), ("models", "split"), ("compare", "models"),
-        ("registry", "compare"),
+        ("probes", "compare"), ("registry", "compare"),
     ):  # fmt: skip
         if lacking := sorted(sections.get(name, set()) - sections.get(needed, set())):
             raise ValueError(f"{needed}.{lacking[0]}: missing, which its {name} need; add it, or take out those")
@@ -74,8 +74,8 @@ def check_names(params: "Params") -> None:
         raise ValueError(f"scale: {params.scale!r} is none of scales: {', '.join(params.scales)}")
     for section, recipes in (("models", params.models), ("fusions", params.fusions)):
         for name, recipe in recipes.items():
-            if name == "exploration":
-                raise ValueError(f"{section}.{name}: so the plots and the run of the data are called; rename it")
+            if name in ("exploration", "probes"):
+                raise ValueError(f"{section}.{name}: so plots of the data or files of probes are called; rename it")
             for key in recipe.inputs:
                 variant = params.prepare.get(key)
                 if variant is None or variant.task != recipe.task:
@@ -124,3 +124,25 @@ def check_members(params: "Params") -> None:
         read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
         if fusion.inputs != tuple(read):
             raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
+
+
+def check_probes(params: "Params") -> None:
+    """A probe's model is one that can be trained again without part of its images; the other one reads a table."""
+    for task, probe in params.probes.items():
+        where, name = f"probes.{task}", probe.models[0]
+        for model in probe.models:
+            found = params.models.get(model)
+            if found is None or found.task != task:
+                raise ValueError(f"{where}.models: {model!r} is no {task} model in models")
+            if isinstance(found, ResunetRecipe) or found.only or found.folds:
+                raise ValueError(
+                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, and without `folds`"
+                )
+            if found.architecture == "mlp" if model == name else found.architecture != "mlp":
+                raise ValueError(f"{where}.models: {model!r} must read {'images' if model == name else 'a table'}")
+            if found.merge != params.models[name].merge:
+                raise ValueError(f"{where}.models: {model!r} and {name!r} must have the same `merge`")
+        if probe.inputs != params.models[name].inputs:
+            raise ValueError(f"{where}.inputs: must be what {name} reads: {', '.join(params.models[name].inputs)}")
+        if probe.box is None and params.tasks[task].kind == "classify":
+            raise ValueError(f"{where}.box: null takes the region from masks, of which {task} has none; give a share")
