@@ -138,8 +138,8 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
         (lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]), "fusions.exploration: so the plots"),
         (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
         (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
-        (lambda v: v["registry"].update(skin="skin/classifier"), "registry.skin"),
-        (lambda v: v["registry"].update(skin="skin's"), "registry.skin"),
+        (lambda v: v["registry"]["skin"].update(name="skin/classifier"), "registry.skin.name"),
+        (lambda v: v["registry"]["skin"].update(name="skin's"), "registry.skin.name"),
         *(
             (
                 lambda v, name=name: v["models"]["chest-convnet"].update(merge={name: ["COVID", "Normal"]}),

@@ -31,7 +31,7 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
-from medpipe.params.evaluation import Compare, Evaluate
+from medpipe.params.evaluation import Card, Compare, Evaluate, Floor, Gate, Registered
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
 from medpipe.params.references import check_classes, check_members, check_names, check_tasks
 from medpipe.params.studies import Row, Study
@@ -85,7 +85,7 @@ class Params(Frozen):
     fusions: dict[Name, Fusion]
     evaluate: Evaluate
     compare: dict[Task, Compare]
-    registry: dict[Task, Name]
+    registry: dict[Task, Registered]
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,112 @@
+"""The conditions under which a task's best becomes its champion: one that is not met refuses it, by name and figure.
+
+No worse than the champion is non-inferiority: the paired interval of the difference lies above -margin (Piaggio 2012,
+doi 10.1001/jama.2012.87802). What cannot be measured of a model, as the calibration of masks, refuses nothing.
+"""
+
+from typing import Any
+
+from medpipe.errors import InputError
+from medpipe.params import Gate
+
+Condition = dict[str, Any]  # {condition, key, limit, figure, met: None where it could not be measured, why}
+
+
+def conditions(
+    task: str, gate: Gate, report: dict[str, Any], probes: dict[str, Any] | None, rival: dict[str, Any] | str | None
+) -> list[Condition]:
+    """What is asked of the model that `report` is of, in the order of the keys.
+
+    `probes`: probes.json, None where none were run. `rival`: what `challenge` found against the champion, or why the
+    two cannot be compared; None where there is none but itself. Raises InputError for a floor that has no such metric.
+    """
+    found = [
+        _margin(gate, rival),
+        _calibrated(gate, report),
+        _subgroups(f"registry.{task}.gate.subgroup_floor.metric", gate, report),
+        _alarm(gate, probes),
+        _unrelated(gate, rival),
+    ]
+    return [one | {"key": f"registry.{task}.gate.{one['key']}"} for one in found if one is not None]
+
+
+def refusal(found: list[Condition]) -> str:
+    """Which conditions are not met, as a line; "" where all are."""
+    return "; ".join(f"{one['condition']}: {one['why']} ({one['key']})" for one in found if one["met"] is False)
+
+
+def _said(condition: str, key: str, limit: Any, figure: float | None, met: bool | None, why: str) -> Condition:
+    return {"condition": condition, "key": key, "limit": limit, "figure": figure, "met": met, "why": why}
+
+
+def _margin(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
+    if gate.margin is None or not isinstance(rival, dict):
+        return None
+    low = rival["difference"] if rival["low"] is None else rival["low"]  # one group has no interval
+    why = (
+        f"{against(rival)}; it may be {-low:.3f} worse, of {gate.margin:g} allowed"
+        if low < -gate.margin
+        else f"{against(rival)}; it is worse by {gate.margin:g} at most"
+    )
+    return _said("no worse than the champion", "margin", gate.margin, low, low >= -gate.margin, why)
+
+
+def against(rival: dict[str, Any]) -> str:
+    """The figures of a paired comparison."""
+    bounds = "" if rival["low"] is None else f" [{rival['low']:+.3f}, {rival['high']:+.3f}]"
+    return (
+        f"{rival['metric']} {rival['difference']:+.3f}{bounds} on {rival['rows']} test rows, {rival['new']:.3f} against "
+        f"{rival['old']:.3f}"
+    )
+
+
+def _calibrated(gate: Gate, report: dict[str, Any]) -> Condition | None:
+    if gate.max_ece is None:
+        return None
+    test = report["sets"]["test"]
+    ece = test.get("detection", test).get("calibration", {}).get("after", {}).get("ece", {}).get("value")
+    if ece is None:
+        return _said("calibrated", "max_ece", gate.max_ece, None, None, "its calibration was not measured")
+    why = f"expected calibration error {ece:.3f}, of {gate.max_ece:g} allowed"
+    return _said("calibrated", "max_ece", gate.max_ece, ece, ece <= gate.max_ece, why)
+
+
+def _subgroups(key: str, gate: Gate, report: dict[str, Any]) -> Condition | None:
+    if gate.subgroup_floor is None:
+        return None
+    metric, floor = gate.subgroup_floor.metric, gate.subgroup_floor.floor
+    measured = {}
+    for column, values in report["sets"]["test"]["subgroups"].items():
+        for value, subgroup in values.items():
+            if metric not in subgroup["metrics"]:
+                known = ", ".join(subgroup["metrics"])
+                raise InputError(
+                    f"{key}: {metric} is not measured of {report['model']}'s subgroups; take one of {known}"
+                )
+            figure = subgroup["metrics"][metric]["value"]
+            if not subgroup["small"] and figure is not None:
+                measured[f"{column} {value}"] = figure
+    named = "no subgroup below the floor", "subgroup_floor", floor
+    if not measured:
+        return _said(*named, None, None, "no subgroup has enough groups")
+    worst = min(measured, key=lambda name: measured[name])
+    why = f"{metric} {measured[worst]:.3f} of {worst}, the lowest of {len(measured)}; the floor is {floor:g}"
+    return _said(*named, measured[worst], measured[worst] >= floor, why)
+
+
+def _alarm(gate: Gate, probes: dict[str, Any] | None) -> Condition | None:
+    if gate.shortcut_alarm is None:
+        return None
+    named = "no shortcut alarm", "shortcut_alarm", gate.shortcut_alarm, None
+    return (
+        _said(*named, None, "no probes were run")
+        if probes is None
+        else _said(*named, not probes["alarm"], probes["why"])
+    )
+
+
+def _unrelated(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
+    if gate.unrelated is None or not isinstance(rival, str):
+        return None
+    why = f"{rival}; to accept that, set the key to null, or take the alias from the champion in MLflow"
+    return _said("comparable with the champion", "unrelated", gate.unrelated, None, False, why)
