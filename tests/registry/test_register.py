@@ -150,13 +150,14 @@ def test_a_champion_that_cannot_be_compared_stays_unless_its_key_is_null(train, 
     registered(root, "skin-image")
     why = "skin-image cannot be compared: skin-image answers for mel alone"
     assert elected(root, "skin-b4")["decision"]["why"] == (
-        f"refused: comparable with the champion: {why}; to accept that, set the key to null, or take the alias from the "
-        "champion in MLflow (registry.skin.gate.unrelated)"
+        f"refused: comparable with the champion: {why}; to accept that, set the key to null, or take the alias from "
+        "the champion in MLflow (registry.skin.gate.unrelated)"
     )
     assert aliases(versions)["skin-image"] == ["champion"]
     assert elected(root, "skin-b4", unrelated=None)["decision"]["why"] == why
     assert elected(root, "skin-v2m", unrelated=None)["decision"]["why"] == (
-        "skin-b4 was made on other data (split 5f3a, now 77aa) and cannot be compared: which rows trained it is not known"
+        "skin-b4 was made on other data (split 5f3a, now 77aa) and cannot be compared: "
+        "which rows trained it is not known"
     )
     assert aliases(versions)["skin-v2m"] == ["champion"]
 

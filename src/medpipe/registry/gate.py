@@ -55,8 +55,8 @@ def against(rival: dict[str, Any]) -> str:
     """The figures of a paired comparison."""
     bounds = "" if rival["low"] is None else f" [{rival['low']:+.3f}, {rival['high']:+.3f}]"
     return (
-        f"{rival['metric']} {rival['difference']:+.3f}{bounds} on {rival['rows']} test rows, {rival['new']:.3f} against "
-        f"{rival['old']:.3f}"
+        f"{rival['metric']} {rival['difference']:+.3f}{bounds} on {rival['rows']} test rows, "
+        f"{rival['new']:.3f} against {rival['old']:.3f}"
     )
 
 
