@@ -299,17 +299,3 @@ def test_a_model_without_evaluation_is_an_error_that_says_what_to_do(train, root
     write(root / "metrics/skin/skin-b4.json", {"macro_f1": 0.5})
     with pytest.raises(InputError, match="skin-b4: no model is logged with its run; run its evaluation"):
         registered(root, "skin-b4")
-
-
-@pytest.mark.parametrize("experiment", [False, True])
-def test_the_stage_registers_the_best_and_in_an_experiment_leaves_the_alias(
-    train, root, versions, monkeypatch, experiment
-):
-    train("skin-b4")
-    write(root / "reports/skin/comparison.json", {"best": "skin-b4"})
-    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
-    if experiment:
-        monkeypatch.setenv("DVC_EXP_NAME", "slow")
-    subprocess.run([sys.executable, str(REPOSITORY / "stages/register.py"), "skin"], check=True, cwd=root)
-    assert json.loads((root / "reports/skin/champion.json").read_text())["name"] == "skin-b4"
-    assert [aliases for _, aliases in versions("skin-classifier").values()] == [[] if experiment else ["champion"]]

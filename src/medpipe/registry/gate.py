@@ -46,7 +46,7 @@ def _margin(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
     why = (
         f"{against(rival)}; it may be {-low:.3f} worse, of {gate.margin:g} allowed"
         if low < -gate.margin
-        else f"{against(rival)}; it is worse by {gate.margin:g} at most"
+        else f"{against(rival)}; not more than {gate.margin:g} worse"
     )
     return _said("no worse than the champion", "margin", gate.margin, low, low >= -gate.margin, why)
 

@@ -83,9 +83,11 @@ def elect(
     """Register the best model `name`, and decide whether it becomes the champion; returns champion.json.
 
     That names the champion as `register` does, None where there is none of this pipeline's, and under `decision` says
-    which run challenged which, the figures, each condition and why. `probes`: probes.json, None where none were run.
-    `move`: whether the alias is to follow. Raises InputError where the model's evaluation has not logged it, where it
-    answers for one class alone, and where the reigning champion's run cannot be read.
+    which run challenged which (`rival`, in words), the figures, each condition and why. `probes`: probes.json, None
+    where none were run. `move`: whether the alias is to follow.
+
+    Raises InputError where the model's evaluation has not logged it, where it answers for one class alone, and where
+    the reigning champion's run cannot be read.
     """
     run = tracking.reopen(root / "models" / name)
     registered = params.registry[task]
@@ -96,8 +98,7 @@ def elect(
     about, rival = _rival(run, new, reigning, task, root, params)
     found = conditions(task, registered.gate, new.report, probes, rival)
     refused = refusal(found)
-    passed = about.pop("why")
-    why = f"refused: {refused}" if refused else passed
+    why = f"refused: {refused}" if refused else about["rival"]
     decision = {"candidate": name, "candidate_run": run.key, "moves": not refused, "why": why} | about
     decision["conditions"] = found
     gate = f"refused: {refused}" if refused else "passed"
@@ -141,7 +142,7 @@ def _rival(
     None where there is no champion but the model itself.
     """
     if reigning is None:
-        return {"why": "there was no champion", "reigning": None}, None
+        return {"rival": "there was no champion", "reigning": None}, None
     champion = f"{reigning.name}, version {reigning.version}"
     advice = (
         f"{champion}, the champion: `git checkout` and `dvc pull` what made it and start `make ui`, which puts its "
@@ -150,11 +151,11 @@ def _rival(
     stored = _run(run.client, reigning.run_id, advice) if reigning.run_id else None
     if stored is None or tracking.KEY not in stored.data.tags:
         why = f"{champion}, the champion, was registered by hand, of no run of this pipeline's, and cannot be compared"
-        return {"why": why, "reigning": None}, why
+        return {"rival": why, "reigning": None}, why
     key, name = stored.data.tags[tracking.KEY], reigning.tags.get("model", stored.info.run_name)
     about = {"reigning": name, "reigning_run": key}
     if key == run.key:
-        return about | {"why": "it is the champion already"}, None
+        return about | {"rival": "it is the champion already"}, None
     old = _contender(run.client, stored.info.run_id, advice)
     changed = ", ".join(_changed(run.record["tags"], stored.data.tags))
     try:
@@ -164,11 +165,11 @@ def _rival(
     except InputError as error:
         other = f"was made on other data ({changed}) and " if changed else ""
         why = f"{name} {other}cannot be compared: {error}"
-        return about | {"why": why}, why
+        return about | {"rival": why}, why
     rows = f"{name} was made on other data ({changed}) and is compared on test rows that it has not seen; " * bool(
         changed
     )
-    return about | {"why": f"{rows}{against(found)} of {name}"} | found, found
+    return about | {"rival": f"{rows}{against(found)} of {name}"} | found, found
 
 
 def _unseen(

@@ -31,7 +31,7 @@ def reports(root: Path, task: Task, params: Params) -> Iterator[str]:
             part["sets"].pop(UNSTORED, None)
         yield from differences(f"{place}: sets", report["sets"], _plain(measured["sets"]))
         metrics = Path("metrics") / task / f"{name}.json"
-        yield from differences(str(metrics), json.loads((root / metrics).read_text()), _plain(headline))
+        yield from differences(f"{metrics}:", json.loads((root / metrics).read_text()), _plain(headline))
 
 
 def pages(root: Path, task: Task, params: Params) -> Iterator[str]:
@@ -73,10 +73,11 @@ def quotations(root: Path) -> Iterator[str]:
 
 
 def differences(where: str, stored: Any, computed: Any) -> Iterator[str]:
-    """A line for each value below `where` that is not exactly the computed one."""
+    """A line for each value below `where`, a file and a colon or a key of it, that is not exactly the computed one."""
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in {**stored, **computed}:
-            yield from differences(f"{where}.{key}", stored.get(key, "nothing"), computed.get(key, "nothing"))
+            inner = f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
+            yield from differences(inner, stored.get(key, "nothing"), computed.get(key, "nothing"))
     elif isinstance(stored, list) and isinstance(computed, list) and len(stored) == len(computed):
         for number, pair in enumerate(zip(stored, computed, strict=True)):
             yield from differences(f"{where}[{number}]", *pair)
