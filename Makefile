@@ -31,10 +31,10 @@ $(SYNCED): $(LOCK) pyproject.toml
 
 setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1: from requirements-gpu.lock
 
-repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (on phantoms, unless params.yaml names archives)
+repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (on phantoms, unless data.yaml names archives)
 	python stages/repro.py --jobs $(JOBS)
 
-new: setup  ## look at the archive DATA and add a TASK for it to params.yaml
+new: setup  ## look at the archive DATA and add a TASK for it to the files of values
 	python stages/new.py $(TASK) $(DATA)
 
 study: JOBS = 1

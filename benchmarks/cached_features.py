@@ -29,7 +29,7 @@ def main(rounds: int) -> None:
     from medpipe.training import fit
     from medpipe.training.batches import Samples
 
-    published = params.load(Path(__file__).parents[1] / "params.yaml").models["chest-mobilenetv2"]
+    published = params.load(Path(__file__).parents[1]).models["chest-mobilenetv2"]
     network = published.network.model_copy(update={"weights": None})
     changes = {"network": network, "augmentation": None, "early_stopping": None, "epochs": EPOCHS, "lr": 1e-3}
     settings = published.model_copy(update=changes)

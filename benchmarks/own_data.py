@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from medpipe.params import read
+from medpipe.params import read, write
 
 CHEST = ["COVID", "Normal", "Viral Pneumonia"]  # the copy of the archive that this was written for has these
 TWINS: dict[str, dict[str, Any]] = {
@@ -72,9 +71,9 @@ def main() -> None:
     clone = chosen.work / "own_data"
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", str(Path(__file__).parents[1]), str(clone)], check=True)
-    params = read(Path("params.yaml"))
+    params = read()
     change(params, chosen.data.resolve())
-    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write(clone, params)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
     targets = [f"compare@{task}{end}" for task in TWINS for end in ("", "-twin")]

@@ -4,7 +4,7 @@
 
 `--data` holds ham10000/, lgg/ and covid_radiography/ as downloaded; `--weights` the ImageNet weights of two small
 backbones, mobilenet_0.75_224_notop.weights.h5 and mobilenet_v2_0.35_224_notop.weights.h5. Each experiment is a clone
-under `--work` with the changes to params.yaml that stand below, so that an interrupted one goes on where it stopped.
+under `--work` with the changes of values that stand below, so that an interrupted one goes on where it stopped.
 Prints the table of all experiments that `--work` holds. Sized for two cores without a GPU.
 """
 
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from medpipe.params import read
+from medpipe.params import read, write
 
 
 def skin(params: dict[str, Any], data: Path, weights: Path) -> str:
@@ -107,14 +106,14 @@ def network(params: dict[str, Any], name: str, backbone: str, alpha: float, weig
 
 
 def run(name: str, work: Path, data: Path, weights: Path) -> None:
-    """Clone, change params.yaml, and `dvc repro` the task's comparison."""
+    """Clone, change values, and `dvc repro` the task's comparison."""
     clone = work / name
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", str(Path(__file__).parents[1]), str(clone)], check=True)
-    params = read(Path("params.yaml"))
+    params = read()
     params["scale"] = "full"
     task = EXPERIMENTS[name](params, data, weights)
-    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write(clone, params)
     start = time.perf_counter()
     subprocess.run(["dvc", "repro", f"register@{task}"], cwd=clone, env=environment(clone), check=True)
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from real_data import chest, environment, keep
 
-from medpipe.params import read
+from medpipe.params import read, read_file, write
 
 
 def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
@@ -48,10 +48,10 @@ def main(name: str, data: Path, weights: Path, work: Path, repeats: dict[str, li
     clone = work / name
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", str(Path(__file__).parents[1]), str(clone)], check=True)
-    params, studies = read(Path("params.yaml")), read(Path("studies.yaml"))
+    params, studies = read(), read_file(Path("studies.yaml"))
     STUDIES[name](params, studies[name], data, weights)
     studies[name] |= {"scale": "study", "repeats": repeats}
-    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write(clone, params)
     (clone / "studies.yaml").write_text(yaml.safe_dump({name: studies[name]}, sort_keys=False))
     command = [sys.executable, "stages/study.py", name, "--jobs", "1"]
     subprocess.run(command, cwd=clone, env=environment(clone), check=True)

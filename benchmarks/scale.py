@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-import yaml
 from PIL import Image
 
-from medpipe.params import read
+from medpipe.params import read, write
 
 SIDE, CLASSES = 64, ("one", "two")
 STAGES = ("ingest", "clean", "split", "prepare")
@@ -78,9 +77,9 @@ def main() -> None:
         draw(archive, images)
         if not clone.exists():
             subprocess.run(["git", "clone", "--quiet", str(Path(__file__).parents[1]), str(clone)], check=True)
-        params = read(Path("params.yaml"))
+        params = read()
         change(params, archive)
-        (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        write(clone, params)
         environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
         cells = [str(images)]
         measured(["python", "stages/fingerprint.py"], clone, environment)

@@ -22,7 +22,7 @@ import pandas as pd
 from medpipe import backend, recipe
 from medpipe.data.vocabulary import VOCABULARY
 from medpipe.overrides import change
-from medpipe.params import Params, Tuning, read, validated
+from medpipe.params import Tuning, checked, read
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.tuning.process import Trainer
@@ -35,7 +35,7 @@ SPLIT, PREPARED = Path("data/split/chest"), Path("data/prepared")
 def main(trials: int) -> None:
     machine.describe()
     settings = {"network.filters": [8, 16], "epochs": EPOCHS, "early_stopping": None}
-    values = change(read(Path("params.yaml")), NAME, settings)
+    values = change(read(), NAME, settings)
     tuning = Tuning.model_validate({
         "trials": trials, "metric": "val_loss", "sampler": {"startup": 4}, "pruner": {"startup": trials, "warmup": 0},
         "space": {
@@ -94,8 +94,8 @@ def train(values: dict, changes: dict, folder: Path) -> None:
     import keras
 
     keras.utils.clear_session()
-    params = validated(Params, change(values, NAME, changes), "params.yaml")
-    settings, seed = recipe.resolve(params, NAME), recipe.seed(params)
+    params = checked(change(values, NAME, changes))
+    settings, seed = recipe.resolve(params, NAME), params.seed
     backend.start(seed, settings.precision)
     training = assemble(settings, SPLIT, PREPARED, seed, recipe.training_rows(params))
     checkpoint = folder / "state.npz"

@@ -1,4 +1,4 @@
-"""Compare the models of a task that params.yaml lists: `python stages/compare.py skin`."""
+"""Compare the models of a task that evaluation.yaml lists: `python stages/compare.py skin`."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from medpipe.params import Task, load
 def main(task: Task) -> None:
     params = load()
     reports = Path("reports") / task
-    # DVC leaves the files of a model that was taken out of params.yaml, and counts them to the folders that it was in.
+    # DVC leaves the files of a model that was taken out of `compare`, and counts them to the folders that it was in.
     for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
         for path in folder.glob("*.*"):
             if path.stem not in params.compare[task].models:

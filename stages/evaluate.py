@@ -13,13 +13,15 @@ from medpipe.params import load
 
 def main(name: str) -> None:
     params = load()
-    backend.start(params.seed, "float32")
+    backend.start(params.evaluate.seed, "float32")
     folder = Path("models") / name
     delivered, model = delivery.read(folder)
     task = delivered.task
     rows, arrays = load_task(Path("data/split") / task, [Path("data/prepared") / key for key in delivered.inputs])
     out_of_fold = delivery.OutOfFold.read(folder)
-    found = evaluate(delivered, model, rows, arrays, params.tasks[task], params.evaluate, params.seed, out_of_fold)
+    found = evaluate(
+        delivered, model, rows, arrays, params.tasks[task], params.evaluate, params.evaluate.seed, out_of_fold
+    )
     print(write(found, tracking.reopen(folder), params.ingest.max_pixels))
 
 

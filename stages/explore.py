@@ -29,7 +29,6 @@ def main(task: Task) -> None:
         params.tasks[task],
         Archive(params.tasks[task].archive),
         params.explore,
-        params.seed,
         params.ingest.max_pixels,
     )
     with atomic.folder(plots) as folder:
@@ -39,7 +38,7 @@ def main(task: Task) -> None:
         path.write_text(json.dumps(found.facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     with atomic.file(shown) as path:
         path.write_text(page.html(task, found.facts, plots, drawn), encoding="utf-8")
-    settings = params.explore.model_dump() | {"seed": params.seed}
+    settings = params.explore.model_dump()
     tags = {"split": hashlib.sha256(rows.read_bytes()).hexdigest()[:16]}
     with (
         atomic.folder(RECORDS / task) as folder,

@@ -22,7 +22,7 @@ from medpipe.training.run import deliver, tracked
 
 def main(name: str) -> None:
     params = load()
-    settings, seed = recipe.resolve_fusion(params, name), recipe.seed(params)
+    settings, seed = recipe.resolve_fusion(params, name), params.seed
     backend.start(seed, "float32", params.deterministic)
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])

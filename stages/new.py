@@ -1,4 +1,4 @@
-"""Add a task to params.yaml by its archive: `python stages/new.py retina /data/retina`. No stage of DVC's."""
+"""Add a task by its archive: `python stages/new.py retina /data/retina`. No stage of DVC's."""
 
 import sys
 from pathlib import Path
@@ -11,16 +11,15 @@ from medpipe.planning.write import write
 
 
 def main(task: str, data: str) -> None:
-    path = Path("params.yaml")
-    max_pixels = params.load(path).ingest.max_pixels
+    max_pixels = params.load().ingest.max_pixels
     archive = Archive(Path(data).expanduser().resolve())
     found = plan(task, archive, look(archive), max_pixels)
-    added = write(path, found.sections)
+    added = write(Path(), found.sections)
     print("\n".join(found.report))
     if added:
-        print(f"added to params.yaml: {', '.join(f'{section}.{task}' for section in added)}")
+        print(f"added: {', '.join(f'{section}.{task} of {params.FILE_OF[section]}' for section in added)}")
     else:
-        print(f"params.yaml has {task} already, and stays as it is")
+        print(f"{task} is there already, and all stays as it is")
     print(f"next: `dvc repro register@{task}`, then `make ui`; reports/{task}/exploration.html shows the data")
 
 

@@ -14,7 +14,7 @@ from medpipe.params import Task, load
 def main(task: Task) -> None:
     params = load()
     table = pd.read_parquet(Path("data/clean") / f"{task}.parquet")
-    rows, stats, report = split(table, params.tasks[task], params.split[task], params.seed)
+    rows, stats, report = split(table, params.tasks[task], params.split[task])
     with atomic.folder(Path("data/split") / task) as folder:
         rows.to_parquet(folder / "rows.parquet", index=False)
         (folder / "stats.json").write_text(json.dumps(stats, indent=2) + "\n")

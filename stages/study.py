@@ -22,7 +22,7 @@ def main(name: str, jobs: int) -> bool:
     if name not in studies:
         raise InputError(f"studies.yaml: has no {name!r}; it has {', '.join(studies)}")
     study, params = studies[name], load()
-    experiments = plan(name, study, read(Path("params.yaml")))
+    experiments = plan(name, study, read())
     # Once here, and not in the copy of each experiment: DVC's run cache leaves out stages that write reports into git.
     subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", f"split@{study.task}"], check=True)
     outcomes = run(root, experiments, jobs)

@@ -15,7 +15,7 @@ from medpipe.training.run import deliver, tracked
 
 def main(name: str) -> None:
     params = load()
-    settings, seed = recipe.resolve(params, name), recipe.seed(params)
+    settings, seed = recipe.resolve(params, name), params.seed
     # Held until the process ends, so that two workers of a queue take a GPU each.
     claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
     backend.start(seed, settings.precision, params.deterministic)

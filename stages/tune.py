@@ -6,23 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medpipe import atomic, recipe
-from medpipe.params import Params, read, validated
+from medpipe import atomic
+from medpipe.params import checked, read
 from medpipe.tuning import report, space, winner
 from medpipe.tuning.process import Trainer
 from medpipe.tuning.study import opened
 
 
 def main(name: str) -> None:
-    values = read(Path("params.yaml"))
+    values = read()
     tuning = space.load(Path("tuning.yaml"), name, values)
-    params = validated(Params, values, "params.yaml")
+    params = checked(values)
     settings = params.models[name]
     stages = [f"split@{settings.task}", *(f"prepare@{key}" for key in settings.inputs)]
     subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
     with (
         Trainer(values, name) as trainer,
-        opened(name, tuning, values, recipe.seed(params), trainer.facts) as search,
+        opened(name, tuning, values, params.seed, trainer.facts) as search,
     ):
         search.go_on(trainer)
         trainer.stop()  # the experiment below needs the memory

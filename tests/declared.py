@@ -1,4 +1,4 @@
-"""The tasks that params.yaml declares."""
+"""The tasks that data.yaml declares."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from medpipe import params
 from medpipe.data.ingest import Ingested, build_manifest
 
 EIGHT_BIT = params.Decoding(window=None, frames="refuse", axis=None)
-TASKS = params.load(Path(__file__).parents[1] / "params.yaml").tasks
+TASKS = params.load(Path(__file__).parents[1]).tasks
 
 
 def ingest_archive(archive: Path | str, task: str, settings: params.Ingest) -> Ingested:

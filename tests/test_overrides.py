@@ -1,16 +1,11 @@
 """DVC makes of the arguments what `change` does."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 from dvc.utils.hydra import apply_overrides
 
 from medpipe import params
 from medpipe.errors import InputError
 from medpipe.overrides import arguments, change, full, replace
-
-SHIPPED = Path("params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -35,13 +30,12 @@ SHIPPED = Path("params.yaml")
     ],
 )
 def test_dvc_sets_what_change_does(tmp_path, changes):
-    path = tmp_path / "params.yaml"
-    shutil.copy(SHIPPED, path)
-    before = params.read(SHIPPED)
-    apply_overrides(str(path), arguments(before, "skin-b4", changes))
-    assert params.read(path) == change(before, "skin-b4", changes)
-    assert full(params.read(path), "skin-b4") == replace(full(before, "skin-b4"), changes)
-    assert before == params.read(SHIPPED)
+    before = params.read()
+    params.write(tmp_path, before)
+    apply_overrides(str(tmp_path / "params.yaml"), arguments(before, "skin-b4", changes))
+    assert params.read(tmp_path) == change(before, "skin-b4", changes)
+    assert full(params.read(tmp_path), "skin-b4") == replace(full(before, "skin-b4"), changes)
+    assert before == params.read()
 
 
 def test_what_cannot_be_set_is_named():

@@ -1,23 +1,19 @@
-"""params.yaml: the file that ships is valid, and a wrong key is named in full."""
+"""The files of values: those that ship are valid, and a wrong key is named by its file and in full."""
 
 import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from medpipe import params
 from medpipe.errors import InputError
 
-SHIPPED = Path("params.yaml")
-
 
 def load_changed(tmp_path: Path, change) -> params.Params:
-    values = params.read(SHIPPED)
+    values = params.read()
     change(values)
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return params.load(path)
+    params.write(tmp_path, values)
+    return params.load(tmp_path)
 
 
 def mean(values, **changes):
@@ -32,11 +28,11 @@ def brain_mean(values, member):
     values["compare"]["brain"]["models"].append("brain-mean")
 
 
-def test_the_shipped_file_is_valid_and_every_scale_resolves():
+def test_the_shipped_files_are_valid_and_every_scale_resolves():
     from medpipe.recipe import resolve, resolve_variant
 
     for scale in ("laptop", "full"):
-        settings = params.load(SHIPPED).model_copy(update={"scale": scale})
+        settings = params.load().model_copy(update={"scale": scale})
         assert all(resolve(settings, name).task == settings.models[name].task for name in settings.models)
         assert all(resolve_variant(settings, key).task == settings.prepare[key].task for key in settings.prepare)
 
@@ -57,7 +53,6 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
         (lambda v: v["train"].pop("lr"), "train.lr: missing"),
         (lambda v: v["train"].update(lr="fast"), "train.lr"),
         (lambda v: v.pop("evaluate"), "evaluate: missing"),
-        (lambda v: v.update(evalaute={}), "evalaute: unknown key"),
         (
             lambda v: v["split"]["skin"].update(test=0.5),
             "split.skin: train, val and test must add up to 1",
@@ -95,12 +90,12 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
             "fusions.skin-early.members: models.skin-tabular.folds must be null",
         ),
         (
-            lambda v: [v["models"]["skin-image"].update(folds=3), v["fusions"]["skin-early"].update(kind="late")],
-            "fusions.skin-early.members: give all of them `folds`, or none: only skin-image has",
+            lambda v: v["models"]["skin-image"].update(folds=3),
+            "fusions.skin-late.members: give all of them `folds`, or none: only skin-image has",
         ),
         (
             lambda v: v["models"]["skin-image"].update(only="mel"),
-            "fusions.skin-early.members: 'skin-image' must be a classifier of all rows",
+            "fusions.skin-late.members: 'skin-image' must be a classifier of all rows",
         ),
         (lambda v: v.update(scale="huge"), "scale: 'huge' is none of scales:"),
         (
@@ -118,7 +113,7 @@ def test_the_shipped_file_is_valid_and_every_scale_resolves():
         (lambda v: mean(v, members=["skin-b4", "gone"]), "'gone' is no skin model in models or fusions"),
         (lambda v: mean(v, members=["skin-b4", "skin-early"]), "each once: skin-480, skin-table, skin-28"),
         (lambda v: mean(v, task="chest"), "fusions.skin-mean.inputs: 'skin-480' is none of prepare's"),
-        (lambda v: v["fusions"].update({"skin-b4": v["fusions"]["skin-mean"]}), "skin-b4 is in both"),
+        (lambda v: v["fusions"].update({"skin-b4": v["fusions"]["skin-mean"]}), "models: skin-b4 is in fusions, too"),
         (lambda v: v["models"]["skin-b4"].update(folds=3), "fusions.skin-mean.members: models.skin-b4.folds must be"),
         (lambda v: brain_mean(v, "brain-resunet"), "'brain-resunet' must be a classifier"),
         (lambda v: brain_mean(v, "brain-cascade"), "'brain-cascade' must be a classifier"),
@@ -159,11 +154,36 @@ def test_a_wrong_key_is_refused_by_its_full_name(tmp_path, change, message):
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(InputError, match="gone.yaml: not found"):
-        params.load(tmp_path / "gone.yaml")
+        params.read_file(tmp_path / "gone.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1")
     with pytest.raises(InputError, match=re.escape("broken.yaml")):
-        params.load(broken)
+        params.read_file(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v["split"]["skin"].update(near="far"), "data.yaml: split.skin.near: "),
+        (lambda v: v["clean"]["chest"].update(unknown="drop"), "data.yaml: clean.chest.unknown: must be null"),
+        (lambda v: v["models"]["skin-b4"].pop("base"), "params.yaml: models.skin-b4.base: missing"),
+        (lambda v: v["compare"].pop("brain"), "evaluation.yaml: compare.brain: missing, which its registry need"),
+        (lambda v: v.pop("registry"), "evaluation.yaml: registry: missing"),
+    ],
+)
+def test_a_wrong_key_is_refused_by_its_file(tmp_path, change, message):
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / message))}"):
+        load_changed(tmp_path, change)
+
+
+def test_a_section_in_another_file_than_its_own_is_refused(tmp_path):
+    params.write(tmp_path, params.read())
+    with (tmp_path / "evaluation.yaml").open("a") as file:
+        file.write("train: {}\n")
+    with pytest.raises(
+        InputError, match=r"evaluation\.yaml: train: unknown key; the file holds evaluate, compare, reg"
+    ):
+        params.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 def test_floats_as_dvc_writes_them_are_floats(tmp_path, text, value):
     path = tmp_path / "params.yaml"
     path.write_text(f"lr: {text}\nday: 2e\n")
-    read = params.read(path)
+    read = params.read_file(path)
     assert read["lr"] == value
     assert type(read["lr"]) is type(value)
     assert read["day"] == "2e"

@@ -38,8 +38,14 @@ def _quiet() -> Iterator[None]:
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# TensorFlow Lite looks for JAX, whose import takes a ninth of Keras' own; it does without.
+unused = os.environ.get("KERAS_BACKEND", "tensorflow") != "jax" and "jax" not in sys.modules
+if unused:
+    sys.modules["jax"] = None  # type: ignore[assignment]
 with _quiet():
     import keras
+if unused:
+    del sys.modules["jax"]
 
 
 def name() -> str:

@@ -7,7 +7,7 @@ from medpipe.errors import InputError
 
 
 def expand(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` of params.yaml with every recipe of `models` in full, and no `base` left in it.
+    """`values` with every recipe of `models` in full, and no `base` left in it.
 
     A base stands on its own: one that names another is refused, so there can be no cycle. Raises InputError for that
     and for a recipe without a base or of an unknown one.

@@ -22,12 +22,12 @@ def replace(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
 
 
 def full(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`models.<name>` of `values`, what params.yaml says, over its base."""
+    """`models.<name>` of `values`, what `params.read` gives, over its base."""
     return expand(values)["models"][name]
 
 
 def change(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` of params.yaml with `changes` of `models.<name>`, as `arguments` has DVC make them.
+    """`values` with `changes` of `models.<name>`, as `arguments` has DVC make them.
 
     Raises InputError for a key that neither the recipe nor its base has, and for a mapping that cannot take the place
     of its base's, since their keys are merged.

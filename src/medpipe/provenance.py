@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-CODE = ("src", "stages", "params.yaml", "dvc.yaml", "requirements.lock", "requirements-gpu.lock")
+from medpipe.params import FILES
+
+CODE = ("src", "stages", *FILES, "dvc.yaml", "requirements.lock", "requirements-gpu.lock")
 LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
 VERSION = "medpipe.version."
 

@@ -77,8 +77,3 @@ def training_rows(params: Params) -> int | None:
     """The most rows that a model trains on at the chosen scale; None for all."""
     scale = params.scales[params.scale]
     return None if scale is None else scale.rows
-
-
-def seed(params: Params) -> int:
-    """The seed of a training: `train.seed` where it is set, else the pipeline's."""
-    return params.seed if params.train.seed is None else params.train.seed

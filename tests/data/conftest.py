@@ -85,7 +85,7 @@ def real():
 
 @pytest.fixture
 def real_settings():
-    """As params.yaml has them."""
+    """As data.yaml has them."""
     return Ingest(max_quarantined=0.05, max_pixels=89_000_000)
 
 

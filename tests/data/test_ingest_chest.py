@@ -97,13 +97,15 @@ def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise
         files[f"{TOP}/{label}.metadata.xlsx"] = workbook(names, [url.format("one"), url.format("two")] * 10)
     manifest, quarantine = ingest(files)
     assert quarantine == []
-    shares = Split(by="group", near=4, train=0.4, val=0.2, test=0.4)
-    rows, _, _ = split(clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], shares, 42)
+    shares = Split(seed=42, by="group", near=4, train=0.4, val=0.2, test=0.4)
+    rows, _, _ = split(clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], shares)
 
     classes, labels = tuple(hosts), rows["label"].tolist()
     right = np.eye(2)[[classes.index(label) for label in labels]]
     p = np.where((rows["source"] == "github.com/two/covid").to_numpy()[:, None], 1 - right, right)
-    settings = Evaluate(resamples=20, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=())
+    settings = Evaluate(
+        seed=0, resamples=20, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=()
+    )
     _, report = classification_report("m", of_classes(rows, labels, classes, p), classes, {"COVID": 8}, settings, 1)
     found = report["sets"]["test"]["subgroups"]["source"]
     assert {name: group["metrics"]["accuracy"]["value"] for name, group in found.items()} == {

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from declared import ingest_archive
 
+from medpipe import params
 from medpipe.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(folder, archive):
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = params.read(ROOT)
     values["tasks"]["chest"]["archive"] = str(archive)
-    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    params.write(folder, values)
     command = [sys.executable, str(ROOT / "stages/ingest.py"), "chest"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
 

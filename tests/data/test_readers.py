@@ -26,7 +26,7 @@ TABLE = {
 }  # fmt: skip
 PAIRS = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None}
 LENIENT = Ingest(max_quarantined=0.9, max_pixels=1_000_000)
-BY_GROUP = Split(by="group", train=0.6, val=0.2, test=0.2, near=4)
+BY_GROUP = Split(seed=1, by="group", train=0.6, val=0.2, test=0.2, near=4)
 
 
 def task(archive, reader, **changes):
@@ -147,11 +147,11 @@ def clean(manifest):
 def test_three_images_a_class_reach_every_set_and_two_do_not(ingest, pictures):
     few = [f"{label}/{label}{i}.png" for label in CLASSES for i in range(3)]
     declared = task("/", FOLDERS)
-    rows, _, report = split(clean(ingest(pictures(*few), FOLDERS)[0]), declared, BY_GROUP, 1)
+    rows, _, report = split(clean(ingest(pictures(*few), FOLDERS)[0]), declared, BY_GROUP)
     assert rows.groupby("label")["set"].nunique().tolist() == [3, 3]
     assert report["grouped"] is False
     with pytest.raises(InputError, match="class malignant is absent from .* it has 2 groups"):
-        split(clean(ingest(pictures(*few[:-1]), FOLDERS)[0]), declared, BY_GROUP, 1)
+        split(clean(ingest(pictures(*few[:-1]), FOLDERS)[0]), declared, BY_GROUP)
 
 
 def test_kept_sets_are_checked_for_classes_and_leaks(ingest, pictures):
@@ -161,7 +161,7 @@ def test_kept_sets_are_checked_for_classes_and_leaks(ingest, pictures):
         f"{part}/{label}/{label}{part}{i}_1.png" for part in ("train", "test") for label in CLASSES for i in range(6)
     ]
     manifest, _, _ = ingest(pictures(*names), reader)
-    rows, _, report = split(clean(manifest), task("/", reader), given, 1)
+    rows, _, report = split(clean(manifest), task("/", reader), given)
     assert rows["set"].value_counts().to_dict() == {"train": 9, "test": 12, "val": 3} or (
         rows.loc[rows["id"].str.contains("test"), "set"].eq("test").all()
         and set(rows["set"]) == {"train", "val", "test"}
@@ -170,13 +170,13 @@ def test_kept_sets_are_checked_for_classes_and_leaks(ingest, pictures):
 
     leaking = pictures(*(f"test/benign/benigntrain{i}_2.png" for i in range(6)), first=90)
     manifest, _, _ = ingest(pictures(*names) | leaking, reader)
-    _, _, report = split(clean(manifest), task("/", reader), given, 1)
+    _, _, report = split(clean(manifest), task("/", reader), given)
     assert 4 <= report["leak"]["test"] <= 6  # those whose patient was not dealt to validation
 
     alone = [name for name in names if not name.startswith("test/malignant")]
     manifest, _, _ = ingest(pictures(*alone), reader)
     with pytest.raises(InputError, match="class malignant is absent from test"):
-        split(clean(manifest), task("/", reader), given, 1)
+        split(clean(manifest), task("/", reader), given)
 
 
 # ---------------------------------------------------------------- tables

@@ -17,13 +17,13 @@ THREE_WAYS = (0.70, 0.15, 0.15)
 SHARES = (THREE_WAYS, (0.72, 0.08, 0.20), (0.60, 0.20, 0.20), (0.34, 0.33, 0.33), (0.80, 0.20, 0.0))
 
 
-def settings(shares=THREE_WAYS, by="group", near=24):
-    return Split(by=by, near=near, **dict(zip(SETS, shares, strict=True)))
+def settings(shares=THREE_WAYS, by="group", near=24, seed=1):
+    return Split(seed=seed, by=by, near=near, **dict(zip(SETS, shares, strict=True)))
 
 
 def run(manifest, by="group", shares=THREE_WAYS, seed=42, unknown="impute", near=24):
     table = clean(manifest, TASKS["skin"], Clean(unknown=unknown))
-    rows, stats, report = split(table, TASKS["skin"], settings(shares, by, near), seed)
+    rows, stats, report = split(table, TASKS["skin"], settings(shares, by, near, seed))
     return rows, stats, json.loads(json.dumps(report))  # as the stage writes it
 
 
@@ -78,14 +78,14 @@ def test_rounding_is_carried_over_so_that_small_classes_do_not_empty_a_set():
 
 def test_the_order_of_rows_changes_nothing():
     table = clean(random_skin(7), TASKS["skin"], Clean(unknown="impute"))
-    rows, stats, report = split(table, TASKS["skin"], settings(), 1)
+    rows, stats, report = split(table, TASKS["skin"], settings())
     shuffled = table.sample(frac=1, random_state=3)
-    again, stats_again, report_again = split(shuffled, TASKS["skin"], settings(), 1)
+    again, stats_again, report_again = split(shuffled, TASKS["skin"], settings())
     assert again["id"].tolist() == shuffled["id"].tolist()
     pd.testing.assert_frame_equal(again.sort_values("id", ignore_index=True), rows)
     assert report_again == report
     assert all(stats_again[key] == pytest.approx(stats[key]) for key in ("fill", "mean", "std"))
-    assert not split(table, TASKS["skin"], settings(), 2)[0]["set"].equals(rows["set"])
+    assert not split(table, TASKS["skin"], settings(seed=2))[0]["set"].equals(rows["set"])
 
 
 def test_rows_keep_the_tables_order_and_carry_the_subgroups():
@@ -98,7 +98,7 @@ def test_rows_keep_the_tables_order_and_carry_the_subgroups():
 
 def test_patients_stay_whole_and_count_for_tumour():
     table = clean(brain(20, 9), TASKS["brain"], Clean(unknown=None))
-    rows, stats, report = split(table, TASKS["brain"], settings((0.60, 0.20, 0.20), near=4), 42)
+    rows, stats, report = split(table, TASKS["brain"], settings((0.60, 0.20, 0.20), near=4))
     assert report["groups"]["tumour"] == {"train": 12, "val": 4, "test": 4, "external": 0}
     assert report["rows"]["healthy"] == {"train": 72, "val": 24, "test": 24, "external": 0}
     assert rows.groupby("group")["set"].nunique().eq(1).all()
@@ -110,7 +110,7 @@ def test_two_sources_of_one_host_stay_two():
     labels = ["Normal"] * 40 + ["COVID"] * 40
     manifest = skin(labels, [f"image-{i}" for i in range(80)], source=sources)
     rows, _, _ = split(
-        clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], settings((0.60, 0.20, 0.20)), 42
+        clean(manifest, TASKS["chest"], Clean(unknown=None)), TASKS["chest"], settings((0.60, 0.20, 0.20))
     )
     assert rows["source"].tolist() == sources
     assert rows.groupby("set")["source"].nunique().tolist() == [2, 2, 2]

@@ -15,6 +15,7 @@ BRAIN = ("healthy", "tumour")
 @pytest.fixture
 def settings() -> Evaluate:
     return Evaluate(
+        seed=0,
         resamples=200,
         confidence=0.95,
         tversky_alpha=0.7,

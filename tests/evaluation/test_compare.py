@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from declared import TASKS
 
 from medpipe import params
@@ -286,12 +285,12 @@ def test_names_are_escaped(skin):
 
 def test_stage_writes_the_three_files(skin, tmp_path):
     tables, _ = skin
-    values = params.read(REPOSITORY / "params.yaml")
+    values = params.read(REPOSITORY)
     for section in ("models", "fusions"):
         values[section] = {k: v for k, v in values[section].items() if v["task"] != "skin" or k in tables}
     values["compare"]["skin"]["models"] = list(tables)
     values["evaluate"]["resamples"] = 50
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    params.write(tmp_path, values)
     for folder in ("predictions/skin", "reports/skin/models", "metrics/skin"):
         (tmp_path / folder).mkdir(parents=True)
     for name, table in tables.items():
@@ -299,7 +298,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
     removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
     for path in removed:
-        path.write_text("of a model that params.yaml has no more")
+        path.write_text("of a model that is no more")
     (tmp_path / "reports/skin/split.json").write_text(json.dumps(GROUPED))
 
     def run():

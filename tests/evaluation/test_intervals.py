@@ -22,6 +22,7 @@ def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
     found = estimate(
         p,
         Evaluate(
+            seed=0,
             resamples=8,
             confidence=0.9,
             tversky_alpha=0.7,
@@ -73,6 +74,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(40), 4)
     settings = Evaluate(
+        seed=0,
         resamples=150,
         confidence=0.9,
         tversky_alpha=0.7,
@@ -150,6 +152,7 @@ def test_false_alarms_of_the_paired_test_stay_near_its_level():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), 2)
     settings = Evaluate(
+        seed=0,
         resamples=150,
         confidence=0.95,
         tversky_alpha=0.7,
@@ -182,6 +185,7 @@ def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
     estimate(
         p,
         Evaluate(
+            seed=0,
             resamples=1000,
             confidence=0.95,
             tversky_alpha=0.7,

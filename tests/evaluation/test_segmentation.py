@@ -93,6 +93,7 @@ def test_a_patient_is_a_volume():
     estimates = estimate_masks(
         table,
         Evaluate(
+            seed=0,
             resamples=50,
             confidence=0.95,
             tversky_alpha=0.7,

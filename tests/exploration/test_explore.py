@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from medpipe import tracking
 from medpipe.exploration.publish import key
-from medpipe.params import read
+from medpipe.params import read, write
 from medpipe.registry.restore import restore
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,10 +47,10 @@ def test_other_facts_or_settings_are_another_run():
 
 @pytest.mark.parametrize("task", ["skin", "brain", "chest"])
 def test_a_task_is_explored(task, root, new_root):
-    values = read(REPOSITORY / "params.yaml")
+    values = read(REPOSITORY)
     values["phantom"] = PHANTOMS
     values["split"][task] |= {"train": 0.5, "val": 0.25, "test": 0.25}
-    Path("params.yaml").write_text(yaml.safe_dump(values))
+    write(Path(), values)
     for name in ("phantom", "ingest", "clean", "split"):
         stage(name, task)
     rows = pd.read_parquet(f"data/split/{task}/rows.parquet")

@@ -6,7 +6,7 @@ import numpy as np
 
 from medpipe import params
 
-PUBLISHED = params.load(Path(__file__).parents[2] / "params.yaml").models
+PUBLISHED = params.load(Path(__file__).parents[2]).models
 ARCHITECTURES = ("mlp", "backbone", "convnet", "resnet", "resunet")
 STATS = {
     "columns": ["age", "sex_male"],

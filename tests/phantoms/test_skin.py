@@ -137,7 +137,7 @@ def test_signal_is_partly_in_the_image_and_partly_in_the_metadata(rows, images):
 
 def test_metadata_alone_beat_the_commonest_class_at_the_full_recipe(tmp_path):
     """At HAM10000's number of lesions: ten epochs of SGD are few steps, and of fewer rows too few."""
-    recipe = load(Path(__file__).parents[2] / "params.yaml").models["skin-tabular"]
+    recipe = load(Path(__file__).parents[2]).models["skin-tabular"]
     classes = TASKS["skin"].classes
     keras.utils.set_random_seed(1)
     lesions = skin._lesions(np.random.default_rng(1), 7470)

@@ -28,7 +28,7 @@ def write(project: Project, rates: dict[str, float]) -> None:
 def commits(project: Project) -> dict[str, str | None]:
     """The commit of each experiment that would come out the same now."""
     study = params.load_studies(project.root / "studies.yaml")["small"]
-    experiments = plan("small", study, params.read(project.root / "params.yaml"))
+    experiments = plan("small", study, params.read(project.root))
     workspace = Workspace(project.root)
     return {experiment.row: workspace.find(experiment) for experiment in experiments}
 

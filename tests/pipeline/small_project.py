@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from medpipe.params import read
+from medpipe.params import read, write
 
 REPOSITORY = Path(__file__).parents[2]
 MODELS = ("skin-tabular", "skin-image", "brain-classifier", "brain-resunet", "chest-convnet")
@@ -50,10 +49,9 @@ class Project:
         return stages_in(self.run("dvc", "repro", *arguments))
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
-        path = self.root / "params.yaml"
-        values = read(path)
+        values = read(self.root)
         change(values)
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        write(self.root, values)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -244,7 +244,7 @@ def test_every_version_has_its_card_and_its_checklist(project):
         rows = [line.split(" | ") for line in claim.splitlines() if re.match(r"\| \d", line)]
         assert [int(row[0].removeprefix("| ")) for row in rows] == [*range(1, 45)]
         assert all(row[3].strip(" |") for row in rows)
-        found = evidence.read(project.root, task, name, load(project.root / "params.yaml"))
+        found = evidence.read(project.root, task, name, load(project.root))
         real = replace(found, declared=found.declared.model_copy(update={"archive": "/data/real"}))
         said = answers(real)
         for number in (3, 13, 14, 16, 44):  # use, acquisition, reference standard, annotators, funding

@@ -17,7 +17,7 @@ from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 from medpipe.planning.write import write
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+REPOSITORY = Path(__file__).parents[2]
 
 
 def png(seed, size=(96, 80)):
@@ -46,9 +46,10 @@ def new(archive, tmp_path):
     def make(files, name="retina"):
         found = archive(files)
         made = plan(name, found, look(found), 10**8)
-        shutil.copy(PARAMS, tmp_path / "params.yaml")
-        write(tmp_path / "params.yaml", made.sections)
-        return made, params.load(tmp_path / "params.yaml")
+        for file in params.FILES:
+            shutil.copy(REPOSITORY / file, tmp_path / file)
+        write(tmp_path, made.sections)
+        return made, params.load(tmp_path)
 
     return make
 
@@ -86,14 +87,13 @@ def test_folders_with_metadata_beside_them_become_a_whole_task(new, tmp_path):
     assert "choose: tasks.retina.reader.source: centre says where images come from" in report
 
     # Said again, and nothing is written; what stood in the file stands there as it did.
-    before = (tmp_path / "params.yaml").read_text()
-    assert write(tmp_path / "params.yaml", made.sections) == []
-    assert (tmp_path / "params.yaml").read_text() == before
-    left = [
-        line for line in before.splitlines() if line not in {line for part in made.sections.values() for line in part}
-    ]
-    kept = [line for line in PARAMS.read_text().splitlines() if line in set(left)]
-    assert left == kept
+    before = {file: (tmp_path / file).read_text() for file in params.FILES}
+    assert write(tmp_path, made.sections) == []
+    assert {file: (tmp_path / file).read_text() for file in params.FILES} == before
+    new_lines = {line for part in made.sections.values() for line in part}
+    for file, text in before.items():
+        left = [line for line in text.splitlines() if line not in new_lines]
+        assert left == [line for line in (REPOSITORY / file).read_text().splitlines() if line in set(left)]
 
 
 def test_folders_alone(new):
@@ -161,9 +161,9 @@ def test_what_is_no_archive_of_images_says_what_is_there(archive):
 def test_a_section_of_the_name_stays_and_a_file_that_would_be_invalid_is_not_written(new, tmp_path):
     files = {f"{label}/{i}.png": None for label in ("a", "b") for i in range(6)}
     made, _ = new(files)
-    path = tmp_path / "params.yaml"
-    text = path.read_text().replace("    - retina", "").replace("task: retina\n", "task: retinal\n", 1)
+    path = tmp_path / "data.yaml"
+    text = path.read_text().replace("task: retina\n", "task: retinal\n", 1)
     path.write_text(text)
     with pytest.raises(InputError, match="retinal"):
-        write(path, made.sections)
+        write(tmp_path, made.sections)
     assert path.read_text() == text

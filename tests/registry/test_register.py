@@ -11,15 +11,14 @@ from shutil import rmtree
 import pytest
 from outputs import PIXELS, places, write
 
-from medpipe import fingerprint, tracking
+from medpipe import fingerprint, params, tracking
 from medpipe.errors import InputError
-from medpipe.params import load
 from medpipe.registry.publish import publish
 from medpipe.registry.register import elect, register
 from medpipe.registry.restore import restore
 
 REPOSITORY = Path(__file__).parents[2]
-PARAMS = load(REPOSITORY / "params.yaml")
+PARAMS = params.load(REPOSITORY)
 
 
 def registered(root, name, champion=True):
@@ -276,7 +275,7 @@ def test_where_every_model_answers_for_one_class_the_stage_leaves_the_alias(trai
     train("skin-b4")
     elected(root, "skin-b4")
     write(root / "reports/skin/comparison.json", {"best": None})
-    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    params.write(root, params.read(REPOSITORY))
     stage = [sys.executable, str(REPOSITORY / "stages/register.py"), "skin"]
     said = subprocess.run(stage, check=True, cwd=root, stdout=subprocess.PIPE, text=True).stdout
     assert said == "skin-classifier@champion stays where it is: every model answers for one class alone\n"

@@ -13,7 +13,7 @@ from medpipe.registry import stored
 from medpipe.registry.register import register
 
 SHAPE = (32, 32, 3)
-SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").models["chest-mobilenetv2"].network
+SETTINGS = params.load(Path(__file__).parents[2]).models["chest-mobilenetv2"].network
 SMALL = SETTINGS.model_copy(update={"options": {"alpha": 0.35}, "weights": None})
 
 

@@ -1,7 +1,5 @@
 """The arithmetic of a study's table, on made-up predictions."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +17,7 @@ MERGED = ("COVID", "Normal", "other")
 
 @pytest.fixture(scope="module")
 def params():
-    found = load(Path("params.yaml"))
+    found = load()
     return found.model_copy(update={"evaluate": found.evaluate.model_copy(update={"resamples": 100})})
 
 

@@ -9,7 +9,7 @@ from keras import layers
 from medpipe import params
 from medpipe.training.batches import Samples
 
-PUBLISHED = params.load(Path(__file__).parents[2] / "params.yaml").models
+PUBLISHED = params.load(Path(__file__).parents[2]).models
 USUAL = params.Augmentation(
     probability=1.0, horizontal_flip=True, vertical_flip=True, rotation=20, zoom=0.1, shift=0.1, shear=5, brightness=0.1
 )

@@ -1,8 +1,6 @@
 """Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it;
 every model of params.yaml is the same after saving."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -116,7 +114,7 @@ CHANGED = [(study, row) for study, row in ROWS if params.load_studies()[study].r
 @pytest.mark.usefixtures("_eager")
 @pytest.mark.parametrize(("study", "row"), CHANGED)
 def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
-    experiments = plan(study, params.load_studies()[study], params.read(Path("params.yaml")))
+    experiments = plan(study, params.load_studies()[study], params.read())
     experiment = next(experiment for experiment in experiments if experiment.row == row)
     settings = params.validated(params.Params, experiment.params, study)
     recipe = resolve(at_step(settings), experiment.model)

@@ -86,6 +86,7 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
     # Evaluation shows as validation what was predicted out of fold, and nothing of the mean model on rows it knows.
     delivered = training.delivery("convnet", {"merge": {}})
     settings = Evaluate(
+        seed=0,
         resamples=20,
         confidence=0.95,
         tversky_alpha=0.7,

@@ -13,7 +13,7 @@ from medpipe.params import Tuning, read
 from medpipe.tuning.process import TrialError
 from medpipe.tuning.study import opened
 
-VALUES = read(Path(__file__).parents[2] / "params.yaml")
+VALUES = read(Path(__file__).parents[2])
 NAME, EPOCHS = "skin-tabular", 4
 
 

@@ -12,7 +12,7 @@ from declared import TASKS
 
 from medpipe import backend, recipe
 from medpipe.overrides import change
-from medpipe.params import Params, read, validated
+from medpipe.params import checked, read
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.tuning.process import Trainer, TrialError
@@ -20,7 +20,7 @@ from medpipe.tuning.space import kept
 
 NAME, ROWS = "chest-convnet", 48
 SMALL = {"network.filters": [4, 8], "network.units": 8, "epochs": 2, "early_stopping": None}
-VALUES = change(read(Path(__file__).parents[2] / "params.yaml"), NAME, SMALL)
+VALUES = change(read(Path(__file__).parents[2]), NAME, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
     found = train(trainer, tmp_path, {"lr": 0.01}, lambda epoch, numbers: epochs.append(numbers) or True)
 
     # As stages/train.py does it.
-    params = validated(Params, change(VALUES, NAME, {"lr": 0.01}), "params.yaml")
-    settings, seed = recipe.resolve(params, NAME), recipe.seed(params)
+    params = checked(change(VALUES, NAME, {"lr": 0.01}))
+    settings, seed = recipe.resolve(params, NAME), params.seed
     backend.start(seed, settings.precision)
     split, prepared = project / "data/split/chest", project / "data/prepared"
     training = assemble(settings, TASKS["chest"].classes, split, prepared, seed, recipe.training_rows(params))

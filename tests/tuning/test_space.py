@@ -7,10 +7,10 @@ import yaml
 
 from medpipe.errors import InputError
 from medpipe.overrides import change
-from medpipe.params import Tuning, read, validated
+from medpipe.params import Tuning, read, read_file, validated
 from medpipe.tuning.space import decode, distributions, load
 
-SHIPPED, VALUES = read(Path("tuning.yaml")), read(Path("params.yaml"))
+SHIPPED, VALUES = read_file(Path("tuning.yaml")), read()
 SPACE = {
     "lr": {"low": 1e-4, "high": 0.1, "log": True},
     "network.filters": {"choices": [[16], [16, 32]]},

@@ -13,7 +13,7 @@ from medpipe.params import Declaration, Split
 SETS = ("train", "val", "test")
 
 
-def split(table: pd.DataFrame, task: Declaration, settings: Split, seed: int) -> tuple[pd.DataFrame, dict, dict]:
+def split(table: pd.DataFrame, task: Declaration, settings: Split) -> tuple[pd.DataFrame, dict, dict]:
     """Rows with their set, what is fitted to the training rows, and a report, of a clean table.
 
     - rows: id, label, group, set, source and the task's subgroup columns, in the table's order. `set` is train, val,
@@ -36,9 +36,9 @@ def split(table: pd.DataFrame, task: Declaration, settings: Split, seed: int) ->
 
     rows = pd.DataFrame({"id": table["id"], "label": table["label"], "group": group})
     if settings.by == "given":
-        rows["set"] = _given(table[~external], group[~external], shares, seed)
+        rows["set"] = _given(table[~external], group[~external], shares, settings.seed)
     else:
-        rows["set"] = deal(unit, table.loc[~external, "label"], shares, seed)
+        rows["set"] = deal(unit, table.loc[~external, "label"], shares, settings.seed)
     rows.loc[external, "set"] = "external"
     rows.loc[excluded, "set"] = "excluded"
     rows["source"] = table["source"]
@@ -49,7 +49,7 @@ def split(table: pd.DataFrame, task: Declaration, settings: Split, seed: int) ->
     if settings.by == "group":
         check_apart(rows, table["group"], pairs)
     train = table[rows["set"] == "train"]
-    report = {"grouped": task.reader.grouped} | _report(rows, table, pairs, settings, seed)
+    report = {"grouped": task.reader.grouped} | _report(rows, table, pairs, settings)
     return rows, features.fit(train, task.features), report
 
 
@@ -139,11 +139,11 @@ def check_apart(rows: pd.DataFrame, groups: pd.Series, pairs: pd.DataFrame) -> N
         raise InputError(f"split: {ids} show the same and are in two sets; the split would leak")
 
 
-def _report(rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, settings: Split, seed: int) -> dict:
+def _report(rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, settings: Split) -> dict:
     seen = rows["group"].isin(rows.loc[rows["set"] == "train", "group"])
     return {
         "by": settings.by,
-        "seed": seed,
+        "seed": settings.seed,
         "near": settings.near,
         "rows": _counts(rows),
         "groups": _counts(rows.drop_duplicates(["group", "label", "set"])),

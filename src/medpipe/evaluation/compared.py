@@ -24,7 +24,7 @@ def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[
         _json(reports / "split.json"),
         settings,
         params.evaluate,
-        params.seed,
+        params.evaluate.seed,
     )
     return comparison, {
         "comparison.json": json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n",

@@ -38,7 +38,6 @@ def explore(
     task: Declaration,
     archive: Archive,
     settings: Explore,
-    seed: int,
     max_pixels: int,
 ) -> Exploration:
     """All facts of a task, of its manifest, clean table, split (rows.parquet and split.json) and quarantine report.
@@ -48,15 +47,16 @@ def explore(
     classes, decoding = task.classes, task.decoding
     table = facts.joined(clean, rows)
     train = table[table["set"] == "train"].reset_index(drop=True)
-    sampled = pixels.sample(train, settings.sample, seed)
+    sampled = pixels.sample(train, settings.sample, settings.seed)
     seen = pixels.look(pixels.arrays(archive, sampled, max_pixels, decoding))
-    shown = pixels.examples(train, classes, settings.images_a_class, seed)
+    shown = pixels.examples(train, classes, settings.images_a_class, settings.seed)
     found = {
-        "seed": seed,
+        "seed": settings.seed,
         **facts.class_counts(table, classes),
         "images": {"read": len(manifest), "kept": len(clean), "quarantined": len(quarantine)},
         "group_sizes": facts.group_sizes(table),
-        "balance": {"ratio": settings.undersample} | facts.balance(train["label"], classes, settings.undersample, seed),
+        "balance": {"ratio": settings.undersample}
+        | facts.balance(train["label"], classes, settings.undersample, settings.seed),
         "missing": facts.missing(manifest),
         "numbers": facts.numbers_by_class(train, facts.numeric_columns(manifest), classes),
         "values": facts.values_by_class(table, facts.categorical_columns(table, task), classes),

@@ -1,4 +1,5 @@
-"""`params.yaml`, read once and whole, into frozen models that reject an unknown or missing key by its full name.
+"""The values of data.yaml, params.yaml and evaluation.yaml as frozen models, which reject an unknown or missing key by
+its file and full name.
 
 Nothing here holds a value or changes one: what passes is what the file says. That is why the stages in `dvc.yaml` do
 not depend on this module; what it lets through reaches them as DVC parameters.
@@ -9,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError, model_validator
 
 from medpipe.bases import expand
@@ -32,6 +32,7 @@ from medpipe.params.data import (
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
 from medpipe.params.evaluation import Card, Compare, Evaluate, Floor, Gate, Registered
+from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
 from medpipe.params.references import check_classes, check_members, check_names, check_tasks
 from medpipe.params.studies import Row, Study
@@ -68,21 +69,24 @@ Settings = TypeVar("Settings", bound=Frozen)
 
 
 class Params(Frozen):
-    seed: int
-    deterministic: bool
-    phantom: Phantom
+    # data.yaml
     tasks: dict[Task, Declaration]
+    phantom: Phantom
     ingest: Ingest
     clean: dict[Task, Clean]
     split: dict[Task, Split]
     explore: Explore
     prepare: dict[Name, Variant]
+    # params.yaml
+    seed: int
+    deterministic: bool
     scale: Name
     scales: dict[Name, Scale | None]
     train: Knobs
     bases: dict[Name, dict[str, Any]]
     models: dict[Name, Recipe]
     fusions: dict[Name, Fusion]
+    # evaluation.yaml
     evaluate: Evaluate
     compare: dict[Task, Compare]
     registry: dict[Task, Registered]
@@ -106,44 +110,23 @@ class Params(Frozen):
         return {**self.models, **self.fusions}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's floats: PyYAML reads `2e-05`, which DVC writes, as a string (YAML 1.1 wants a dot and a sign)."""
+def load(folder: Path = Path()) -> Params:
+    """All values of `folder`'s files. Raises InputError with the file and the full name of every key that is wrong."""
+    return checked(read(folder), folder)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"),
-    list("-+0123456789."),
-)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The file's mapping, unvalidated. Raises InputError where there is none or it is no YAML mapping."""
+def checked(values: Mapping[str, Any], folder: Path = Path()) -> Params:
+    """What `read` gives, as settings. Raises InputError as `load` does."""
     try:
-        return parse(path.read_text(), str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run the stages from the repository's root") from None
-
-
-def parse(text: str, source: str) -> dict[str, Any]:
-    """The mapping that the YAML `text` holds. Raises InputError, naming `source`, where it is none."""
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: {error}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{source}: must be a mapping of sections, is {type(values).__name__}")
-    return values
-
-
-def load(path: Path = Path("params.yaml")) -> Params:
-    """All parameters, validated. Raises InputError with the full name of every key that is wrong."""
-    return validated(Params, read(path), str(path))
+        return Params.model_validate(values)
+    except ValidationError as error:
+        said = [_describe(problem) for problem in error.errors()]
+        raise InputError("\n".join(f"{folder / FILE_OF[re.split('[.:]', line)[0]]}: {line}" for line in said)) from None
 
 
 def load_studies(path: Path = Path("studies.yaml")) -> dict[str, Study]:
     """The studies by name. Their rows are checked against params.yaml by `medpipe.studies.plan`."""
-    return {name: validated(Study, values, str(path), name) for name, values in read(path).items()}
+    return {name: validated(Study, values, str(path), name) for name, values in read_file(path).items()}
 
 
 def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix: str = "") -> Settings:
@@ -154,7 +137,7 @@ def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix
         raise InputError("\n".join(f"{path}: {_describe(problem, prefix)}" for problem in error.errors())) from None
 
 
-def _describe(problem: Any, prefix: str) -> str:
+def _describe(problem: Any, prefix: str = "") -> str:
     """`models.skin-b4.lr: ...`; the tag that pydantic adds for the member of a union is left out."""
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
     tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade", "mean"}

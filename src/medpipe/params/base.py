@@ -1,4 +1,4 @@
-"""What every section of `params.yaml` is made of."""
+"""What every section is made of."""
 
 from typing import Annotated
 

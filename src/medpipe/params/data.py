@@ -49,6 +49,7 @@ class Clean(Frozen):
 
 
 class Split(Frozen):
+    seed: int
     by: Literal["group", "image", "given"]
     train: Share
     val: Share
@@ -63,6 +64,7 @@ class Split(Frozen):
 
 
 class Explore(Frozen):
+    seed: int
     images_a_class: Positive
     sample: Positive
     undersample: Annotated[float, Field(ge=1)]

@@ -10,6 +10,7 @@ Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
 
 
 class Evaluate(Frozen):
+    seed: int
     resamples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
     tversky_alpha: Share

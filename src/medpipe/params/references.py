@@ -1,4 +1,4 @@
-"""What one section of `params.yaml` takes from another must be there, and fit."""
+"""What one section takes from another must be there, and fit."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ def check_names(params: "Params") -> None:
                     known = [k for k, v in params.prepare.items() if v.task == recipe.task]
                     raise ValueError(f"{section}.{name}.inputs: {key!r} is none of prepare's: {', '.join(known)}")
     if shared := sorted(params.models.keys() & params.fusions):
-        raise ValueError(f"models and fusions: {', '.join(shared)} is in both; make names unique")
+        raise ValueError(f"models: {', '.join(shared)} is in fusions, too; make names unique")
     for task, settings in params.compare.items():
         known = [name for name, model in params.all_models.items() if model.task == task]
         for name in settings.models:

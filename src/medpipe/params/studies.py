@@ -1,4 +1,4 @@
-"""studies.yaml: named sets of experiments. A file of its own, for DVC reads params.yaml once a stage."""
+"""studies.yaml: named sets of experiments. No stage reads it."""
 
 from typing import Annotated, Any
 

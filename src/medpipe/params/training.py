@@ -27,7 +27,6 @@ class Knobs(Frozen):
     epochs: Positive | None
     batch: Positive | None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None
-    seed: int | None
 
 
 class Mlp(Frozen):

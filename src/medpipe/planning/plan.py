@@ -1,4 +1,4 @@
-"""The sections of `params.yaml` that a new task needs, as text with comments that say why."""
+"""The sections that a new task needs, as text with comments that say why."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ PRETRAINED = 224  # pixels that EfficientNetB0 was pretrained with
 
 @dataclass(frozen=True)
 class Plan:
-    """`sections`: {section of params.yaml: lines to add}; `report`: what was found and decided, and what to check."""
+    """`sections`: {section: lines to add}; `report`: what was found and decided, and what to check."""
 
     sections: dict[str, list[str]]
     report: list[str]

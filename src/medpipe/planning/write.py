@@ -1,38 +1,37 @@
-"""Lines added to `params.yaml`, which keeps its comments and its order."""
+"""Lines added to the files of values, which keep their comments and their order."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medpipe import atomic, params
-from medpipe.errors import InputError
-from medpipe.params import Params
+from medpipe.params import FILE_OF, FILES
 
 
-def write(path: Path, sections: Mapping[str, Sequence[str]]) -> list[str]:
+def write(folder: Path, sections: Mapping[str, Sequence[str]]) -> list[str]:
     """Add to the end of each section its lines, and say which sections changed; one that has such a key stays as it is.
 
-    Raises InputError, and writes nothing, where the file would not be valid then.
+    Raises InputError, and writes nothing, where the files would not be valid then.
     """
-    text = path.read_text(encoding="utf-8")
-    values = params.parse(text, str(path))
-    lines, added = text.splitlines(), []
+    values = params.read(folder)
+    params.checked(values, folder)
+    lines = {file: (folder / file).read_text(encoding="utf-8").splitlines() for file in FILES}
+    added = []
     for section, new in sections.items():
-        if section not in values:
-            raise InputError(f"{path}: has no section {section}")
         keys = [line.strip().split(":")[0] for line in new if line.startswith("  ") and not line.startswith("   ")]
-        present = [key for key in keys if key in (values[section] or {})]
-        if present:
+        if any(key in values[section] for key in keys):
             continue
-        place = _end(lines, section)
+        own = lines[FILE_OF[section]]
+        place = _end(own, section)
         if not values[section]:  # `fusions: {}`
-            lines[place - 1] = f"{section}:"
-        lines[place:place] = new
+            own[place - 1] = f"{section}:"
+        own[place:place] = new
         added.append(section)
-    text = "\n".join(lines) + "\n"
-    params.validated(Params, params.parse(text, str(path)), str(path))
-    if added:
-        with atomic.file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    texts = {file: "\n".join(own) + "\n" for file, own in lines.items()}
+    found = {file: params.parse(text, str(folder / file)) for file, text in texts.items()}
+    params.checked(params.sections(found, folder), folder)
+    for file in dict.fromkeys(FILE_OF[section] for section in added):
+        with atomic.file(folder / file) as temporary:
+            temporary.write_text(texts[file], encoding="utf-8")
     return added
 
 

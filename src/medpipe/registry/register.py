@@ -161,7 +161,7 @@ def _rival(
     try:
         if changed:
             old = _unseen(run, old, reigning, stored, task, root, params)
-        found = challenge(new, old, params.compare[task], params.evaluate, params.seed)
+        found = challenge(new, old, params.compare[task], params.evaluate, params.evaluate.seed)
     except InputError as error:
         other = f"was made on other data ({changed}) and " if changed else ""
         why = f"{name} {other}cannot be compared: {error}"
@@ -187,7 +187,7 @@ def _unseen(
     with TemporaryDirectory() as folder:
         seen = pd.read_parquet(client.download_artifacts(stored.info.run_id, "split/rows.parquet", folder))
     model_id = str(reigning.source).removeprefix("models:/")
-    return on_unseen_rows(client, model_id, old, seen, task, params.tasks[task], root / "data", params.seed)
+    return on_unseen_rows(client, model_id, old, seen, task, params.tasks[task], root / "data", params.evaluate.seed)
 
 
 def _changed(new: dict[str, str], old: dict[str, str]) -> list[str]:

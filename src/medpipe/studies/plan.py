@@ -13,7 +13,7 @@ from medpipe.params import Params, Row, Study, validated
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training: what DVC calls it, what its params.yaml says, and what `--set-param` takes to say so."""
+    """One training: what DVC calls it, what its files say, and what `--set-param` takes to say so."""
 
     name: str
     row: str
@@ -26,7 +26,7 @@ class Experiment:
 def plan(name: str, study: Study, values: Mapping[str, Any]) -> list[Experiment]:
     """The study's experiments, the further seeds of a row behind all rows' first ones.
 
-    `values`: what params.yaml says. Raises InputError, by full key, for a row that params.yaml cannot hold, or whose
+    `values`: what `params.read` gives. Raises InputError, by full key, for a row that params.yaml cannot hold, or whose
     model answers another question than the baseline's.
     """
     where = f"studies.yaml: {name}"
@@ -40,7 +40,7 @@ def plan(name: str, study: Study, values: Mapping[str, Any]) -> list[Experiment]
 
 
 def _changed(where: str, study: Study, row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any], Params]:
-    """params.yaml with the row's changes, as it stands there and as settings."""
+    """`values` with the row's changes, as they would stand in the files and as settings."""
     model = values["models"].get(row.model)
     if model is None or model["task"] != study.task:
         raise InputError(f"{where}.model: {row.model!r} is no {study.task} model in models of params.yaml")
@@ -56,7 +56,7 @@ def _changed(where: str, study: Study, row: Row, values: Mapping[str, Any]) -> t
 
 
 def _check_classes(where: str, study: Study, changed: Mapping[str, tuple[dict[str, Any], Params]]) -> None:
-    """InputError unless all rows know the same classes, after those of params.yaml's compare.<task>.merge are one."""
+    """InputError unless all rows know the same classes, after those of compare.<task>.merge are one."""
     merge = next(iter(changed.values()))[1].compare[study.task].merge
     new_name = {old: new for new, olds in merge.items() for old in olds}
     known = {
@@ -78,8 +78,7 @@ def _experiment(
     name: str, study: Study, row: str, seed: int, values: Mapping[str, Any], changed: dict[str, Any]
 ) -> Experiment:
     model = study.rows[row].model
-    params = copy.deepcopy(changed)
-    params["train"]["seed"] = seed
-    overrides = [f"scale={study.scale}", f"train.seed={seed}"]
+    params = copy.deepcopy(changed) | {"seed": seed}
+    overrides = [f"scale={study.scale}", f"seed={seed}"]
     overrides += arguments(values, model, study.rows[row].set)
     return Experiment(f"{name}-{row}-{seed}", row, model, seed, params, tuple(overrides))

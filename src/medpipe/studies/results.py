@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from medpipe.params import parse, read
+from medpipe.params import FILES, parse, read_file
 from medpipe.studies.copies import git
 from medpipe.studies.plan import Experiment
 
@@ -49,7 +49,7 @@ class Workspace:
         """What the YAML file now says; nothing where there is none."""
         if file not in self.files:
             path = self.root / file
-            self.files[file] = read(path) if path.exists() else {}
+            self.files[file] = read_file(path) if path.exists() else {}
         return self.files[file]
 
     def find(self, experiment: Experiment) -> str | None:
@@ -75,7 +75,7 @@ class Workspace:
             if locked is None or stages.get(group) != self.settings("dvc.yaml")["stages"].get(group):
                 return False
             for file, values in locked.get("params", {}).items():
-                now = experiment.params if file == "params.yaml" else self.settings(file)
+                now = experiment.params if file in FILES else self.settings(file)
                 if any(_value(now, key) != value for key, value in values.items()):
                     return False
             for dep in locked.get("deps", ()):

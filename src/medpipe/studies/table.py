@@ -39,10 +39,10 @@ def summarise(
         test = result.table[result.table["set"] == "test"].sort_values("id")
         if result.report["kind"] == "masks":
             check(row, test, tuple(result.report["classes"]), COUNTS)
-            return estimate_masks(test, evaluate, params.seed)
+            return estimate_masks(test, evaluate, evaluate.seed)
         merged, classes = merge_classes(row, test, tuple(result.report["classes"]), merge)
         order = order or classes
-        return estimate(classified(row, merged, order), evaluate, params.seed)
+        return estimate(classified(row, merged, order), evaluate, evaluate.seed)
 
     seeds = {row: [measure(row, result) for result in found.values()] for row, found in results.items() if found}
     means = {row: mean(estimates) for row, estimates in seeds.items()}

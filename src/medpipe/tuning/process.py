@@ -23,7 +23,7 @@ class TrialError(Exception):
 
 
 class Trainer:
-    """Trains `models.<name>` of `values`, what params.yaml says, with one trial's changes after another.
+    """Trains `models.<name>` of `values`, what `params.read` gives, with one trial's changes after another.
 
     `facts`: `tags` (hashes of split and data), `code` (of the modules that train), `backend`, `weights`. Raises
     InputError where even the recipe as it stands cannot be trained on the data.

@@ -10,7 +10,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from medpipe import overrides, recipe
 from medpipe.errors import InputError
-from medpipe.params import Choices, Dimension, EarlyStopping, Floats, Integers, Params, Tuning, read, validated
+from medpipe.params import (
+    Choices,
+    Dimension,
+    EarlyStopping,
+    Floats,
+    Integers,
+    Params,
+    Tuning,
+    checked,
+    read_file,
+    validated,
+)
 from medpipe.training.selection import cost
 
 # Another value of these is another task: no trial could be compared with another.
@@ -18,16 +29,16 @@ _FIXED = ("task", "architecture", "inputs", "merge", "only", "folds")
 
 
 def load(path: Path, name: str, values: Mapping[str, Any]) -> Tuning:
-    """The search for `models.<name>` of `values`, what params.yaml says.
+    """The search for `models.<name>` of `values`, what `params.read` gives.
 
     Raises InputError with the full key for whatever would make a trial fail or two trials no match for each other.
     """
-    sections = read(path)
+    sections = read_file(path)
     for where, known in ((str(path), sections), ("params.yaml: models", values["models"])):
         if name not in known:
             raise InputError(f"{where}: no {name!r}; there are {', '.join(known)}")
     tuning = validated(Tuning, sections[name], str(path), name)
-    params = validated(Params, values, "params.yaml")
+    params = checked(values)
     segments = params.models[name].architecture == "resunet"
     if tuning.metric != "val_loss" and (tuning.metric == "val_dice") is not segments:
         right = "val_dice" if segments else "val_accuracy"

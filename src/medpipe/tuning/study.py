@@ -123,7 +123,7 @@ class Search:
 def opened(
     name: str, tuning: Tuning, values: Mapping[str, Any], seed: int, facts: Mapping[str, Any]
 ) -> Iterator[Search]:
-    """The search with these settings of params.yaml (`values`), begun or gone on with. `facts` are the trainer's.
+    """The search with these settings (`values`, of `params.read`), begun or gone on with. `facts` are the trainer's.
 
     It lies in the database that OPTUNA_STORAGE names, which machines may share, else in `<root>/optuna.db`. Another
     setting, code or data begins another one; another number of trials does not, nor another value of what is searched.

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from medpipe import overrides
-from medpipe.params import Params, validated
+from medpipe.params import checked
 from medpipe.studies.copies import Snapshot
 from medpipe.studies.results import output, references
 from medpipe.tuning.space import kept
@@ -30,6 +30,6 @@ def experiment(root: Path, search: Search, values: Mapping[str, Any]) -> tuple[s
         if log := Snapshot.of(root).run(name, f"evaluate@{search.name}", arguments):
             raise RuntimeError(f"the experiment {name} failed, see {log}")
     history = io.BytesIO(output(root, f"models/{search.name}/history.csv", name))
-    rule = validated(Params, overrides.change(values, search.name, changes), "params.yaml").models[search.name]
+    rule = checked(overrides.change(values, search.name, changes)).models[search.name]
     found = kept(pd.read_csv(history, float_precision="round_trip"), rule.early_stopping)
     return name, found[search.tuning.metric]

@@ -18,7 +18,7 @@ from medpipe import backend, recipe
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
 from medpipe.overrides import change
-from medpipe.params import Params, validated
+from medpipe.params import checked
 from medpipe.training.assemble import Training, assemble
 from medpipe.training.fit import fit
 from medpipe.training.run import read_from
@@ -60,8 +60,8 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     """As in a process of its own: nothing that an earlier trial left is there."""
     keras.utils.clear_session()
     gc.collect()
-    params = validated(Params, change(values, name, changes), "params.yaml")
-    settings, seed = recipe.resolve(params, name), recipe.seed(params)
+    params = checked(change(values, name, changes))
+    settings, seed = recipe.resolve(params, name), params.seed
     backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
@@ -81,7 +81,7 @@ def _train(
 
     training = _assemble(values, name, changes)
     train, val = training.samples(training.train), training.samples(training.val)
-    seed = recipe.seed(validated(Params, values, "params.yaml"))
+    seed = checked(values).seed
     history = fit(
         training.build(), train, val, training.settings,
         seed=seed, checkpoint=checkpoint, on_epoch=on_epoch, classes=training.classes,

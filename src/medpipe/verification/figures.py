@@ -101,7 +101,7 @@ def _measured(
     delivered: Delivery, table: pd.DataFrame, report: dict[str, Any], params: Params
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report), as the evaluation measured them."""
-    of, settings = (delivered.name, table, delivered.classes), (params.evaluate, params.seed)
+    of, settings = (delivered.name, table, delivered.classes), (params.evaluate, params.evaluate.seed)
     if delivered.kind == "segmenter":
         return segmentation_report(*of, *settings)
     if delivered.kind == "classifier":
