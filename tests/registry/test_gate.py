@@ -6,7 +6,16 @@ from medpipe.registry.gate import conditions, refusal
 from medpipe.registry.register import SHOWN, shortened
 
 OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
-RIVAL = {"metric": "macro_f1", "new": 0.61, "old": 0.62, "difference": -0.01, "low": -0.05, "high": 0.03, "rows": 90}
+RIVAL = {
+    "metric": "macro_f1",
+    "new": 0.61,
+    "old": 0.62,
+    "difference": -0.01,
+    "low": -0.05,
+    "high": 0.03,
+    "rows": 90,
+    "groups": 60,
+}
 SUBGROUPS = {
     "sex": {
         "male": {"small": False, "metrics": {"macro_f1": {"value": 0.4}}},
@@ -31,7 +40,7 @@ def calibrated(ece):
         ({"margin": 0.05}, {"rival": RIVAL}, True, -0.05),  # the end of the interval may touch the margin
         ({"margin": 0.04}, {"rival": RIVAL}, False, -0.05),
         ({"margin": 0.0}, {"rival": RIVAL | {"low": 0.0}}, True, 0.0),
-        ({"margin": 0.02}, {"rival": RIVAL | {"low": None, "high": None}}, True, -0.01),  # one group
+        ({"margin": 0.02}, {"rival": RIVAL | {"low": None, "high": None}}, False, None),  # too few groups
         ({"max_ece": 0.1}, {"report": calibrated(0.1)}, True, 0.1),
         ({"max_ece": 0.1}, {"report": calibrated(0.11)}, False, 0.11),
         ({"max_ece": 0.1}, {"report": {"detection": calibrated(0.2)}}, False, 0.2),  # of a cascade
@@ -40,8 +49,8 @@ def calibrated(ece):
         ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {}, False, 0.4),
         ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {"report": {"subgroups": {}}}, None, None),
         ({"shortcut_alarm": "refuse"}, {}, None, None),
-        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": False, "why": "as by chance"}}, True, None),
-        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": True, "why": "0.9 from the border alone"}}, False, None),
+        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": False, "why": []}}, True, None),
+        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": True, "why": ["0.9 from the border alone"]}}, False, None),
         ({"unrelated": "refuse"}, {"rival": "it cannot be compared"}, False, None),
     ],
 )
@@ -53,7 +62,7 @@ def test_a_condition_refuses_by_its_figure_and_names_its_key(gate, evidence, met
 
 
 def test_what_is_null_is_not_asked():
-    assert asked({}, calibrated(1.0), {"alarm": True, "why": ""}, RIVAL) == []
+    assert asked({}, calibrated(1.0), {"alarm": True, "why": []}, RIVAL) == []
     assert asked({"margin": 0.0, "unrelated": "refuse"}) == []  # there is no champion
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medpipe.evaluation.page import bounded, metric_name, number
+from medpipe.registry import gate
 from medpipe.registry.evidence import Evidence
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "dice", "dice_median", "iou", "hd95")
@@ -31,6 +32,7 @@ def card(evidence: Evidence) -> str:
         parts=parts,
         figures=[(metric_name(metric), [_cell(_overall(sets[part]), metric) for part in parts]) for metric in measured],
         subgroups=subgroups(evidence),
+        probed=gate.probed(evidence.probes),
     )
 
 
@@ -52,12 +54,12 @@ def reads(evidence: Evidence) -> str:
 
 def subgroups(evidence: Evidence) -> list[str]:
     """Of each column the value that the model serves worst, of those with enough groups."""
-    metric, lines = evidence.comparison["metric"], []
-    for column, values in evidence.test["subgroups"].items():
+    metric, lines, found = evidence.comparison["metric"], [], gate.subgroups(evidence.report)
+    for column in dict.fromkeys(name for name, _ in found):
         judged = {
             value: subgroup
-            for value, subgroup in values.items()
-            if not subgroup["small"] and subgroup["metrics"].get(metric, {}).get("value") is not None
+            for (name, value), subgroup in found.items()
+            if name == column and not subgroup["small"] and subgroup["metrics"].get(metric, {}).get("value") is not None
         }
         if judged:
             worst = min(judged, key=lambda value: judged[value]["metrics"][metric]["value"])

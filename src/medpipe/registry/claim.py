@@ -10,6 +10,7 @@ from typing import NamedTuple
 from medpipe.evaluation.page import bounded, metric_name, table
 from medpipe.registry.card import card, kind, reads, subgroups
 from medpipe.registry.evidence import PERSON, Evidence
+from medpipe.registry.gate import probed
 
 NOT = "not applicable: "
 CARD = "see the card, "
@@ -55,9 +56,7 @@ ITEMS = (
     Item("Training", "ensembling", lambda e: _ensemble(e)),
     Item("Evaluation", "metrics", lambda e: ", ".join(metric_name(m) for m in e.test["overall"])),
     Item("Evaluation", "uncertainty and significance", lambda e: _uncertainty(e)),
-    Item(
-        "Evaluation", "robustness", lambda e: e.probes["why"] if e.probes else "; ".join(["no probes", *subgroups(e)])
-    ),
+    Item("Evaluation", "robustness", lambda e: "; ".join([probed(e.probes), *subgroups(e)])),
     Item("Evaluation", "explainability", lambda e: "plots of the run in MLflow; whether they explain: " + PERSON),
     Item("Evaluation", "internal data", lambda e: f"{e.test['rows']} test images of {e.test['groups']} groups"),
     Item("Evaluation", "external data", lambda e: _external(e)),

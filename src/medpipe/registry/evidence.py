@@ -8,6 +8,7 @@ from typing import Any
 
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Declaration, Params, Registered
+from medpipe.registry.gate import subgroups
 from medpipe.tracking import read as read_record
 
 PERSON = "to be stated by a person"
@@ -117,9 +118,8 @@ class Evidence:
         if few:
             found.append(f"Classes with fewer than {FEW} lesions or patients in test: {', '.join(few)}.")
         small = [
-            f"{column} {value} ({subgroup['groups']})"
-            for column, values in self.test["subgroups"].items()
-            for value, subgroup in values.items()
+            f"{' '.join(name)} ({subgroup['groups']})"
+            for name, subgroup in subgroups(self.report).items()
             if subgroup["small"]
         ]
         if small:

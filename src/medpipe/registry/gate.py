@@ -42,7 +42,9 @@ def _said(condition: str, key: str, limit: Any, figure: float | None, met: bool 
 def _margin(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
     if gate.margin is None or not isinstance(rival, dict):
         return None
-    low = rival["difference"] if rival["low"] is None else rival["low"]  # one group has no interval
+    if (low := rival["low"]) is None:
+        why = f"{rival['groups']} groups give no valid interval of the difference"
+        return _said("no worse than the champion", "margin", gate.margin, None, False, why)
     why = (
         f"{against(rival)}; it may be {-low:.3f} worse, of {gate.margin:g} allowed"
         if low < -gate.margin
@@ -53,9 +55,9 @@ def _margin(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
 
 def against(rival: dict[str, Any]) -> str:
     """The figures of a paired comparison."""
-    bounds = "" if rival["low"] is None else f" [{rival['low']:+.3f}, {rival['high']:+.3f}]"
+    bounds = "no valid interval" if rival["low"] is None else f"[{rival['low']:+.3f}, {rival['high']:+.3f}]"
     return (
-        f"{rival['metric']} {rival['difference']:+.3f}{bounds} on {rival['rows']} test rows, "
+        f"{rival['metric']} {rival['difference']:+.3f} {bounds} on {rival['rows']} test rows, "
         f"{rival['new']:.3f} against {rival['old']:.3f}"
     )
 
@@ -76,16 +78,13 @@ def _subgroups(key: str, gate: Gate, report: dict[str, Any]) -> Condition | None
         return None
     metric, floor = gate.subgroup_floor.metric, gate.subgroup_floor.floor
     measured = {}
-    for column, values in report["sets"]["test"]["subgroups"].items():
-        for value, subgroup in values.items():
-            if metric not in subgroup["metrics"]:
-                known = ", ".join(subgroup["metrics"])
-                raise InputError(
-                    f"{key}: {metric} is not measured of {report['model']}'s subgroups; take one of {known}"
-                )
-            figure = subgroup["metrics"][metric]["value"]
-            if not subgroup["small"] and figure is not None:
-                measured[f"{column} {value}"] = figure
+    for name, subgroup in subgroups(report).items():
+        if metric not in subgroup["metrics"]:
+            known = ", ".join(subgroup["metrics"])
+            raise InputError(f"{key}: {metric} is not measured of {report['model']}'s subgroups; take one of {known}")
+        figure = subgroup["metrics"][metric]["value"]
+        if not subgroup["small"] and figure is not None:
+            measured[" ".join(name)] = figure
     named = "no subgroup below the floor", "subgroup_floor", floor
     if not measured:
         return _said(*named, None, None, "no subgroup has enough groups")
@@ -94,15 +93,24 @@ def _subgroups(key: str, gate: Gate, report: dict[str, Any]) -> Condition | None
     return _said(*named, measured[worst], measured[worst] >= floor, why)
 
 
+def subgroups(report: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The subgroups of test rows by column and value: {groups, small, metrics, ...} each."""
+    columns = report["sets"]["test"]["subgroups"]
+    return {(column, value): found for column, values in columns.items() for value, found in values.items()}
+
+
 def _alarm(gate: Gate, probes: dict[str, Any] | None) -> Condition | None:
     if gate.shortcut_alarm is None:
         return None
     named = "no shortcut alarm", "shortcut_alarm", gate.shortcut_alarm, None
-    return (
-        _said(*named, None, "no probes were run")
-        if probes is None
-        else _said(*named, not probes["alarm"], probes["why"])
-    )
+    return _said(*named, None if probes is None else not probes["alarm"], probed(probes))
+
+
+def probed(probes: dict[str, Any] | None) -> str:
+    """What the probes for shortcuts say, in words."""
+    if probes is None:
+        return "no probes were run"
+    return "; ".join(probes["why"]) if probes["alarm"] else "the probes raise no alarm"
 
 
 def _unrelated(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:

@@ -99,7 +99,7 @@ def elect(
     found = conditions(task, registered.gate, new.report, probes, rival)
     refused = refusal(found)
     why = f"refused: {refused}" if refused else about["rival"]
-    decision = {"candidate": name, "candidate_run": run.key, "moves": not refused, "why": why} | about
+    decision = about | {"candidate": name, "candidate_run": run.key, "moves": not refused, "why": why}
     decision["conditions"] = found
     gate = f"refused: {refused}" if refused else "passed"
     said = register(name, registered.name, root, texts, champion=move and not refused, gate=gate)
