@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from medpipe import atomic
@@ -21,11 +22,12 @@ def main(task: Task) -> None:
         texts = dict.fromkeys(("card", "claim"), f"No model is registered: {champion['decision']['why']}.\n")
         print(f"{registered}@champion stays where it is: {champion['decision']['why']}")
     else:
-        texts = claim.texts(found := evidence.read(Path(), task, best, params))
+        found = evidence.read(Path(), task, best, params)
         # An experiment may be thrown away, and of those in copies several run at once: the alias follows `dvc repro`
         # alone, and stages/restore.py once an experiment has become the repository's own state.
         own = "DVC_EXP_NAME" not in os.environ
-        champion = elect(best, task, Path(), params, texts, found.probes, move=own)
+        champion = elect(best, task, Path(), params, partial(claim.texts, found), found.probes, move=own)
+        texts = claim.texts(found, champion["decision"])
         print(f"{registered}@champion: {champion['name'] or 'none'}; {best}: {champion['decision']['why']}")
     written = {f"{name}.md": text for name, text in texts.items()}
     for name, text in (written | {"champion.json": json.dumps(champion, indent=2) + "\n"}).items():

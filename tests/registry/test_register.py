@@ -75,7 +75,9 @@ def test_other_code_to_serve_it_is_a_new_version_and_the_champion(train, root, v
 
 
 def elected(root, name, move=True, **gate):
-    return elect(name, "skin", root, gated(**gate), {"card": "# A card", "claim": "# A list"}, None, move=move)
+    return elect(
+        name, "skin", root, gated(**gate), lambda _: {"card": "# A card", "claim": "# A list"}, None, move=move
+    )
 
 
 def gated(**gate):

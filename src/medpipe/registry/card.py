@@ -12,8 +12,8 @@ from medpipe.registry.evidence import Evidence
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "dice", "dice_median", "iou", "hd95")
 
 
-def card(evidence: Evidence) -> str:
-    """The card. It holds no time and no place, so that the same run gives the same card."""
+def card(evidence: Evidence, decision: dict[str, Any]) -> str:
+    """The card. It holds no time and no place: the same run gives the same card. `decision`: of champion.json."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -24,6 +24,7 @@ def card(evidence: Evidence) -> str:
     classes = ", ".join(delivered.classes)
     return environment.get_template("card.md.j2").render(
         e=evidence,
+        decision=decision,
         kind=kind(evidence),
         reads=reads(evidence),
         says=f"how probable each class is: {classes}"

@@ -5,7 +5,7 @@ What only a person knows is marked so; an item that does not apply says why.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medpipe.evaluation.page import bounded, metric_name, table
 from medpipe.registry.card import card, kind, reads, subgroups
@@ -78,9 +78,9 @@ ITEMS = (
 )
 
 
-def texts(evidence: Evidence) -> dict[str, str]:
-    """{card, claim}: what stands beside a version, in Markdown."""
-    return {"card": card(evidence), "claim": claim(evidence)}
+def texts(evidence: Evidence, decision: dict[str, Any]) -> dict[str, str]:
+    """{card, claim}: what stands beside a version, in Markdown. `decision`: of champion.json."""
+    return {"card": card(evidence, decision), "claim": claim(evidence)}
 
 
 def answers(evidence: Evidence) -> list[str]:

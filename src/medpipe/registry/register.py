@@ -9,7 +9,7 @@ ours, registered by hand, cannot be compared; one that cannot be read is an erro
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ def elect(
     task: str,
     root: Path,
     params: Params,
-    texts: Mapping[str, str],
+    texts: Callable[[dict[str, Any]], dict[str, str]],
     probes: dict[str, Any] | None,
     *,
     move: bool,
@@ -84,7 +84,7 @@ def elect(
 
     That names the champion as `register` does, None where there is none of this pipeline's, and under `decision` says
     which run challenged which (`rival`, in words), the figures, each condition and why. `probes`: probes.json, None
-    where none were run. `move`: whether the alias is to follow.
+    where none were run; `texts`: {card, claim} of the decision. `move`: whether the alias is to follow.
 
     Raises InputError where the model's evaluation has not logged it, where it answers for one class alone, and where
     the reigning champion's run cannot be read.
@@ -102,7 +102,7 @@ def elect(
     decision = about | {"candidate": name, "candidate_run": run.key, "moves": not refused, "why": why}
     decision["conditions"] = found
     gate = f"refused: {refused}" if refused else "passed"
-    said = register(name, registered.name, root, texts, champion=move and not refused, gate=gate)
+    said = register(name, registered.name, root, texts(decision), champion=move and not refused, gate=gate)
     if refused and "reigning_run" in about:
         assert reigning is not None
         values = run.client.get_run(str(reigning.run_id)).data.metrics

@@ -47,7 +47,7 @@ def cards(root: Path, task: Task, params: Params) -> Iterator[str]:
     if (name := decision["candidate"]) is None:
         return
     found = evidence.read(root, task, name, params)
-    for end, text in claim.texts(found).items():
+    for end, text in claim.texts(found, decision).items():
         yield from lines(root, f"reports/{task}/{end}.md", text)
     rival = decision if "difference" in decision else None
     asked = conditions(task, params.registry[task].gate, found.report, found.probes, rival)
