@@ -7,7 +7,7 @@ import pandas as pd
 
 from medpipe import atomic
 from medpipe.data.prepare import prepare_images, prepare_table
-from medpipe.params import ImagesVariant, load
+from medpipe.params import ImagesVariant, PreparedImages, load
 from medpipe.recipe import resolve_variant
 
 
@@ -18,7 +18,8 @@ def main(name: str) -> None:
     table = pd.read_parquet(Path("data/clean") / f"{variant.task}.parquet")
     with atomic.folder(Path("data/prepared") / name) as folder:
         if isinstance(variant, ImagesVariant):
-            prepare_images(table, task.archive, variant, folder, params.ingest.max_pixels, task.decoding)
+            prepared = PreparedImages(**variant.model_dump(), decoding=task.decoding, mask_values=task.mask_values)
+            prepare_images(table, task.archive, prepared, folder, params.ingest.max_pixels)
         else:
             prepare_table(table, task.features, variant, folder)
     print(f"{name}: {len(table)} rows")

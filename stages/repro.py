@@ -118,7 +118,7 @@ def closing(params: Params) -> list[str]:
         comparison = json.loads((reports / "comparison.json").read_text())
         best, metric = comparison["best"], comparison["metric"]
         found = [
-            f", {model['metrics'][metric]['value']:.3f} on test rows"
+            f", {page.stated(model['metrics'][metric])} on test rows"
             for section in (comparison["classification"], comparison["masks"])
             for model in (section["models"] if section else ())
             if model["model"] == best and metric in model["metrics"]

@@ -1,4 +1,4 @@
-"""The tasks that data.yaml declares."""
+"""The tasks that data.yaml declares, and one of anyone's own."""
 
 from pathlib import Path
 
@@ -6,9 +6,19 @@ from medpipe import params
 from medpipe.data.ingest import Ingested, build_manifest
 
 EIGHT_BIT = params.Decoding(window=None, frames="refuse", axis=None)
+CLASSES = ("benign", "malignant")  # of own_task
 TASKS = params.load(Path(__file__).parents[1]).tasks
 
 
 def ingest_archive(archive: Path | str, task: str, settings: params.Ingest) -> Ingested:
     """What ingest makes of a task's archive that lies elsewhere."""
     return build_manifest(task, TASKS[task].model_copy(update={"archive": str(archive)}), settings)
+
+
+def own_task(archive: Path | str, reader: dict[str, object], **changes: object) -> params.Declaration:
+    """A classifying task of CLASSES whose archive this reader reads."""
+    declared = {
+        "archive": str(archive), "reader": reader, "decoding": EIGHT_BIT, "kind": "classify", "classes": CLASSES,
+        "mask_values": None, "features": {}, "subgroups": (), "external": None,
+    }  # fmt: skip
+    return params.Declaration.model_validate(declared | changes)

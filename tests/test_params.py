@@ -74,6 +74,18 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             "models.skin-b4.batch: must be at least 2 where mixing is on, is 1",
         ),
         (
+            lambda v: v["tasks"]["brain"].update(mask_values={"core": [1, 4], "oedema": [2, 4]}),
+            "tasks.brain: mask_values: 4 stands twice",
+        ),
+        (
+            lambda v: v["tasks"]["brain"].update(mask_values=[255]),
+            "tasks.brain.mask_values: Input should be a valid dictionary",
+        ),
+        (
+            lambda v: v["models"]["brain-resunet"].update(loss={"name": "crossentropy", "label_smoothing": 0.0}),
+            "models.brain-resunet.loss.name: Input should be 'focal_tversky'",
+        ),
+        (
             lambda v: v["models"]["brain-resunet"].update(only="cyst"),
             "models.brain-resunet.only: must be one of healthy",
         ),
@@ -216,7 +228,7 @@ def test_a_window_is_what_was_written(window):
     values = {"window": window, "frames": "split", "axis": 2}
     decoding = params.validated(params.Decoding, values, "p.yaml")
     assert decoding.model_dump(mode="json") == values
-    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 1)))
+    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 255)))
 
 
 @pytest.mark.parametrize(

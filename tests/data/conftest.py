@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from declared import own_task
 from PIL import Image
 
+from medpipe.data.ingest import build_manifest
 from medpipe.params import Ingest
 
 SETTINGS = Ingest(max_quarantined=0.5, max_pixels=10_000)
+LENIENT = Ingest(max_quarantined=0.9, max_pixels=1_000_000)
 
 
 def noise(seed, mode="RGB", size=(24, 18)):
@@ -110,3 +113,27 @@ def damaged_images():
         "too many pixels: 101 x 100": encode(noise(98, size=(101, 100))),
         "too many pixels: Image size (2500000000": bomb,
     }
+
+
+@pytest.fixture
+def ingest(folder):
+    """ingest(files, reader, **declaration): the manifest by id, the reasons by id, the notes."""
+
+    def run(files, reader, **changes):
+        manifest, quarantine, notes = build_manifest("t", own_task(folder(files), reader, **changes), LENIENT)
+        return manifest.set_index("id"), quarantine.set_index("id")["reason"].to_dict(), " | ".join(notes)
+
+    return run
+
+
+@pytest.fixture
+def pictures(encode, noise):
+    """pictures(*names): files of different images."""
+
+    def make(*names, first=0):
+        return {
+            name: encode(noise(i), "JPEG" if name.lower().endswith("jpg") else "PNG")
+            for i, name in enumerate(names, first)
+        }
+
+    return make

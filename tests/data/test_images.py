@@ -6,11 +6,14 @@ from PIL import ExifTags, Image
 
 from medpipe.data.images import decode, mask_to_array, names, to_array
 from medpipe.errors import Unreadable
-from medpipe.params import Decoding, ImagesVariant, Percentiles, Values
+from medpipe.params import Decoding, Percentiles, PreparedImages, Values
 
 
 def variant(*sizes, square=False, equalise=False):
-    return ImagesVariant(task="skin", kind="images", square=square, sizes=sizes, equalise=equalise)
+    return PreparedImages(
+        task="skin", kind="images", square=square, sizes=sizes, equalise=equalise, decoding=EIGHT_BIT,
+        mask_values={"marked": (255,)},
+    )  # fmt: skip
 
 
 # What a viewer shows of a stored array (h, w), by the EXIF tag Orientation: its row 0 and column 0 are, in the

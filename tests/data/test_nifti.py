@@ -8,11 +8,11 @@ import pytest
 from nibabel.testing import data_path
 
 from medpipe.data import nifti
-from medpipe.data.images import decode, digest, mask_to_array, names
+from medpipe.data.images import decode, digest, marked, names
 from medpipe.data.prepare import read_image
 from medpipe.data.source import Archive, stem
 from medpipe.errors import Unreadable
-from medpipe.params import Decoding, ImagesVariant, Percentiles, Values
+from medpipe.params import Decoding, Percentiles, Values
 
 MANY = 1 << 20
 AXIAL = Decoding(window=Values(values=(0, 255)), frames="refuse", axis=2)
@@ -89,13 +89,12 @@ def test_what_is_no_number_is_black():
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
-def test_masks_become_0_and_255(kind):
+def test_values_of_masks_stay_as_they_are(kind):
     labels = np.array([0, 1, 2, 4]).reshape(2, 2, 1).astype(kind)
     decoding = AXIAL.masks
     mask = decode(write(labels), name="m.nii", max_pixels=MANY, decoding=decoding)
-    np.testing.assert_array_equal(np.asarray(mask)[..., 0], [[255, 255], [0, 255]])
-    variant = ImagesVariant(task="brain", kind="images", square=False, sizes=(2,), equalise=False)
-    np.testing.assert_array_equal(mask_to_array(mask, variant), [[1, 1], [0, 1]])
+    np.testing.assert_array_equal(np.asarray(mask)[..., 0], [[1, 4], [0, 2]])
+    np.testing.assert_array_equal(marked(mask, {"oedema": (2,), "core": (4, 1)}), [[2, 2], [0, 1]])
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,16 @@ from medpipe.data.features import fit
 from medpipe.data.images import decode, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
 from medpipe.errors import InputError, Unreadable
-from medpipe.params import Clean, ImagesVariant, TableVariant
+from medpipe.params import Clean, PreparedImages, TableVariant
 
 MANY = 10_000  # pixels
 
 
 def variant(task="skin", sizes=(8,), square=False, equalise=False):
-    return ImagesVariant(task=task, kind="images", square=square, sizes=sizes, equalise=equalise)
+    return PreparedImages(
+        task=task, kind="images", square=square, sizes=sizes, equalise=equalise, decoding=EIGHT_BIT,
+        mask_values=TASKS[task].mask_values,
+    )  # fmt: skip
 
 
 def table_of(files, masks=None):
@@ -52,7 +55,7 @@ def few(files):
 )
 def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
     """300 files: several chunks, and several closings of the map in one."""
-    prepare_images(table_of(files), folder(files), settings, tmp_path, MANY, EIGHT_BIT)
+    prepare_images(table_of(files), folder(files), settings, tmp_path, MANY)
     arrays = Arrays(tmp_path)
     side = settings.sizes[-1]
     assert (arrays.inputs.shape, arrays.inputs.dtype) == ((300, side, side, 3), np.uint8)
@@ -60,7 +63,7 @@ def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
         image = decode(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT)
         np.testing.assert_array_equal(array, to_array(image, settings))
     assert arrays.ids == [f"id{i}" for i in range(300)]
-    assert arrays.variant == json.loads(settings.model_dump_json()) | {"decoding": EIGHT_BIT.model_dump()}
+    assert arrays.variant == json.loads(settings.model_dump_json())
     assert (arrays.masks, arrays.features) == (None, [])
 
 
@@ -68,7 +71,7 @@ def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
     images = {f"{i}.png": encode(noise(i)) for i in range(5)}
     masks = {f"{i}_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200))) for i in range(5)}
     table = table_of(images, masks)
-    prepare_images(table, folder(images | masks), variant("brain"), tmp_path, MANY, EIGHT_BIT)
+    prepare_images(table, folder(images | masks), variant("brain"), tmp_path, MANY)
     arrays = Arrays(tmp_path)
     assert arrays.masks is not None
     assert (arrays.masks.shape, arrays.masks.dtype) == ((5, 8, 8), np.uint8)
@@ -84,19 +87,19 @@ def test_a_mask_that_changed_is_named_and_changes_the_digest(tmp_path, folder, n
     for i in range(2):
         masks = {"0_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200)))}
         archive, table = folder(images | masks), table_of(images, masks)
-        prepare_images(table, archive, variant("brain"), tmp_path, MANY, EIGHT_BIT)
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
         digests.append(Arrays(tmp_path).digest)
     assert digests[0] != digests[1]
     (archive / "0_mask.png").write_bytes(encode(noise(2, "L").point(lambda value: 255 * (value > 200))))
     with pytest.raises(InputError, match=r"0_mask\.png has changed since ingest"):
-        prepare_images(table, archive, variant("brain"), tmp_path, MANY, EIGHT_BIT)
+        prepare_images(table, archive, variant("brain"), tmp_path, MANY)
 
 
 def test_the_digest_is_that_of_the_images(tmp_path, folder, few):
     digests = set()
     for name, table in (("all", table_of(few)), ("again", table_of(few)), ("less", table_of(few)[1:])):
         (tmp_path / name).mkdir()
-        prepare_images(table, folder(few), variant(), tmp_path / name, MANY, EIGHT_BIT)
+        prepare_images(table, folder(few), variant(), tmp_path / name, MANY)
         digests.add(Arrays(tmp_path / name).digest)
     assert len(digests) == 2
 
@@ -105,20 +108,20 @@ def test_a_zip_gives_the_same_arrays(tmp_path, folder, zipped, few):
     table = table_of(few)
     for name, archive in (("a", folder(few)), ("b", zipped(few))):
         (tmp_path / name).mkdir()
-        prepare_images(table, archive, variant(), tmp_path / name, MANY, EIGHT_BIT)
+        prepare_images(table, archive, variant(), tmp_path / name, MANY)
     assert (tmp_path / "a/inputs.npy").read_bytes() == (tmp_path / "b/inputs.npy").read_bytes()
 
 
 def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, few, noise, encode):
     table, archive = table_of(few), folder(few)
     with pytest.raises(Unreadable, match=r"0\.png: too large: more than 40 bytes"):
-        prepare_images(table, archive, variant(), tmp_path, 10, EIGHT_BIT)
+        prepare_images(table, archive, variant(), tmp_path, 10)
     (archive / "6.png").write_bytes(encode(noise(1)))
     with pytest.raises(InputError, match=r"6\.png has changed since ingest"):
-        prepare_images(table, archive, variant(), tmp_path, MANY, EIGHT_BIT)
+        prepare_images(table, archive, variant(), tmp_path, MANY)
     (archive / "6.png").unlink()
     with pytest.raises(InputError, match=r"6\.png"):
-        prepare_images(table, archive, variant(), tmp_path, MANY, EIGHT_BIT)
+        prepare_images(table, archive, variant(), tmp_path, MANY)
 
 
 @pytest.mark.parametrize("unknown", ["category", "impute"])
@@ -152,7 +155,7 @@ def test_real_images(tmp_path, real):
     archive = real / "ham10000"
     paths = sorted(archive.glob("HAM10000_images_part_1/*.jpg"))[:40]
     files = {path.relative_to(archive).as_posix(): path.read_bytes() for path in paths}
-    prepare_images(table_of(files), archive, variant(sizes=(64,)), tmp_path, 100_000, EIGHT_BIT)
+    prepare_images(table_of(files), archive, variant(sizes=(64,)), tmp_path, 100_000)
     inputs = Arrays(tmp_path).inputs
     assert inputs.reshape(40, -1).std(axis=1).min() > 5
     assert inputs[..., 0].mean() > inputs[..., 2].mean()  # skin is rather red than blue

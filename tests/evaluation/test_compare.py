@@ -43,7 +43,7 @@ def classifier_report(classes=SKIN, training=None):
 def skin(classifier_table, settings):
     tables = {name: classifier_table(skill, i) for i, (name, skill) in enumerate(SKILLS.items())}
     reports = {name: classifier_report() for name in tables}
-    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
     return tables, {"task": "skin"} | compare(tables, reports, GROUPED, wanted, settings, 1)
 
 
@@ -77,7 +77,7 @@ def test_validation_chooses_and_test_reports(classifier_table, settings):
         {"tests": tests, "validates": validates},
         dict.fromkeys(["tests", "validates"], classifier_report()),
     )
-    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
     comparison = compare(tables, reports, GROUPED, wanted, settings, 1)
     assert comparison["best"] == "validates"
     first, second = comparison["classification"]["models"]
@@ -96,7 +96,7 @@ def test_models_are_ranked_on_the_validation_rows_that_all_have(classifier_table
     more = classifier_table(-3, rows=100).assign(id=lambda t: "more-" + t["id"], set="val")
     tables = {"plain": classifier_table(0.9, 1), "folds": pd.concat([table, more])}
     reports = dict.fromkeys(tables, classifier_report())
-    wanted = Compare(models=tuple(tables), metric="macro_f1", merge={})
+    wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
     comparison = compare(tables, reports, GROUPED, wanted, settings, 1)
     assert comparison["ranking"] == ["folds", "plain"]
     assert {model["validation"]["rows"] for model in comparison["classification"]["models"]} == {80}
@@ -116,9 +116,38 @@ def test_holm_counts_each_pair_once(skin):
     section = skin[1]["classification"]
     models = {model["model"]: model for model in section["models"]}
     assert section["tests"] == 3  # of three pairs, each with the best or the baseline
-    least = 2 / 201
-    assert models["skin-tabular"]["vs_best"]["p"] == pytest.approx(least)
+    least = min(pair["metrics"]["macro_f1"]["p"] for pair in section["pairs"])
+    assert models["skin-tabular"]["vs_best"]["p"] == least
     assert models["skin-tabular"]["vs_best"]["p_holm"] == pytest.approx(3 * least)
+
+
+def test_every_pair_has_its_tests(skin):
+    tables, comparison = skin
+    section = comparison["classification"]
+    a, b = (
+        classified("m", table.query("set == 'test'"), SKIN) for table in (tables["skin-b4"], tables["skin-tabular"])
+    )
+    [pair] = [pair for pair in section["pairs"] if (pair["a"], pair["b"]) == ("skin-b4", "skin-tabular")]
+    right = [p.predicted == p.truth for p in (a, b)]
+    assert pair["mcnemar"]["a_only"] == (right[0] & ~right[1]).sum()
+    assert pair["mcnemar"]["p"] < 0.05
+    assert pair["delong"]["mel"]["a"] == pytest.approx(classification_metrics(a)["roc_auc:mel"])
+    model = next(model for model in section["models"] if model["model"] == "skin-tabular")
+    assert model["vs_best"]["no_worse"] > 0.5 > pair["no_worse"]["a"]
+    assert "McNemar" in page.html(comparison)
+
+
+def test_what_has_no_valid_interval_is_said_on_the_page(classifier_table, settings):
+    """Of the 20 test rows, each class but nv and mel has a row or two."""
+    tables = {name: classifier_table(skill, i, rows=40) for i, (name, skill) in enumerate(SKILLS.items())}
+    wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
+    found = compare(tables, dict.fromkeys(tables, classifier_report()), GROUPED, wanted, settings, 1)
+    first = found["classification"]["models"][0]["metrics"]["macro_f1"]
+    assert (first["low"], first["high"]) == (None, None)
+    assert "an interval needs" in first["why"]
+    for text in (page.html({"task": "skin"} | found), page.markdown({"task": "skin"} | found)):
+        assert "no valid interval" in text
+        assert first["why"] in text
 
 
 def test_any_pair_can_be_read_for_each_class(skin):
@@ -153,7 +182,7 @@ def test_four_classes_merged_to_three_equal_the_hand(classifier_table, settings)
         "four": classifier_report(CHEST, {"Normal": 50, "Lung_Opacity": 40, "Viral Pneumonia": 20, "COVID": 30}),
         "three": classifier_report(("COVID", "Normal", "other"), {"Normal": 50, "other": 60, "COVID": 30}),
     }
-    wanted = Compare(models=("four", "three"), metric="accuracy", merge=MERGE)
+    wanted = Compare(models=("four", "three"), metric="accuracy", margin=0.02, merge=MERGE)
     section = compare({"four": four, "three": three}, reports, GROUPED, wanted, settings, 1)["classification"]
     test = four[four["set"] == "test"]
     chances = np.stack([test["p_COVID"], test["p_Normal"], test["p_Lung_Opacity"] + test["p_Viral Pneumonia"]], axis=1)
@@ -169,13 +198,20 @@ def test_models_of_other_classes_are_refused(classifier_table, settings):
     tables = {"four": classifier_table(1, 0, 100, CHEST, (0.25,) * 4), "skin": classifier_table(rows=100)}
     reports = {"four": classifier_report(CHEST), "skin": classifier_report()}
     with pytest.raises(InputError, match=r"skin knows akiec.* but four COVID"):
-        compare(tables, reports, GROUPED, Compare(models=tuple(tables), metric="accuracy", merge={}), settings, 1)
+        compare(
+            tables,
+            reports,
+            GROUPED,
+            Compare(models=tuple(tables), metric="accuracy", margin=0.02, merge={}),
+            settings,
+            1,
+        )
 
 
 def test_other_rows_are_refused(classifier_table, settings):
     a, b = classifier_table(seed=0), classifier_table(seed=1)
     reports = dict.fromkeys("ab", classifier_report())
-    wanted = Compare(models=("a", "b"), metric="accuracy", merge={})
+    wanted = Compare(models=("a", "b"), metric="accuracy", margin=0.02, merge={})
     with pytest.raises(InputError, match="b and a were not evaluated on the same rows: ISIC_0000000"):
         compare({"a": a, "b": b.iloc[1:]}, reports, GROUPED, wanted, settings, 1)
     changed = b.assign(label=["nv", *b["label"].iloc[1:]])
@@ -201,7 +237,7 @@ def brain(mask_table, settings):
     }
     for name, report in reports.items():
         report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}
-    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    wanted = Compare(models=tuple(tables), metric="dice", margin=0.02, merge={})
     return tables, {"task": "brain"} | compare(tables, reports, LEAKING, wanted, settings, 1)
 
 
@@ -227,7 +263,7 @@ def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
 def test_a_segmenter_of_one_class_is_no_champion_where_nothing_else_is_compared(mask_table, settings):
     table = mask_table(only="tumour", validation=4)
     report = segmentation_report("brain-resunet", table, BRAIN, settings, 1)[1]
-    wanted = Compare(models=("brain-resunet",), metric="dice", merge={})
+    wanted = Compare(models=("brain-resunet",), metric="dice", margin=0.02, merge={})
     for only, best, rank in (("tumour", None, None), (None, "brain-resunet", 1)):
         reports = {"brain-resunet": report | {"only": only, "mask_pixels": [64, 64]}}
         found = {"task": "brain"} | compare({"brain-resunet": table}, reports, GROUPED, wanted, settings, 1)
@@ -242,7 +278,7 @@ def test_masks_of_another_size_are_not_compared(mask_table, settings):
     common = {"classes": ["healthy", "tumour"], "training": {"healthy": 9}, "kind": "cascade", "only": None}
     common["sets"] = {"test": {"operating_points": []}}
     reports = {name: common | {"mask_pixels": [side, side]} for name, side in zip(tables, (64, 96), strict=True)}
-    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    wanted = Compare(models=tuple(tables), metric="dice", margin=0.02, merge={})
     with pytest.raises(InputError, match=r"other was tested on masks of \[96, 96\] pixels, .* \[64, 64\]"):
         compare(tables, reports, GROUPED, wanted, settings, 1)
 
@@ -257,7 +293,7 @@ def test_classifier_and_cascade_stand_apart_from_masks(brain):
 
 def test_a_metric_that_no_model_has_is_refused(skin, settings):
     tables, _ = skin
-    wanted = Compare(models=tuple(tables), metric="dice", merge={})
+    wanted = Compare(models=tuple(tables), metric="dice", margin=0.02, merge={})
     with pytest.raises(InputError, match="none of skin-tabular, skin-b4, skin-v2m has dice"):
         compare(tables, dict.fromkeys(tables, classifier_report()), GROUPED, wanted, settings, 1)
 

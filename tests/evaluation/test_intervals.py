@@ -8,9 +8,10 @@ import pytest
 from declared import TASKS
 
 from medpipe.errors import InputError
-from medpipe.evaluation.intervals import Resamples, estimate, holm, paired_difference
+from medpipe.evaluation.intervals import Resamples, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import Predictions, classified
+from medpipe.evaluation.validity import FEWEST
 from medpipe.params import Evaluate
 
 SKIN = TASKS["skin"].classes
@@ -117,13 +118,55 @@ def test_same_seed_same_interval_whatever_the_order(classifier_table, settings):
 
 def test_one_group_has_no_interval(settings):
     found = estimate(simple(np.array([True, False, True]), ["g"] * 3), settings, 0)
-    assert found.interval("accuracy", 0.95) == {"value": pytest.approx(2 / 3), "low": None, "high": None}
+    assert found.interval("accuracy", 0.95) == {
+        "value": pytest.approx(2 / 3),
+        "low": None,
+        "high": None,
+        "why": f"1 group: an interval needs {FEWEST['accuracy']}",
+    }
+    assert paired_difference(found, found, "accuracy", 0.95)["why"] == found.interval("accuracy", 0.95)["why"]
+    assert no_worse(found, found, "accuracy", 0.1) is None
+
+
+def test_a_class_of_too_few_groups_has_no_interval(settings):
+    """Of 60 groups one holds class b."""
+    correct, groups = np.arange(60) % 3 > 0, np.arange(60)
+    p = replace(simple(correct, groups), truth=(groups == 7).astype(np.int64))
+    found = estimate(p, settings, 0)
+    assert "why" not in found.interval("accuracy", 0.95)
+    for metric in ("macro_f1", "f1:b"):
+        assert (
+            found.interval(metric, 0.95)["why"]
+            == f"1 group of b: an interval needs {FEWEST[metric.replace(':b', ':class')]}"
+        )
+    assert found.scarcest["roc_auc:a"] == ("classes but a", 1)
+
+
+def test_what_does_not_vary_has_no_interval(settings):
+    found = estimate(simple(np.ones(60, bool), np.arange(60)), settings, 0)
+    assert found.interval("accuracy", 0.95)["why"] == "it is the same in all resamples"
+
+
+def test_no_worse_by_a_margin_is_a_shifted_t_test(settings):
+    rng = np.random.default_rng(3)
+    a, b = (estimate(simple(rng.random(200) < 0.6, np.arange(200)), settings, 0) for _ in range(2))
+    found = paired_difference(a, b, "accuracy", 0.95)
+    assert no_worse(a, b, "accuracy", 0.5) < 1e-6
+    at_the_lower_end = no_worse(a, b, "accuracy", -found["low"])
+    assert at_the_lower_end == pytest.approx(0.025)
+    assert no_worse(a, b, "accuracy", 0) + no_worse(b, a, "accuracy", 0) == pytest.approx(1)
 
 
 def test_identical_models_do_not_differ(classifier_table, settings):
-    a = estimate(classified("m", classifier_table(rows=120), SKIN), settings, 1)
+    a = estimate(classified("m", classifier_table(rows=1200), SKIN), settings, 1)
     for metric in ("macro_f1", "accuracy", "roc_auc", "f1:mel"):
         assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
+
+
+def test_a_difference_of_shares_ends_at_one(settings):
+    """Four groups: t reaches further than any difference can lie."""
+    a, b = (estimate(simple(np.array(c), np.arange(4)), settings, 0) for c in ([1, 1, 1, 1], [0, 0, 0, 1]))
+    assert paired_difference(a, b, "accuracy", 0.95)["high"] == 1
 
 
 def test_difference_turns_its_sign(classifier_table, settings):
@@ -145,7 +188,7 @@ def test_pairing_finds_a_difference_that_single_intervals_hide(settings):
     found = paired_difference(a, b, "accuracy", 0.95)
     assert found["difference"] == pytest.approx(0.06)
     assert found["low"] > 0
-    assert found["p"] == pytest.approx(2 / 201)
+    assert found["p"] < 0.01
 
 
 def test_false_alarms_of_the_paired_test_stay_near_its_level():

@@ -59,7 +59,7 @@ def test_overlay_colours_the_mask_alone():
     image = np.full((16, 16, 3), 102, np.uint8)
     mask = np.zeros((16, 16), np.uint8)
     mask[4:10, 4:10] = 1
-    found = overlay(image, mask, (1.0, 0.0, 0.0))
+    found = overlay(image, mask, [(1.0, 0.0, 0.0)])
     assert found[mask == 0] == pytest.approx(0.4)
     assert found[4, 4].tolist() == [1, 0, 0]  # the border
     assert found[7, 7] == pytest.approx([0.65 * 0.4 + 0.35, 0.26, 0.26])

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
+from medpipe.evaluation.predictions import pooled
 from medpipe.evaluation.segmentation import estimate_masks, examples, overlap, patients, slice_counts
+from medpipe.evaluation.tables import of_masks
 from medpipe.params import Evaluate
 
 
@@ -106,7 +108,31 @@ def test_a_patient_is_a_volume():
     assert estimates.values["dice"] == pytest.approx(0.95)
     assert estimates.values["hd95"] == 4
     assert set(np.round(estimates.draws["dice"], 6)) == {0.9, 0.95, 1.0}
-    assert estimates.interval("hd95", 0.95) == {"value": 4.0, "low": 4.0, "high": 4.0}
+    found = estimates.interval("hd95", 0.95)
+    assert (found["value"], found["low"], found["why"].partition(":")[0]) == (
+        4,
+        None,
+        "1 group of patients with both masks",
+    )
+
+
+def test_each_class_is_counted_for_itself():
+    """Class a is a square shifted by 3 of its 10 columns, class b is there and missed in one slice of two."""
+    truth = np.stack([square(0, 0) + 2 * square(40, 40), 2 * square(40, 40)])
+    predicted = np.stack([square(0, 3) + 2 * square(40, 40), np.zeros_like(truth[0])])
+    rows = pd.DataFrame({"id": ["1", "2"], "set": "test", "group": "p", "label": "ill"})
+    table = of_masks(rows, ["ill", "ill"], truth, predicted, ("a", "b"), {})
+    assert table.filter(like=":").columns.tolist() == [f"{c}:{n}" for n in "ab" for c in ("tp", "fp", "fn", "hd95")]
+    assert table["tp:a"].tolist() == [70, 0]
+    assert table["fn:b"].tolist() == [0, 100]
+    [patient] = patients(table, alpha=0.7).to_dict("records")
+    assert patient["dice:a"] == pytest.approx(0.7)
+    assert patient["dice:b"] == pytest.approx(2 / 3)
+    assert patient["dice"] == pytest.approx((0.7 + 2 / 3) / 2)
+    assert (patient["hd95:a"], patient["hd95:b"], patient["hd95"]) == (3, 0, 1.5)
+    assert pooled(table)[["tp", "fp", "fn"]].to_numpy().tolist() == [[170, 30, 30], [0, 0, 100]]
+    one = of_masks(rows, ["ill", "ill"], truth == 1, predicted == 1, ("a",), {})
+    assert one["tp"].tolist() == table["tp:a"].tolist()
 
 
 def test_draws_are_means_and_medians_of_drawn_patients(mask_table, settings):

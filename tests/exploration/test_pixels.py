@@ -17,7 +17,7 @@ def test_channel_statistics_of_constant_images():
         ("cyst", constant(255, 51, 255), None),
         ("tumour", constant(102, 102, 102, size=(40, 60)), None),  # larger, and counts as much
     ]
-    seen = pixels.look(images)
+    seen = pixels.look(images, 0)
     found = pixels.channel_facts(seen, ("tumour", "cyst", "none seen"))
     assert found["images"] == 3
     assert found["grey"] == 1
@@ -29,25 +29,45 @@ def test_channel_statistics_of_constant_images():
     assert found["classes"]["tumour"]["deviation"] == pytest.approx([0, 0, 0], abs=1e-7)
     assert seen.histogram.sum(axis=1).tolist() == [24 + 24 + 2400] * 3
     assert seen.histogram[0, [0, -1, 102 // 4]].tolist() == [24, 24, 2400]
-    assert pixels.mask_facts(seen) is None
+    assert pixels.mask_facts(seen, ()) is None
 
 
 def test_deviation_is_over_pixels():
     image = np.zeros((2, 2, 3), np.uint8)
     image[0] = 255
-    found = pixels.channel_facts(pixels.look([("cyst", image, None)]), ("cyst",))
+    found = pixels.channel_facts(pixels.look([("cyst", image, None)], 0), ("cyst",))
     assert found["mean"] == found["deviation"] == pytest.approx([0.5] * 3)
 
 
 def test_the_share_of_an_image_that_its_mask_marks():
     masks = [np.zeros((10, 10), np.uint8) for _ in range(4)]
     masks[1][0, 0], masks[2][0], masks[3][:3] = 1, 1, 1  # 1, 10 and 30 of 100 pixels
-    found = pixels.mask_facts(pixels.look([("tumour", constant(9, 9, 9, size=(10, 10)), mask) for mask in masks]))
+    found = pixels.mask_facts(
+        pixels.look([("tumour", constant(9, 9, 9, size=(10, 10)), mask) for mask in masks], 1), ["tumour"]
+    )
     assert found is not None
     assert (found["images"], found["marked"]) == (4, 3)
     assert found["area"] == pytest.approx({"min": 0.01, "q1": 0.055, "median": 0.1, "q3": 0.2, "max": 0.3})
-    nothing = pixels.mask_facts(pixels.look([("healthy", constant(9, 9, 9, size=(10, 10)), masks[0])]))
-    assert nothing == {"images": 1, "marked": 0, "area": dict.fromkeys(("min", "q1", "median", "q3", "max"))}
+    nothing = pixels.mask_facts(pixels.look([("healthy", constant(9, 9, 9, size=(10, 10)), masks[0])], 1), ["tumour"])
+    assert nothing == {
+        "images": 1,
+        "marked": 0,
+        "area": dict.fromkeys(("min", "q1", "median", "q3", "max")),
+        "classes": {},
+    }
+
+
+def test_the_share_of_each_class_that_masks_mark():
+    masks = [np.zeros((10, 10), np.uint8) for _ in range(3)]
+    masks[0][:2], masks[1][:2], masks[1][5:] = 1, 1, 2
+    seen = pixels.look([("tumour", constant(9, 9, 9, size=(10, 10)), mask) for mask in masks], 2)
+    found = pixels.mask_facts(seen, ["oedema", "core"])
+    assert found is not None
+    assert (found["marked"], found["area"]["max"]) == (2, pytest.approx(0.7))
+    assert {name: (of["marked"], of["area"]["median"]) for name, of in found["classes"].items()} == {
+        "oedema": (2, pytest.approx(0.2)),
+        "core": (1, pytest.approx(0.5)),
+    }
 
 
 def test_a_sample_has_each_class_by_its_share_and_examples_are_of_different_groups():

@@ -47,9 +47,15 @@ def test_float16_outputs_are_float32():
 
 
 def test_resunet_has_the_published_parameters():
-    model = resunet.build((256, 256, 3))
+    model = resunet.build((256, 256, 3), 2)
     assert model.count_params() == 1_210_513
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 1_206_129
+
+
+def test_resunet_of_several_classes_is_a_softmax_on_the_same_network():
+    model = resunet.build((SIDE, SIDE, 3), 4)
+    assert model.count_params() == 1_210_513 + 3 * (16 + 1)  # three outputs more, of 16 channels
+    np.testing.assert_allclose(np.asarray(model(batch("resunet")[0])).sum(axis=-1), 1, atol=1e-5)
 
 
 def test_resnet_has_the_published_parameters():
@@ -73,7 +79,7 @@ def test_residual_blocks_begin_he_normal_and_the_segmenter_normalises_after_relu
 
 
 def test_resunet_standardises_each_slice():
-    model = resunet.build((SIDE, SIDE, 3))
+    model = resunet.build((SIDE, SIDE, 3), 2)
     inputs, _ = batch("resunet")
     standardised = keras.Model(model.inputs[0], model.get_layer("standardise").output)
     values = np.asarray(standardised(inputs))
@@ -84,7 +90,7 @@ def test_resunet_standardises_each_slice():
 
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="multiples of 16, are 64 x 40"):
-        resunet.build((64, 40, 3))
+        resunet.build((64, 40, 3), 2)
     network = PUBLISHED["brain-classifier"].network
     with pytest.raises(InputError, match="at least 30, are 29 x 64"):
         resnet.build(network, (29, 64, 3))

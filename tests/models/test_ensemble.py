@@ -18,7 +18,7 @@ from medpipe.models.predict import predict
 from medpipe.serving.predictor import Predictor
 
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (SIDE,), "equalise": False}
-IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 TABLE = {"task": "skin", "kind": "table"}
 CLASSES = ("mel", "nv", "vasc")
 DELIVERED = Delivery("image", "skin", "classifier", CLASSES, ("skin-32",), (IMAGES,), ((),), {}, None, {"merge": {}})

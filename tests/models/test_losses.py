@@ -59,6 +59,15 @@ def test_focal_tversky_is_a_mean_over_images():
     assert value(loss(name="focal_tversky", alpha=0.7, gamma=0.75), MASK, SOFT) == pytest.approx(expected, rel=1e-5)
 
 
+def test_focal_tversky_of_several_classes_is_their_mean_without_background():
+    """Two images of four pixels: of classes 1 and 2 the first is said in full, the second missed by half."""
+    truth = np.array([1, 2, 2, 0, 0, 0, 0, 1], "float32").reshape(2, 2, 2, 1)
+    p = np.eye(3, dtype="float32")[[1, 2, 0, 0, 0, 0, 2, 1]].reshape(2, 2, 2, 3)
+    # TI: 1 and 1 / (1 + 0.7); then 1, and 0 for a class that is not there and is said once.
+    expected = np.mean([0, (1 - 1 / 1.7) ** 0.75, 0, 1])
+    assert value(loss(name="focal_tversky", alpha=0.7, gamma=0.75), truth, p) == pytest.approx(expected, abs=1e-4)
+
+
 def test_tversky_of_equal_weights_is_dice():
     overlap = 2 * (MASK * SOFT).sum((1, 2, 3)) / (MASK + SOFT).sum((1, 2, 3))
     expected = 1 - overlap.mean()

@@ -16,6 +16,13 @@ def test_dice_of_each_image():
     np.testing.assert_allclose(np.asarray(dice(truth, predicted)), [1, 0, 2 / 3, 1], rtol=1e-6)
 
 
+def test_dice_of_each_image_is_the_mean_over_classes():
+    truth = np.array([1, 2, 2, 0, 0, 0, 0, 0], "float32").reshape(2, 2, 2, 1)
+    p = np.full((8, 3), 0.25, "float32")
+    p[np.arange(8), [1, 2, 0, 0, 0, 0, 0, 0]] = 0.5
+    np.testing.assert_allclose(np.asarray(dice(truth, p.reshape(2, 2, 2, 3))), [(1 + 2 / 3) / 2, 1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("outputs", [1, 2, 4])
 def test_macro_f1_over_batches_is_that_of_all_rows(outputs):
     random = np.random.default_rng(outputs)

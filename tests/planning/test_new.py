@@ -124,9 +124,21 @@ def test_pairs(new):
     _, settings = new(files, "nerve")
     task = settings.tasks["nerve"]
     assert (task.reader.images, task.reader.masks, task.reader.suffix) == ("images", "masks", "")
-    assert (task.kind, task.mask_values) == ("both", (1,))
+    assert (task.kind, task.mask_values) == ("both", {"marked": (1,)})
     assert task.reader.group.pattern
     assert "nerve-resunet" in settings.models
+
+
+def test_masks_of_several_values_are_classes_and_a_question(new):
+    labels = np.zeros((80, 96), np.uint8)
+    labels[:20], labels[40:60] = 1, 4
+    mask = BytesIO()
+    Image.fromarray(labels).save(mask, "PNG")
+    files = {f"images/P{p}_{i}.png": None for p in range(10) for i in range(3)}
+    files |= {f"masks/P{p}_{i}.png": mask.getvalue() + bytes(p) for p in range(10) for i in range(3)}
+    made, settings = new(files, "nerve")
+    assert settings.tasks["nerve"].mask_values == {"value_1": (1,), "value_4": (4,)}
+    assert "choose: tasks.nerve.mask_values: masks hold several values, a class each" in "\n".join(made.report)
 
 
 def test_dicom_files_are_grouped_by_their_patients(archive):

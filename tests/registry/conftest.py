@@ -10,7 +10,7 @@ from medpipe import tracking
 from medpipe.registry.publish import publish
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
-VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 CLASSES = ("mel", "nv")
 
 

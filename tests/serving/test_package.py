@@ -24,8 +24,8 @@ from medpipe.serving import code, package
 
 SIZE = 32
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (48, SIZE), "equalise": False}
-IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
-SLICES = IMAGES | {"task": "brain", "sizes": (SIZE,)}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
+SLICES = IMAGES | {"task": "brain", "sizes": (SIZE,), "mask_values": {"tumour": (255,)}}
 DECLARED = {
     "age": {"range": (0, 120), "bands": ()},
     "sex": {"values": ("male", "female")},

@@ -21,12 +21,12 @@ from medpipe.data.prepare import prepare_images
 from medpipe.data.source import Archive
 from medpipe.errors import InputError
 from medpipe.models.predict import predict
-from medpipe.params import Category, Decoding, ImagesVariant, Number, Percentiles
+from medpipe.params import Category, Decoding, Number, Percentiles, PreparedImages
 from medpipe.serving.cases import encode
 from medpipe.serving.predictor import Predictor
 
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (16,), "equalise": False}
-IMAGES |= {"decoding": EIGHT_BIT.model_dump()}
+IMAGES |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
 FEATURES = {
     "age": Number(range=(0, 120), bands=()),
     "sex": Category(values=("male", "female")),
@@ -258,8 +258,10 @@ def test_what_a_window_made_of_files_is_served_as_it_was_prepared(deliver, tmp_p
     table = pd.DataFrame({"id": ["a", "b", "c"], "path": names, "mask_path": "", "mask_sha256": ""})
     table["sha256"] = [digest(archive.read(name), name) for name in names]
     decoding = Decoding(window=Percentiles(percentiles=(5, 95)), frames="refuse", axis=2)
-    variant = ImagesVariant(task="skin", kind="images", square=True, sizes=(16,), equalise=False)
-    prepare_images(table, images, variant, tmp_path, 2000, decoding)
+    variant = PreparedImages(
+        task="skin", kind="images", square=True, sizes=(16,), equalise=False, decoding=decoding, mask_values=None
+    )
+    prepare_images(table, images, variant, tmp_path, 2000)
     arrays = Arrays(tmp_path)
     inputs = keras.Input((16, 16, 3))
     model = keras.Model(

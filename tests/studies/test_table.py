@@ -75,7 +75,7 @@ def test_rows_are_ranked_and_what_is_not_there_stands_last(params):
     )
     assert [(row["row"], row["rank"]) for row in found["rows"]] == [("high", 1), ("low", 2), ("gone", None)]
     assert found["rows"][0]["vs_baseline"]["low"] > 0
-    assert found["rows"][0]["vs_baseline"]["p"] == pytest.approx(2 / 101)
+    assert found["rows"][0]["vs_baseline"]["p"] < 0.01
     assert found["rows"][1]["vs_baseline"] is None
     text = markdown(found)
     assert "**gone**, seed 1: failed, see a.out." in text

@@ -17,7 +17,8 @@ class Arrays:
     """A prepared folder, read-only and memory mapped.
 
     - inputs: (n, h, w, 3) uint8, or (n, features) float32 with NaN for unknown
-    - masks: (n, h, w) uint8 in {0, 1}, or None
+    - masks: (n, h, w) uint8 in {0, ..., k}, places from 1 in `marks`, 0 for none of these; or None
+    - marks: the k names of what masks mark; () without masks
     - ids: n ids, a row each; variant: the settings as used; features: the columns' names, [] for images
     - name: the variant's; digest: SHA-256 over those of the images and masks, or over the table, behind the rows
 
@@ -33,6 +34,7 @@ class Arrays:
             self.masks: npt.NDArray[np.uint8] | None = np.load(masks, mmap_mode="r") if masks.exists() else None
             self.ids: list[str] = meta["ids"]
             self.variant: dict = meta["variant"]
+            self.marks = tuple(self.variant.get("mask_values") or ())
             self.features: list[str] = meta["features"]
             self.digest: str = meta["digest"]
         except (OSError, ValueError, KeyError) as error:

@@ -1,6 +1,6 @@
 """What an archive's rows say, against what the task declares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,9 +49,15 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
 
 
 def mask_label(
-    mask: Image.Image, image: Image.Image, classes: Sequence[str], values: Sequence[int], *, name: str, marked: str
+    mask: Image.Image,
+    image: Image.Image,
+    classes: Sequence[str],
+    values: Mapping[str, Sequence[int]],
+    *,
+    name: str,
+    marked: str,
 ) -> str:
-    """The class that a mask tells: the second where any pixel has one of `values`, else the first.
+    """The class that a mask tells: the second where any pixel has one of `values` (of each name), else the first.
 
     `marked` is '1', '0' or '', what a listing says of the mask. Raises Unreadable for a mask of another size than its
     image, in colours, with other values than 0 and `values`, and where `marked` says otherwise.
@@ -63,10 +69,11 @@ def mask_label(
         colours = np.unique(channels.reshape(-1, 3), axis=0)[:5].tolist()
         raise Unreadable(name, f"mask values: in colours, such as {colours}; a grey mask wanted")
     found = np.unique(channels[..., 0])
-    if others := sorted(set(found.tolist()) - {0, *values}):
-        known = ", ".join(map(str, values))
+    marking = sorted(value for some in values.values() for value in some)
+    if others := sorted(set(found.tolist()) - {0, *marking}):
+        known = ", ".join(map(str, marking))
         raise Unreadable(name, f"mask values: {', '.join(map(str, others[:10]))} beside 0 and {known} (mask_values)")
-    label = classes[bool(np.isin(found, values).any())]
+    label = classes[bool(found.any())]
     if marked not in ("", str(classes.index(label))):
         raise Unreadable(name, f"listing: says {classes[int(marked)]}, the mask {label}")
     return label

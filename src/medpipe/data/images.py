@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from medpipe.data import dicom, frames, nifti, window
 from medpipe.errors import Unreadable
-from medpipe.params import Decoding, ImagesVariant
+from medpipe.params import Decoding, ImagesVariant, PreparedImages
 
 FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (source.Archive.read)
 MODES = ("L", "LA", "P", "RGB", "RGBA")
@@ -149,10 +150,18 @@ def to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8
     return np.asarray(image)
 
 
-def mask_to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8]:
-    """(h, w) uint8, 1 where a mask is not 0, cropped and resized as its image, by nearest neighbour."""
-    mask = np.asarray(_resize(image.convert("L"), variant, Image.Resampling.NEAREST))
-    return (mask > 0).astype(np.uint8)
+def mask_to_array(image: Image.Image, prepared: PreparedImages) -> npt.NDArray[np.uint8]:
+    """(h, w) uint8, what a mask marks (`marked`), cropped and resized as its image, by nearest neighbour."""
+    assert prepared.mask_values is not None
+    return marked(_resize(image.convert("L"), prepared, Image.Resampling.NEAREST), prepared.mask_values)
+
+
+def marked(mask: Image.Image, values: Mapping[str, Sequence[int]]) -> npt.NDArray[np.uint8]:
+    """(h, w) uint8, what each pixel of a mask marks: its place in `values` (grey values by name) from 1, or 0."""
+    places = np.zeros(256, np.uint8)
+    for place, some in enumerate(values.values(), 1):
+        places[list(some)] = place
+    return places[np.asarray(mask.convert("L"))]
 
 
 def _resize(image: Image.Image, variant: ImagesVariant, resampling: Image.Resampling) -> Image.Image:

@@ -1,7 +1,6 @@
 """From an archive to its manifest: every file decoded once, and what cannot be used in quarantine with the reason."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Ingest
 
+FACTS = ["id", "sha256", "bytes", "width", "height", "phash", "label", "mask_sha256"]  # that a file tells
 FEW = 3  # images lost for one reason, above which it is said loudly
 
 
@@ -103,31 +103,29 @@ def _inspect_all(
     archive: Archive, name: str, task: Declaration, table: pd.DataFrame, max_pixels: int
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Facts about each file (a row an id), and problems. In processes: Pillow holds the GIL for much of this."""
-    marked = table.get("marked", "")
-    columns = ["id", "path", "mask_path", "label", "marked"]
-    rows = list(table.assign(marked=marked)[columns].itertuples(index=False, name=None))
+    rows = table.assign(marked=table.get("marked", ""))[["id", "path", "mask_path", "label", "marked"]]
     jobs = cpu_count()
     size = max(128, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
-    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-    work = Parallel(n_jobs=max(1, min(jobs, len(chunks))), return_as="generator")(
-        delayed(_inspect)(archive, task, chunk, max_pixels) for chunk in chunks
+    starts = range(0, len(rows), size)
+    work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
+        delayed(_inspect)(archive, task, rows[start : start + size], max_pixels) for start in starts
     )
-    found = [item for chunk in tqdm(work, f"ingest {name}", len(chunks), unit="chunk", disable=None) for item in chunk]
-    facts = [item for item in found if isinstance(item, dict)]
-    columns = ["id", "sha256", "bytes", "width", "height", "phash", "label", "mask_sha256"]
-    return pd.DataFrame(facts, columns=columns), [item for item in found if isinstance(item, Problem)]
+    found = list(tqdm(work, f"ingest {name}", len(starts), unit="chunk", disable=None))
+    facts = [facts for facts, _ in found if len(facts)] or [pd.DataFrame(columns=FACTS)]
+    return pd.concat(facts, ignore_index=True), [problem for _, problems in found for problem in problems]
 
 
 def _inspect(
-    archive: Archive, task: Declaration, rows: Sequence[tuple[str, str, str, str, str]], max_pixels: int
-) -> list[dict[str, Any] | Problem]:
-    found: list[dict[str, Any] | Problem] = []
-    for row in rows:
+    archive: Archive, task: Declaration, rows: pd.DataFrame, max_pixels: int
+) -> tuple[pd.DataFrame, list[Problem]]:
+    found, problems = [], []
+    listed: list[tuple[str, str, str, str, str]] = list(rows.itertuples(index=False, name=None))
+    for row in listed:
         try:
             found.append(_facts(archive, task, *row, max_pixels))
         except Unreadable as error:
-            found.append(Problem(row[0], error.name, error.reason))
-    return found
+            problems.append(Problem(row[0], error.name, error.reason))
+    return pd.DataFrame(found, columns=FACTS), problems
 
 
 def _facts(
@@ -139,7 +137,7 @@ def _facts(
     mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
     if mask_path:
         mask = decode(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding.masks)
-        shown = mask_label(mask, image, task.classes, task.mask_values or (), name=mask_path, marked=marked)
+        shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)
         label = label or shown
     return {
         "id": id_,

@@ -16,28 +16,23 @@ from medpipe.data import features
 from medpipe.data.images import decode, digest, mask_to_array, to_array
 from medpipe.data.source import Archive
 from medpipe.errors import InputError
-from medpipe.params import Decoding, Feature, ImagesVariant, PreparedImages, PreparedTable, TableVariant
+from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
 
 _FLUSH = 128  # images written between two closings of the map: pages that are mapped count as a process's memory
 
 
 def prepare_images(
-    table: pd.DataFrame,
-    archive_path: Path | str,
-    variant: ImagesVariant,
-    folder: Path,
-    max_pixels: int,
-    decoding: Decoding,
+    table: pd.DataFrame, archive_path: Path | str, prepared: PreparedImages, folder: Path, max_pixels: int
 ) -> None:
-    """Write inputs.npy (n, h, w, 3) uint8, masks.npy (n, h, w) uint8 in {0, 1} where the table has masks, meta.json.
+    """Write inputs.npy (n, h, w, 3) uint8, meta.json, and where masks are declared masks.npy (n, h, w) uint8.
 
     Processes fill the arrays in place, so that memory does not grow with the images. Raises InputError that names the
     file where one is missing, is unreadable or has other bytes than at ingest.
     """
-    side = variant.sizes[-1]
+    side = prepared.sizes[-1]
     shape = (len(table), side, side)
     open_memmap(folder / "inputs.npy", "w+", np.uint8, (*shape, 3))
-    if (table["mask_path"] != "").any():
+    if prepared.mask_values is not None:
         open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
     archive, jobs = Archive(archive_path), cpu_count()
     columns = ["path", "sha256", "mask_path", "mask_sha256"]
@@ -45,12 +40,10 @@ def prepare_images(
     size = max(_FLUSH, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
     starts = range(0, len(rows), size)
     work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
-        delayed(_fill)(rows[start : start + size], start, archive, variant, folder, max_pixels, decoding)
-        for start in starts
+        delayed(_fill)(rows[start : start + size], start, archive, prepared, folder, max_pixels) for start in starts
     )
-    for _ in tqdm(work, f"prepare {variant.task}", len(starts), unit="chunk", disable=None):
+    for _ in tqdm(work, f"prepare {prepared.task}", len(starts), unit="chunk", disable=None):
         pass
-    prepared = PreparedImages(**variant.model_dump(), decoding=decoding)
     _write_meta(folder, table, prepared, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
 
 
@@ -67,20 +60,19 @@ def _fill(
     rows: list[tuple[str, str, str, str]],
     start: int,
     archive: Archive,
-    variant: ImagesVariant,
+    prepared: PreparedImages,
     folder: Path,
     max_pixels: int,
-    decoding: Decoding,
 ) -> None:
     """Write `rows` (path, sha256, mask_path, mask_sha256) to the arrays from place `start` on."""
     for first in range(0, len(rows), _FLUSH):
         inputs = open_memmap(folder / "inputs.npy", "r+")
-        masks = open_memmap(folder / "masks.npy", "r+") if rows[0][2] else None
+        masks = open_memmap(folder / "masks.npy", "r+") if prepared.mask_values is not None else None
         for place, (path, sha256, mask_path, mask_sha256) in enumerate(rows[first : first + _FLUSH], start + first):
-            inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, decoding), variant)
+            inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, prepared.decoding), prepared)
             if masks is not None:
-                mask = read_image(archive, mask_path, mask_sha256, max_pixels, decoding.masks)
-                masks[place] = mask_to_array(mask, variant)
+                mask = read_image(archive, mask_path, mask_sha256, max_pixels, prepared.decoding.masks)
+                masks[place] = mask_to_array(mask, prepared)
 
 
 def read_image(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Image.Image:

@@ -63,7 +63,8 @@ class Archive:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._files: dict[str, Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
+        # Paths as text, for each process holds those of all files, and a Path takes more memory.
+        self._files: dict[str, str | tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         self._tables: dict[str, list[bytes]] = {}
         self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
         if self.path.is_dir():
@@ -92,7 +93,7 @@ class Archive:
                 if file.lower().endswith(".zip"):
                     self._add_zip(Path(folder, file), f"{name}!/")
                 else:
-                    self._add(name, Path(folder, file))
+                    self._add(name, f"{folder}/{file}")
 
     def _add_zip(self, path: Path, prefix: str) -> None:
         try:
@@ -113,7 +114,7 @@ class Archive:
                 raise InputError(f"{path}: holds the zip {info.filename!r}; unpack the outer zip and name the folder")
             self._add(prefix + name, (archive, info))
 
-    def _add(self, name: str, file: Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]) -> None:
+    def _add(self, name: str, file: str | tuple[zipfile.ZipFile, zipfile.ZipInfo]) -> None:
         if name in self._files:
             raise InputError(f"{self.path}: holds {name!r} twice; remove one")
         self._files[name] = file
@@ -129,8 +130,8 @@ class Archive:
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading bytes. Raises InputError where the archive lists no such name."""
         match self._file(name):
-            case Path() as path:
-                return path.open("rb")
+            case str(path):
+                return Path(path).open("rb")
             case (archive, info):
                 return archive.open(info)
 
@@ -168,14 +169,14 @@ class Archive:
     def _joined(self, name: str, limit: int) -> bytes:
         return b"".join(self._pieces(name, limit))
 
-    def _file(self, name: str) -> Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]:
+    def _file(self, name: str) -> str | tuple[zipfile.ZipFile, zipfile.ZipInfo]:
         if name not in self._files:
             raise InputError(f"{self.path}: has no file {name!r}")
         return self._files[name]
 
     def _size(self, name: str) -> int:
         file = self._file(name)
-        return file.stat().st_size if isinstance(file, Path) else file[1].file_size
+        return Path(file).stat().st_size if isinstance(file, str) else file[1].file_size
 
     def _pieces(self, name: str, limit: int) -> Iterator[bytes]:
         try:

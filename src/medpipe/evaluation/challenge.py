@@ -7,7 +7,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
-from medpipe.evaluation.predictions import COUNTS, check, classified, common, detected, merge_classes
+from medpipe.evaluation.predictions import check, classified, common, counts, detected, merge_classes
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Compare, Evaluate
 
@@ -24,9 +24,9 @@ class Contender:
 def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
     """new - old in `settings.metric`, on the test rows that both have, in the same resamples.
 
-    {metric, rows, groups, new, old, difference, low, high, p}. Dice is a ratio and is compared whatever the masks'
-    sizes. Raises InputError where the two cannot be compared: other classes, no such metric, no row in common, or one
-    of them answers for one class alone.
+    {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Dice is a
+    ratio and is compared whatever the masks' sizes. Raises InputError where the two cannot be compared: other classes,
+    no such metric, no row in common, or one of them answers for one class alone.
     """
     sides = {"new": new, "old": old}
     for side in sides.values():
@@ -34,7 +34,7 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
             raise InputError(f"{side.name} answers for {only} alone")
     if settings.metric == "dice":
         for side in sides.values():
-            check(side.name, side.table, tuple(side.report["classes"]), COUNTS)
+            check(side.name, side.table, tuple(side.report["classes"]), counts(new.table))
         rows = common({key: side.table for key, side in sides.items()}, "test")
         found = {key: estimate_masks(table, evaluate, seed) for key, table in rows.items()}
     else:

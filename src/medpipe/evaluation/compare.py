@@ -14,24 +14,30 @@ from typing import Any
 import pandas as pd
 
 from medpipe.errors import InputError
-from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
+from medpipe.evaluation.intervals import Estimates, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
+from medpipe.evaluation.paired import delong, mcnemar
 from medpipe.evaluation.predictions import (
-    COUNTS,
     Predictions,
     check,
     classified,
     common_validation,
+    counts,
     detected,
+    marks,
     merge_classes,
     same_rows,
 )
 from medpipe.evaluation.report import MASKS, finite
-from medpipe.evaluation.segmentation import estimate_masks
+from medpipe.evaluation.segmentation import METRICS, estimate_masks
 from medpipe.params import Compare, Evaluate
 
 Tables = dict[str, pd.DataFrame]
 Reports = dict[str, dict[str, Any]]
+
+# Metrics of all rows, of each class, and of each class of a pair, of which pages show the last first.
+_CLASSES = (OVERALL, PER_CLASS, COUNTED)
+_MASKS = (MASKS, METRICS, ("dice",))
 
 
 def compare(
@@ -53,7 +59,7 @@ def compare(
         )
         if classifiers
         else None,
-        "masks": _masks(segmenters, reports, evaluate, seed) if segmenters else None,
+        "masks": _masks(segmenters, reports, settings, evaluate, seed) if segmenters else None,
     }
     chosen = sections["masks" if by_dice else "classification"]
     if chosen is None:
@@ -99,7 +105,16 @@ def _classification(
     estimates = {name: estimate(p, evaluate, seed) for name, p in predictions.items()}
     validated = {name: estimate(read(name, table), evaluate, seed) for name, table in common_validation(merged).items()}
     section = _section(
-        estimates, validated, lambda a, b: (estimates[a], estimates[b]), metric, OVERALL, order, evaluate.confidence, {}
+        estimates,
+        validated,
+        lambda a, b: (estimates[a], estimates[b]),
+        lambda a, b: _tests(predictions[a], predictions[b]),
+        metric,
+        _CLASSES,
+        order,
+        evaluate.confidence,
+        settings.margin,
+        {},
     )
     new_name = {old: new for new, group in settings.merge.items() for old in group}
     training: Counter[str] = Counter()
@@ -121,11 +136,11 @@ def _operating_points(reports: Reports, names: list[str]) -> dict[str, list[dict
     return {name: test.get("detection", test)["operating_points"] for name, test in found.items()}
 
 
-def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> dict[str, Any]:
+def _masks(tables: Tables, reports: Reports, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
     first = next(iter(tables))
     pixels = reports[first]["mask_pixels"]
     for name, table in tables.items():
-        check(name, table, tuple(reports[name]["classes"]), COUNTS)
+        check(name, table, tuple(reports[name]["classes"]), counts(tables[first]))
         if (own := reports[name]["mask_pixels"]) != pixels:
             raise InputError(f"{name} was tested on masks of {own} pixels, {first} of {pixels}; prepare both alike")
     confined = {name: reports[name]["only"] for name in tables if reports[name]["only"] is not None}
@@ -134,6 +149,8 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
     for name, table in tested.items():
         rows = every[every["label"] == confined[name]] if name in confined else every
         same_rows("the other models", rows, name, table)
+
+    support = {mark[1:]: int((every[f"tp{mark}"] + every[f"fn{mark}"] > 0).sum()) for mark in marks(every) if mark}
 
     def on(name: str, ids: pd.Series) -> Estimates:
         table = tested[name]
@@ -147,52 +164,68 @@ def _masks(tables: Tables, reports: Reports, evaluate: Evaluate, seed: int) -> d
         {name: on(name, table["id"]) for name, table in tested.items()},
         {name: estimate_masks(table, evaluate, seed) for name, table in shared.items()},
         lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
+        lambda a, b: {},
         "dice",
-        MASKS,
-        (),
+        _MASKS,
+        tuple(support),
         evaluate.confidence,
+        settings.margin,
         confined,
-    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels}
+    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels, "support": support}
 
 
 def _section(
     estimates: dict[str, Estimates],
     validated: dict[str, Estimates],
     pair: Callable[[str, str], tuple[Estimates, Estimates]],
+    tests: Callable[[str, str], dict[str, Any]],
     metric: str,
-    metrics: tuple[str, ...],
+    measured: tuple[tuple[str, ...], ...],
     classes: tuple[str, ...],
     confidence: float,
+    margin: float,
     confined: dict[str, str],
 ) -> dict[str, Any]:
     """Models ranked by `metric` (higher is better) in `validated`, those in `confined` last; each pair's differences.
 
-    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows.
+    `estimates`, and those of two models on the rows that both have (`pair`), are of test rows. `measured` is
+    _CLASSES or _MASKS. `no_worse` is the p of a model being worse than the other by `margin` or more.
     """
+    metrics, of_class, compared = measured
     names = list(estimates)
     ranking = sorted(names, key=lambda name: (name in confined, -validated[name].values[metric]))
     best, baseline = None if ranking[0] in confined else ranking[0], names[0]
-    pairs = {(a, b): _pair(*pair(a, b), metrics, classes, confidence) for a, b in combinations(ranking, 2)}
-    tests = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
-    corrected = holm(tests)
+    pairs = {}
+    for a, b in combinations(ranking, 2):
+        both = pair(a, b)
+        shown = {"a": no_worse(*both, metric, margin), "b": no_worse(*both[::-1], metric, margin)}
+        pairs[a, b] = _pair(*both, metrics, classes, compared, confidence) | {"no_worse": shown} | tests(a, b)
+    tested = {(a, b): found["metrics"][metric]["p"] for (a, b), found in pairs.items() if {a, b} & {best, baseline}}
+    corrected = holm(tested)
 
-    def against(name: str, other: str | None) -> dict[str, float | None] | None:
+    def against(name: str, other: str | None) -> dict[str, Any] | None:
         """name - other in `metric`, with the p value as it is and corrected for all that the table tests."""
         if other is None or name == other:
             return None
-        if (name, other) in pairs:
-            return pairs[name, other]["metrics"][metric] | {"p_holm": corrected[name, other]}
-        found = pairs[other, name]["metrics"][metric]
-        turned = {"difference": "difference", "low": "high", "high": "low"}
-        signed = {end: None if found[source] is None else -found[source] for end, source in turned.items()}
-        return signed | {"p": found["p"], "p_holm": corrected[other, name]}
+        turn = (name, other) not in pairs
+        these = (other, name) if turn else (name, other)
+        found = pairs[these]["metrics"][metric]
+        if turn:
+            ends = {"difference": "difference", "low": "high", "high": "low"}
+            found = found | {end: None if found[source] is None else -found[source] for end, source in ends.items()}
+        return {key: value for key, value in found.items() if key not in ("a", "b")} | {
+            "p_holm": corrected[these],
+            "no_worse": pairs[these]["no_worse"]["ab"[turn]],
+        }
 
     return {
         "metric": metric,
         "ranking": ranking,
         "best": best,
         "baseline": baseline,
-        "tests": len(tests),
+        "tests": len(tested),
+        "margin": margin,
+        "of_class": compared[-1],
         "models": [
             {
                 "model": name,
@@ -204,7 +237,7 @@ def _section(
                 | validated[name].interval(metric, confidence),
                 "metrics": {m: estimates[name].interval(m, confidence) for m in metrics},
                 "per_class": {
-                    c: {m: estimates[name].interval(key(m, c), confidence) for m in PER_CLASS} for c in classes
+                    c: {m: estimates[name].interval(key(m, c), confidence) for m in of_class} for c in classes
                 },
                 "vs_best": against(name, best),
                 "vs_baseline": against(name, baseline),
@@ -215,10 +248,26 @@ def _section(
     }
 
 
+def _tests(a: Predictions, b: Predictions) -> dict[str, Any]:
+    """McNemar's test of the rows that are right, DeLong's of each class against the others; both over groups."""
+    return {
+        "mcnemar": mcnemar(a.predicted == a.truth, b.predicted == b.truth, a.groups),
+        "delong": {
+            name: delong(a.truth == c, a.probabilities[:, c], b.probabilities[:, c], a.groups)
+            for c, name in enumerate(a.classes)
+        },
+    }
+
+
 def _pair(
-    a: Estimates, b: Estimates, metrics: tuple[str, ...], classes: tuple[str, ...], confidence: float
+    a: Estimates,
+    b: Estimates,
+    metrics: tuple[str, ...],
+    classes: tuple[str, ...],
+    compared: tuple[str, ...],
+    confidence: float,
 ) -> dict[str, Any]:
-    def difference(metric: str) -> dict[str, float | None]:
+    def difference(metric: str) -> dict[str, Any]:
         values = {"a": a.values[metric], "b": b.values[metric]}
         return values | paired_difference(a, b, metric, confidence)
 
@@ -226,5 +275,5 @@ def _pair(
         "rows": a.rows,
         "groups": len(a.groups),
         "metrics": {metric: difference(metric) for metric in metrics},
-        "per_class": {c: {metric: difference(key(metric, c)) for metric in COUNTED} for c in classes},
+        "per_class": {c: {metric: difference(key(metric, c)) for metric in compared} for c in classes},
     }

@@ -17,7 +17,7 @@ from medpipe.evaluation.explain import mean_shap
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import of_classes, of_masks
-from medpipe.models import cascade
+from medpipe.models import cascade, masks
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Declaration, Evaluate
@@ -94,20 +94,20 @@ def evaluate(
     assert arrays[0].masks is not None
     truth = arrays[0].masks[chosen]
     if delivered.kind == "segmenter":
-        masks = (outputs["output"][..., 0] >= 0.5).astype(np.uint8)
-        table = of_masks(shown, labels[chosen].tolist(), truth, masks, {})
+        predicted = masks.said(outputs["output"])
+        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {})
         found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
     else:
         assert delivered.threshold is not None
         p = outputs["p"][:, 0]
-        _, masks = cascade.apply(p, (outputs["mask"][..., 0] >= 0.5).astype(np.uint8), delivered.threshold)
-        table = of_masks(shown, labels[chosen].tolist(), truth, masks, {classes[1]: p})
+        _, predicted = cascade.apply(p, masks.said(outputs["mask"]), delivered.threshold)
+        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {classes[1]: p})
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures)
     found.report |= {"only": only, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
-        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], masks[i])
+        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
         for identifier in segmentation.examples(table, GALLERY)
         for i in [place[identifier]]
     ]

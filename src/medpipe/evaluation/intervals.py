@@ -1,25 +1,27 @@
 """Intervals and paired tests by resampling groups.
 
 Photographs of one lesion and slices of one patient are not independent, so whole groups are drawn with replacement
-(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x) and intervals are percentiles.
+(the cluster bootstrap; Field & Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x); validity.py makes intervals of it.
 Nothing is computed row by row: a resample is a weight for each group, metrics of counts come from weighted confusion
 matrices, areas under curves from weighted ranks.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
+from scipy.stats import t
 
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import COUNTED, RANKED, classification_metrics, key, mean_of_present
 from medpipe.evaluation.predictions import Predictions
+from medpipe.evaluation.validity import FLAT, UNBOUNDED, Scarcest, bounds, freedom, standard_error, too_few
 from medpipe.params import Evaluate
 
 Name = TypeVar("Name", bound=Hashable)
 
-_BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+_BLOCK = 1 << 17  # weights of rows held at once: 1 MiB, which a core's cache holds
 
 
 class Resamples:
@@ -46,39 +48,71 @@ class Estimates:
     groups: tuple[str, ...]
     values: dict[str, float]
     draws: dict[str, np.ndarray]  # (resamples,), NaN where a resample has nothing to measure
+    scarcest: dict[str, Scarcest] = field(default_factory=dict)  # of the classes that a metric needs
 
-    def interval(self, metric: str, confidence: float) -> dict[str, float | None]:
-        """{value, low, high}; no interval where there is one group alone."""
-        low, high = _percentiles(self.draws[metric], confidence) if len(self.groups) > 1 else (None, None)
+    def interval(self, metric: str, confidence: float) -> dict[str, Any]:
+        """{value, low, high}; where no valid interval can be given, `low` and `high` are None and `why` says why."""
         value = self.values[metric]
-        return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+        if not np.isfinite(value):
+            return {"value": None, "low": None, "high": None, "why": "there is nothing to measure"}
+        found = bounds(metric, value, self.draws[metric], len(self.groups), self.scarcest.get(metric), confidence)
+        if isinstance(found, str):
+            return {"value": value, "low": None, "high": None, "why": found}
+        return {"value": value, "low": found[0], "high": found[1]}
 
 
-def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, float | None]:
-    """{difference, low, high, p} of a - b, both in the same resamples of the same groups.
+def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float) -> dict[str, Any]:
+    """{difference, low, high, p} of a - b, both in the same resamples of the same groups; p is two-sided.
 
-    p is the two-sided bootstrap value: twice the share of resamples on the far side of 0, with the observed one counted
-    in (Davison & Hinkley 1997, section 4.2.3), so at least 2 / (resamples + 1).
+    Studentised by the bootstrap's standard error of the difference. Where the groups are too few for an interval of
+    the metric there is no test either: `low`, `high` and `p` are None and `why` says why.
     """
+    found = _apart(a, b, metric)
+    if isinstance(found, str):
+        difference = a.values[metric] - b.values[metric]
+        return {"difference": difference if np.isfinite(difference) else None} | _UNTESTED | {"why": found}
+    difference, se, degrees = found
+    if se < FLAT:  # all groups differ alike, which is to say in nothing
+        return {"difference": difference, "low": difference, "high": difference, "p": float(abs(difference) < FLAT)}
+    reach = float(t.ppf((1 + confidence) / 2, degrees)) * se
+    most = np.inf if metric in UNBOUNDED else 1.0
+    p = float(2 * t.sf(abs(difference) / se, degrees))
+    return {
+        "difference": difference,
+        "low": max(difference - reach, -most),
+        "high": min(difference + reach, most),
+        "p": p,
+    }
+
+
+def no_worse(a: Estimates, b: Estimates, metric: str, margin: float) -> float | None:
+    """One-sided p of a being worse than b by `margin` or more, where higher is better; None where it cannot be tested.
+
+    A small p shows a to be no worse than that (Schuirmann 1987, doi 10.1007/BF01068419; of both directions at once:
+    that the two are equivalent).
+    """
+    found = _apart(a, b, metric)
+    if isinstance(found, str):
+        return None
+    difference, se, degrees = found
+    return float(t.sf((difference + margin) / se, degrees)) if se >= FLAT else float(difference <= -margin)
+
+
+_UNTESTED: dict[str, None] = dict.fromkeys(("low", "high", "p"))
+
+
+def _apart(a: Estimates, b: Estimates, metric: str) -> tuple[float, float, int] | str:
+    """(difference, standard error, degrees of freedom), or why there is no test."""
     if a.groups != b.groups:
         raise InputError("two models can be compared on the same groups only")
     difference = a.values[metric] - b.values[metric]
-    draws = a.draws[metric] - b.draws[metric]
-    draws = draws[np.isfinite(draws)]
-    if not np.isfinite(difference) or len(a.groups) < 2 or not len(draws):
-        return {"difference": difference if np.isfinite(difference) else None, "low": None, "high": None, "p": None}
-    low, high = _percentiles(draws, confidence)
-    # Weighted sums of equal figures differ in their last bits.
-    tail = min((draws < 1e-12).sum(), (draws > -1e-12).sum())
-    return {"difference": difference, "low": low, "high": high, "p": min(1.0, 2 * (tail + 1) / (len(draws) + 1))}
-
-
-def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    draws = draws[np.isfinite(draws)]
-    if not len(draws):
-        return None, None
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    if not np.isfinite(difference):
+        return "there is nothing to measure"
+    scarcest = a.scarcest.get(metric)
+    if why := too_few(metric, len(a.groups), scarcest):
+        return why
+    se = standard_error(a.draws[metric] - b.draws[metric], len(a.groups))
+    return difference, se, freedom(metric, len(a.groups), scarcest)
 
 
 def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:
@@ -95,34 +129,55 @@ def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:
 def estimate(p: Predictions, settings: Evaluate, seed: int) -> Estimates:
     """Every metric of `classification_metrics` with its draws."""
     resamples = Resamples(p.groups, settings.resamples, seed)
-    weights = resamples.weights  # (r, g)
-    size, k = len(resamples.names), len(p.classes)
-    matrices = resampled_confusion(p, resamples, weights)
+    draws = resampled_metrics(p, resamples.codes, resamples.weights)
+    groups = tuple(resamples.names.tolist())
+    return Estimates(len(p.truth), groups, classification_metrics(p), draws, scarcest(p))
+
+
+def scarcest(p: Predictions) -> dict[str, Scarcest]:
+    """Of each metric over classes, the class that it needs and the fewest groups hold, and how many hold it.
+
+    A ranking needs rows of the class and rows of others.
+    """
+    of_class = {name: len(set(p.groups[p.truth == c])) for c, name in enumerate(p.classes)}
+    of_others = {name: len(set(p.groups[p.truth != c])) for c, name in enumerate(p.classes)}
+    fewest = min(of_class.items(), key=lambda item: item[1])
+    found = dict.fromkeys(("balanced_accuracy", *(f"macro_{metric}" for metric in COUNTED), *RANKED), fewest)
+    for name in p.classes:
+        found |= {key(metric, name): (name, of_class[name]) for metric in COUNTED}
+        held = min((of_class[name], name), (of_others[name], f"classes but {name}"))
+        found |= {key(metric, name): held[::-1] for metric in RANKED}
+    return found
+
+
+def resampled_metrics(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric of `classification_metrics` (r,) under the weights (r, g) of groups; `codes` (n,): a row's group."""
+    size, k = weights.shape[1], len(p.classes)
+    matrices = resampled_confusion(p, codes, weights)
     overall, per_class = counted(matrices)
 
     chances = p.probabilities[np.arange(len(p.truth)), p.truth]
     loss = -np.log(np.clip(chances, np.finfo(np.float64).eps, None))
-    overall["log_loss"] = (weights @ np.bincount(resamples.codes, loss, size)) / matrices.sum(axis=(1, 2))
+    overall["log_loss"] = (weights @ np.bincount(codes, loss, size)) / matrices.sum(axis=(1, 2))
 
     areas = np.empty((len(weights), 2, k))
     step = max(1, _BLOCK // len(p.truth))
     for start in range(0, len(weights), step):
-        rows = np.ascontiguousarray(weights[start : start + step].T)[resamples.codes]  # (n, r)
+        rows = np.ascontiguousarray(weights[start : start + step].T)[codes]  # (n, r)
         for c in range(k):
             areas[start : start + step, :, c] = np.stack(ranked(p.truth == c, p.probabilities[:, c], rows), axis=1)
     for i, metric in enumerate(RANKED):
         per_class[metric] = areas[:, i]
         overall[metric] = mean_of_present(areas[:, i])
-    draws = overall | {
+    return overall | {
         key(metric, name): values[:, c] for metric, values in per_class.items() for c, name in enumerate(p.classes)
     }
-    return Estimates(len(p.truth), tuple(resamples.names.tolist()), classification_metrics(p), draws)
 
 
-def resampled_confusion(p: Predictions, resamples: Resamples, weights: np.ndarray) -> np.ndarray:
-    """(r, truth, predicted): the confusion matrix of each resample of `weights` (r, g)."""
-    size, k = len(resamples.names), len(p.classes)
-    counts = np.bincount((resamples.codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
+def resampled_confusion(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(r, truth, predicted): the confusion matrix under each row of `weights` (r, g) of groups."""
+    size, k = weights.shape[1], len(p.classes)
+    counts = np.bincount((codes * k + p.truth) * k + p.predicted, minlength=size * k * k)
     return (weights @ counts.reshape(size, k * k)).reshape(-1, k, k)
 
 
@@ -156,23 +211,28 @@ def _ratio(part: np.ndarray, whole: np.ndarray, present: np.ndarray) -> np.ndarr
 def ranked(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ROC-AUC and average precision (r,) of n scores under the row weights (n, r); NaN where a side has no weight.
 
-    `positive`: (n,) bool. Equal scores count half for the AUC and as one threshold for the average precision.
+    `positive`: (n,) bool. Equal scores count half for the AUC and as one threshold for the average precision. Both are
+    sums over the positive rows, of which one class in many has few.
     """
     order = np.argsort(scores, kind="stable")
-    positive, scores, weights = positive[order], scores[order], weights[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # last row of each run of equal scores
-    everyone = np.cumsum(weights, axis=0)[ends]  # (t, r), up to and with this score
-    positives = np.cumsum(np.where(positive[:, None], weights, 0), axis=0)[ends]
-    negatives = everyone - positives
-    here_positive = np.diff(positives, axis=0, prepend=0)
-    here_negative = np.diff(negatives, axis=0, prepend=0)
-    count, others = positives[-1], negatives[-1]
-    wins = (here_positive * (negatives - here_negative / 2)).sum(axis=0)
-    pairs = count * others
+    hits = order[positive[order]]  # (p,) the positive rows by score
+    won = scores[hits]
+    below = _cumulated(weights[order])  # (n + 1, r) the weight of the rows before each
+    found = _cumulated(weights[hits])  # (p + 1, r) the same of positive rows
+    lower, upper = (below[np.searchsorted(scores[order], won, side)] for side in ("left", "right"))  # (p, r)
+    missed, taken = (found[np.searchsorted(won, won, side)] for side in ("left", "right"))
+    own, count, total = weights[hits], found[-1], below[-1]
+    wins = (own * (lower - missed + upper - taken)).sum(axis=0) / 2
+    pairs = count * (total - count)
     auc = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)
 
-    above = everyone[-1] - everyone + here_positive + here_negative  # with this score or a higher one
-    found = count - positives + here_positive
-    precision = found / np.where(above > 0, above, 1)
-    average = (here_positive * precision).sum(axis=0)
+    above = total - lower  # with this score or a higher one
+    average = (own * (count - missed) / np.where(above > 0, above, 1)).sum(axis=0)
     return auc, np.where(count > 0, average / np.where(count > 0, count, 1), np.nan)
+
+
+def _cumulated(weights: np.ndarray) -> np.ndarray:
+    """(n, r) to (n + 1, r): the sum of the rows before each, and of all."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion
-from medpipe.evaluation.metrics import confusion
+from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion, scarcest
+from medpipe.evaluation.metrics import COUNTED, confusion, key
 from medpipe.evaluation.predictions import Predictions
 from medpipe.params import Evaluate
 
@@ -18,8 +18,8 @@ def operating_points(p: Predictions, chosen: float, settings: Evaluate, seed: in
     """One entry a threshold of `settings.operating_points`, and the `chosen` one, from high to low.
 
     Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
-    rows that were missed, the first one's that were taken for it. Positive is a probability of at least the threshold;
-    of a cascade it is the classifier's, before a mask is looked at.
+    rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is
+    a probability of at least the threshold; of a cascade it is the classifier's, before a mask is looked at.
     """
     return [
         {"threshold": threshold, "chosen": threshold == chosen} | _measure(p, threshold, settings, seed)
@@ -32,13 +32,20 @@ def headline(points: Iterable[dict[str, Any]]) -> dict[str, float | None]:
     return {f"{metric}_at_{point['threshold']:.4g}": point[metric]["value"] for point in points for metric in MEASURED}
 
 
-def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, float | None]]:
+def _measure(p: Predictions, threshold: float, settings: Evaluate, seed: int) -> dict[str, dict[str, Any]]:
     said = replace(p, predicted=(p.probabilities[:, 1] >= threshold).astype(np.int64))
     resamples = Resamples(p.groups, settings.resamples, seed)
-    draws = _figures(resampled_confusion(said, resamples, resamples.weights))
-    values = {metric: float(drawn[0]) for metric, drawn in _figures(np.array([confusion(said)])).items()}
-    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
-    return {metric: estimates.interval(metric, settings.confidence) for metric in MEASURED}
+    names = {m: key(m, p.classes[1]) if m in COUNTED else m for m in MEASURED}
+    draws = _figures(resampled_confusion(said, resamples.codes, resamples.weights))
+    values = _figures(np.array([confusion(said)]))
+    estimates = Estimates(
+        len(p.truth),
+        tuple(resamples.names.tolist()),
+        {names[metric]: float(value[0]) for metric, value in values.items()},
+        {names[metric]: drawn for metric, drawn in draws.items()},
+        scarcest(p),
+    )
+    return {metric: estimates.interval(name, settings.confidence) for metric, name in names.items()}
 
 
 def _figures(matrices: np.ndarray) -> dict[str, np.ndarray]:

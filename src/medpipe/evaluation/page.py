@@ -35,9 +35,10 @@ def signed(value: float | None, digits: int = 3) -> str:
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
-def bounds(interval: dict[str, float | None], digits: int = 3) -> str:
+def bounds(interval: dict[str, Any], digits: int = 3) -> str:
+    """The interval in brackets; of a figure that has none, that it has none, and of no figure nothing."""
     if interval["low"] is None:
-        return ""
+        return "no valid interval" if interval.get("value", interval.get("difference")) is not None else ""
     return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]".replace("-", "−")
 
 
@@ -63,10 +64,13 @@ def other_metrics(section: dict[str, Any]) -> list[str]:
 def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
     """What must be known to read a section's figures."""
     notes = [
-        f"Intervals: {comparison['confidence']:.0%}, percentiles of {comparison['resamples']} resamples of whole groups"
-        " (lesions or patients), the same for every model.",
+        f"Intervals: {comparison['confidence']:.0%}, studentised by {comparison['resamples']} resamples of whole"
+        " groups (lesions or patients), the same for every model.",
+        *refused(section),
         "Differences: paired, in those resamples; p two-sided, then corrected by Holm's method for all"
         f" tests of the ranking ({section['tests']}). They are of test rows, which chose nothing.",
+        f"No worse: one-sided p of being worse by {section['margin']:g} of {metric_name(section['metric'])} or more;"
+        " where it is small in both directions, the two models are equivalent. It is not corrected.",
         f"Ranked, and the best chosen, by {metric_name(section['metric'])} on the validation rows that all models have."
         " Those rows also chose epochs, a cascade's threshold and an ensemble's weights, which flatters them: what to"
         " expect of new cases is the test rows' figure.",
@@ -84,6 +88,16 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             f" weigh {section['tversky_alpha']:g}) of a patient's whole volume; HD95 a mean over slices with both"
             " masks, so that a slice which is missed altogether does not count in it; then mean or median over"
             " patients."
+        )
+        if section["support"]:
+            notes.append(
+                "A patient's figure is the mean over the classes that masks mark. A class that neither the patient's"
+                " masks nor the model's hold counts as 1; n: slices that hold it."
+            )
+    if "classes" in section and section["pairs"]:
+        notes.append(
+            "McNemar: p of one model being right on more rows, exact, over groups. DeLong: p of a difference in a"
+            " class's ROC-AUC against the others, in Obuchowski's form for groups. Neither is corrected."
         )
     if any(model["only"] for model in section["models"]):
         notes.append(
@@ -104,8 +118,23 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
     return notes
 
 
+def refused(section: dict[str, Any]) -> list[str]:
+    """Which metrics of the first model have no valid interval, and why."""
+    first = section["models"][0]
+    metrics: dict[str, list[str]] = {}
+    whole = {metric_name(metric): found for metric, found in first["metrics"].items() if metric not in TWICE}
+    own = {f"{metric_name(m)} of {c}": found for c, row in first["per_class"].items() for m, found in row.items()}
+    for name, found in (whole | own).items():
+        if found["value"] is not None and "why" in found:
+            metrics.setdefault(found["why"], []).append(name)
+    if not metrics:
+        return []
+    listed = "; ".join(f"{', '.join(names)} ({why})" for why, names in metrics.items())
+    return [f"No valid interval, for there it would not cover what it promises: {listed}."]
+
+
 def markdown(comparison: dict[str, Any]) -> str:
-    """Ranking, F1 of each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
+    """Ranking, each class and differences of every pair, as Markdown tables. Needs `task` in `comparison`."""
     lines = [f"# {comparison['task']}: models on the same rows", ""]
     lines += [f"Best by {metric_name(comparison['metric'])} on validation rows: **{best(comparison)}**", ""]
     lines += ["Validation rows rank; all other figures are of test rows.", ""]
@@ -127,8 +156,9 @@ def markdown(comparison: dict[str, Any]) -> str:
         head += ["− best", "p", "− baseline", "p"]
         lines += [f"## {headed(name)}", "", *table([*head, *map(metric_name, others)], _ranking(section, others))]
         if section["models"][0]["per_class"]:
-            lines += ["### F1 of each class", "", *_classes(section)]
-            lines += ["### Differences of F1, model by model", "", *_pairs(section)]
+            of_class = metric_name(section["of_class"])
+            lines += [f"### {of_class} of each class", "", *_classes(section)]
+            lines += [f"### Differences of {of_class}, model by model", "", *_pairs(section)]
         if section.get("operating_points"):
             lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
@@ -154,16 +184,21 @@ def _ranking(section: dict[str, Any], others: list[str]) -> list[list[str]]:
     return rows
 
 
-def bounded(interval: dict[str, float | None]) -> str:
+def bounded(interval: dict[str, Any]) -> str:
     """The value and its interval."""
     return f"{number(interval['value'])} {bounds(interval)}"
+
+
+def stated(interval: dict[str, Any]) -> str:
+    """The same in a sentence, with the reason where there is no interval."""
+    return bounded(interval) + (f" ({interval['why']})" if "why" in interval else "")
 
 
 def _classes(section: dict[str, Any]) -> list[str]:
     models = section["models"]
     rows = []
     for name, support in section["support"].items():
-        rows.append([name, str(support), *(bounded(model["per_class"][name]["f1"]) for model in models)])
+        rows.append([name, str(support), *(bounded(model["per_class"][name][section["of_class"]]) for model in models)])
     return table(["class", "n", *(model["model"] for model in models)], rows)
 
 
@@ -171,15 +206,19 @@ def _pairs(section: dict[str, Any]) -> list[str]:
     rows = []
     for pair in section["pairs"]:
         found = pair["metrics"][section["metric"]]
-        differences = [found, *(values["f1"] for values in pair["per_class"].values())]
+        differences = [found, *(values[section["of_class"]] for values in pair["per_class"].values())]
         cells = [f"{signed(d['difference'])} {bounds(d)}" for d in differences]
-        rows.append([f"{pair['a']} − {pair['b']}", cells[0], number(found["p"]), *cells[1:]])
-    return table(["models", metric_name(section["metric"]), "p (raw)", *section["classes"]], rows)
+        tests = [number(p) for p in (found["p"], *pair["no_worse"].values())]
+        tests += [number(pair["mcnemar"]["p"])] if "mcnemar" in pair else []
+        rows.append([f"{pair['a']} − {pair['b']}", cells[0], *tests, *cells[1:]])
+    head = ["models", metric_name(section["metric"]), "p (raw)", "first no worse", "second no worse"]
+    head += ["McNemar"] if "classes" in section else []
+    return table([*head, *section["support"]], rows)
 
 
 def _operating_points(section: dict[str, Any]) -> list[str]:
     rows = [
-        [name, threshold(point), *(bounded(point[m]) for m in POINT), *(count(point[m]) for m in COUNTS)]
+        [name, threshold(point), *(bounded(point[m]) for m in POINT), *(number(point[m]["value"], 0) for m in COUNTS)]
         for name, points in section["operating_points"].items()
         for point in points
     ]
@@ -188,10 +227,6 @@ def _operating_points(section: dict[str, Any]) -> list[str]:
 
 def threshold(point: dict[str, Any]) -> str:
     return f"{point['threshold']:.3g}" + (" (its own)" if point["chosen"] else "")
-
-
-def count(interval: dict[str, float | None]) -> str:
-    return f"{number(interval['value'], 0)} {bounds(interval, 0)}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -236,7 +271,7 @@ def forest(section: dict[str, Any]) -> dict[str, Any]:
     """Where the marks of an interval plot stand, in units of its drawing: 190 for names, 880 for the axis."""
     metric = section["metric"]
     intervals = [model["metrics"][metric] for model in section["models"]]
-    ends = [v for found in intervals for v in found.values() if v is not None]
+    ends = [found[end] for found in intervals for end in ("value", "low", "high") if found[end] is not None]
     zero = section["zero_r"][metric] if "zero_r" in section else None
     ends += [] if zero is None else [zero]
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (max(ends) - min(ends)) / s <= 6 or s == 0.2)

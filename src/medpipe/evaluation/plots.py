@@ -52,7 +52,8 @@ def plot_all(
     if "patients" in test:
         draw("dice", plot_dice, f"Dice of each patient · {about}", test)
     if examples:
-        draw("gallery", plot_gallery, f"Slices from the worst Dice to the best · {report['model']} · test", examples)
+        about = f"Slices from the worst Dice to the best · {report['model']} · test"
+        draw("gallery", plot_gallery, about, examples, list(test["per_class"]))
     if shap is not None:
         draw("shap", plot_shap, f"{report['model']} · what moves the probability of {shap[0]}", shap[1])
     return drawn
@@ -175,6 +176,8 @@ def plot_per_class(path: Path, title: str, per_class: dict[str, dict[str, Any]])
                     ax.plot([at, at], [interval["low"], interval["high"]], color=INK, linewidth=1.1)
         ax.set_xticks(x, [f"{name}\nn = {values['support']}" for name, values in per_class.items()])
         ax.set(ylim=(0, 1.02))
+        if any(values[metric]["low"] is None for values in per_class.values() for metric in metrics):
+            ax.set_xlabel("a bar without a line has no valid interval", fontsize="medium")
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
@@ -200,7 +203,9 @@ def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) ->
             ax.set_yticks(range(len(labels)), labels)
             ax.set(title=column.replace("_", " "), ylim=(len(labels) - 0.4, -0.6), xlim=(-0.02, 1.02))
             ax.grid(axis="y", visible=False)
-        drawn.supxlabel(f"{_said(metric)}; grey: few groups; band: whole test set", fontsize="medium")
+        drawn.supxlabel(
+            f"{_said(metric)}; no line: no valid interval; grey: few groups; band: whole test set", fontsize="medium"
+        )
 
 
 def _said(metric: str) -> str:

@@ -2,8 +2,9 @@
 
 A classifier's table has the columns id, set ('train', 'val', 'test', 'external'), group (lesion or patient), label (a
 class name), `p_<class>` for each class (probabilities that add up to 1), then the subgroup columns. A segmenter's has
-tp, fp, fn (pixels) and hd95 (pixels, NaN where either mask is empty) in place of the probabilities; a cascade's has
-both, with the one column `p_<class>` of its positive class.
+tp, fp, fn (pixels) and hd95 (pixels, NaN where either mask is empty) in place of the probabilities, where masks mark
+several classes `tp:<class>` and so on for each; a cascade's has both, with the one column `p_<class>` of its positive
+class.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,6 +49,21 @@ def check(name: str, table: pd.DataFrame, classes: tuple[str, ...], columns: Ite
         raise InputError(f"{name}: label is none of {', '.join(classes)}: {listed(rows)}")
 
 
+def marks(table: pd.DataFrame) -> list[str]:
+    """How a segmenter's columns end: `:<class>` for each of several classes, the empty text for one."""
+    return [c.removeprefix("tp") for c in map(str, table.columns) if c.split(":")[0] == "tp"] or [""]
+
+
+def counts(table: pd.DataFrame) -> list[str]:
+    """The columns that a segmenter's table has in place of probabilities."""
+    return [f"{column}{mark}" for mark in marks(table) for column in COUNTS]
+
+
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """tp, fp and fn of each row, added up over the classes that masks mark."""
+    return pd.DataFrame({c: table[[f"{c}{mark}" for mark in marks(table)]].sum(axis=1) for c in COUNTS[:3]})
+
+
 def classified(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
     """A classifier's rows; the class predicted is the most probable one."""
     columns = [f"p_{c}" for c in classes]
@@ -64,11 +80,11 @@ def classified(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Pred
 def detected(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
     """A cascade's rows as a classifier's of (negative, positive): positive where the predicted mask is not empty."""
     column = f"p_{classes[1]}"
-    check(name, table, classes, (*COUNTS, column))
+    check(name, table, classes, (*counts(table), column))
     positive = table[column].to_numpy(np.float64)
     if (wrong := ~((positive >= 0) & (positive <= 1))).any():
         raise InputError(f"{name}: {column} is no probability: {listed(table['id'][wrong])}")
-    mask = (table["tp"] + table["fp"]).to_numpy() > 0
+    mask = pooled(table)[["tp", "fp"]].to_numpy().any(axis=1)
     return _predictions(table, classes, mask.astype(np.int64), np.stack([1 - positive, positive], axis=1))
 
 
@@ -133,4 +149,4 @@ def merge_classes(
 
 def subgroup_columns(table: pd.DataFrame) -> list[str]:
     """The columns that only sort rows into subgroups."""
-    return [c for c in map(str, table.columns) if c not in (*KEYS, *COUNTS) and not c.startswith("p_")]
+    return [c for c in map(str, table.columns) if c not in (*KEYS, *counts(table)) and not c.startswith("p_")]

@@ -14,7 +14,7 @@ from medpipe.errors import InputError
 from medpipe.evaluation import operating
 from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
-from medpipe.evaluation.predictions import COUNTS, Predictions, check, classified, detected
+from medpipe.evaluation.predictions import Predictions, check, classified, counts, detected, marks
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
 from medpipe.evaluation.subgroups import SMALL, by_subgroup
 from medpipe.params import Evaluate
@@ -59,7 +59,7 @@ def segmentation_report(
     name: str, table: pd.DataFrame, classes: tuple[str, ...], settings: Evaluate, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(headline, report) of a segmenter."""
-    check(name, table, classes, COUNTS)
+    check(name, table, classes, counts(table))
     sets = {part: _masks(rows, settings, seed) for part, rows in _sets(name, table)}
     report = {"model": name, "kind": "masks", "classes": list(classes), "tversky_alpha": settings.tversky_alpha}
     return finite(_mask_headline(sets["test"])), finite(report | _said(settings, seed) | {"sets": sets})
@@ -146,6 +146,11 @@ def _masks(rows: pd.DataFrame, settings: Evaluate, seed: int) -> dict[str, Any]:
         "rows": e.rows,
         "groups": len(e.groups),
         "overall": {metric: e.interval(metric, settings.confidence) for metric in MASKS},
+        "per_class": {
+            mark[1:]: {metric: e.interval(f"{metric}{mark}", settings.confidence) for metric in MASKS}
+            for mark in marks(rows)
+            if mark
+        },
         "patients": {str(patient): values for patient, values in scores.to_dict(orient="index").items()},
         "subgroups": by_subgroup(rows, lambda some: estimate_masks(some, settings, seed), MASKS, settings.confidence),
     }
@@ -166,6 +171,7 @@ def _mask_headline(test: dict[str, Any]) -> dict[str, Any]:
         "dice_low": overall["dice"]["low"],
         "dice_high": overall["dice"]["high"],
         **{name: overall[name]["value"] for name in ("dice_median", "iou", "tversky", "hd95")},
+        **{f"dice/{name}": of["dice"]["value"] for name, of in test["per_class"].items()},
     }
 
 

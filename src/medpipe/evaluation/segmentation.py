@@ -3,6 +3,9 @@
 A patient's overlap is that of the whole volume (Buda 2019, doi 10.1016/j.compbiomed.2019.05.002): the counts of the
 slices are added up first. Two empty masks agree: 1.0. The distance is a mean over the slices in which both masks hold
 something; a patient without such a slice has none (NaN) and does not enter the mean over patients.
+
+Where masks mark several classes, each has its own figures, as `dice:<class>`, and a patient's own are their mean; of
+distances the mean of those that there are.
 """
 
 import numpy as np
@@ -10,6 +13,7 @@ import pandas as pd
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from medpipe.evaluation.intervals import Estimates, Resamples
+from medpipe.evaluation.predictions import COUNTS, marks, pooled
 from medpipe.params import Evaluate
 
 METRICS = ("dice", "iou", "tversky", "hd95")
@@ -50,24 +54,36 @@ def overlap(counts: pd.DataFrame, alpha: float) -> pd.DataFrame:
 
 
 def patients(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """One row a patient, by name: dice, iou, tversky, hd95 and slices."""
+    """One row a patient, by name: dice, iou, tversky, hd95, of several classes those of each, and slices."""
     grouped = table.assign(group=table["group"].astype(str)).groupby("group", sort=True)
-    scores = overlap(grouped[["tp", "fp", "fn"]].sum(), alpha)
-    return scores.assign(hd95=grouped["hd95"].mean(), slices=grouped.size())
+    of = {}
+    for mark in marks(table):
+        counts = grouped[[f"{column}{mark}" for column in COUNTS[:3]]].sum().set_axis(COUNTS[:3], axis=1)
+        of[mark] = overlap(counts, alpha).assign(hd95=grouped[f"hd95{mark}"].mean())
+    scores = pd.DataFrame({m: pd.concat([part[m] for part in of.values()], axis=1).mean(axis=1) for m in METRICS})
+    own = [part.add_suffix(mark) for mark, part in of.items() if mark]
+    return pd.concat([scores, *own], axis=1).assign(slices=grouped.size())
 
 
 def estimate_masks(table: pd.DataFrame, settings: Evaluate, seed: int) -> Estimates:
-    """Mean over patients of each metric, and the median as `<metric>_median`, with draws over patients."""
+    """Mean over patients of each metric, and the median as `<metric>_median`, with draws over patients.
+
+    Of several classes also those of each, as `dice:<class>` and `dice_median:<class>`.
+    """
     scores = patients(table, settings.tversky_alpha)
     resamples = Resamples(scores.index.to_numpy(object), settings.resamples, seed)
-    values, draws = {}, {}
-    for metric in METRICS:
-        points = scores[metric].to_numpy(np.float64)
+    values, draws, scarcest = {}, {}, {}
+    for column in scores.columns.drop("slices"):
+        points = scores[column].to_numpy(np.float64)
+        measured = "patients with both masks", int(np.isfinite(points).sum())
         drawn = points[resamples.picks]  # (r, patients)
-        for name, summary in ((metric, np.mean), (f"{metric}_median", np.median)):
+        metric, colon, label = column.partition(":")
+        for name, summary in ((column, np.mean), (f"{metric}_median{colon}{label}", np.median)):
             values[name] = float(_without_nan(summary, points[None])[0])
             draws[name] = _without_nan(summary, drawn)
-    return Estimates(len(table), tuple(resamples.names.tolist()), values, draws)
+            if measured[1] < len(points):
+                scarcest[name] = measured
+    return Estimates(len(table), tuple(resamples.names.tolist()), values, draws, scarcest)
 
 
 def _without_nan(summary, values: np.ndarray) -> np.ndarray:
@@ -79,7 +95,8 @@ def _without_nan(summary, values: np.ndarray) -> np.ndarray:
 
 def examples(table: pd.DataFrame, count: int) -> list[str]:
     """Ids of test slices for a gallery: of those with a true mask, `count` from the worst Dice to the best."""
-    slices = table[(table["set"] == "test") & (table["tp"] + table["fn"] > 0)]
+    slices = table[["id", "set"]].assign(**pooled(table))
+    slices = slices[(slices["set"] == "test") & (slices["tp"] + slices["fn"] > 0)]
     ranked = slices.assign(dice=overlap(slices, alpha=0.5)["dice"]).sort_values(["dice", "id"])["id"].tolist()
     if not ranked:
         return []

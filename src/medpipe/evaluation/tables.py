@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe.evaluation.metrics import key
+from medpipe.evaluation.predictions import COUNTS
 from medpipe.evaluation.segmentation import slice_counts
 
 
@@ -21,12 +23,16 @@ def of_masks(
     labels: Sequence[str],
     truth: npt.NDArray[np.uint8],
     predicted: npt.NDArray[np.uint8],
+    names: Sequence[str],
     p: dict[str, npt.NDArray],
 ) -> pd.DataFrame:
-    """A segmenter's table, or with `p` ({class: (n,)}) a cascade's. Masks (n, h, w) in {0, 1}."""
-    counts = [slice_counts(*pair) for pair in zip(truth, predicted, strict=True)]
-    columns = dict(zip(("tp", "fp", "fn", "hd95"), map(np.array, zip(*counts, strict=True)), strict=True))
-    return _table(rows, labels, {f"p_{name}": values for name, values in p.items()} | columns)
+    """A segmenter's table, or with `p` ({class: (n,)}) a cascade's. Masks (n, h, w), places from 1 in `names`."""
+    columns = {f"p_{name}": values for name, values in p.items()}
+    for place, name in enumerate(names, 1):
+        counts = [slice_counts(a == place, b == place) for a, b in zip(truth, predicted, strict=True)]
+        ends = [key(column, name) if len(names) > 1 else column for column in COUNTS]
+        columns |= dict(zip(ends, map(np.array, zip(*counts, strict=True)), strict=True))
+    return _table(rows, labels, columns)
 
 
 def _table(rows: pd.DataFrame, labels: Sequence[str], columns: dict[str, npt.NDArray]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from medpipe.data.source import Archive
 from medpipe.exploration import facts, pixels
 from medpipe.exploration.pixels import Look, Picture
-from medpipe.params import Declaration, Decoding, Explore
+from medpipe.params import Declaration, Explore
 
 PAIRS = 6  # duplicates that are shown
 SLICES = 8  # images with masks that are shown
@@ -44,11 +44,11 @@ def explore(
 
     Images are opened of training rows alone: a sample for statistics, a few to show.
     """
-    classes, decoding = task.classes, task.decoding
+    classes, marks = task.classes, list(task.mask_values or ())
     table = facts.joined(clean, rows)
     train = table[table["set"] == "train"].reset_index(drop=True)
     sampled = pixels.sample(train, settings.sample, settings.seed)
-    seen = pixels.look(pixels.arrays(archive, sampled, max_pixels, decoding))
+    seen = pixels.look(pixels.arrays(archive, sampled, max_pixels, task), len(marks))
     shown = pixels.examples(train, classes, settings.images_a_class, settings.seed)
     found = {
         "seed": settings.seed,
@@ -61,7 +61,7 @@ def explore(
         "numbers": facts.numbers_by_class(train, facts.numeric_columns(manifest), classes),
         "values": facts.values_by_class(table, facts.categorical_columns(table, task), classes),
         "channels": pixels.channel_facts(seen, classes),
-        "masks": pixels.mask_facts(seen),
+        "masks": pixels.mask_facts(seen, marks),
         "duplicates": facts.duplicates(split, quarantine),
         "quarantine": facts.quarantined(quarantine),
     }
@@ -70,10 +70,10 @@ def explore(
         facts=found,
         train=train,
         seen=seen,
-        images=pixels.pictures(archive, shown, max_pixels, decoding),
-        masked=pixels.pictures(archive, _marked(sampled, seen), max_pixels, decoding),
-        pairs=_pairs(train, split, archive, max_pixels, decoding),
-        equalised=pixels.equalised(archive, grey, max_pixels, decoding),
+        images=pixels.pictures(archive, shown, max_pixels, task),
+        masked=pixels.pictures(archive, _marked(sampled, seen), max_pixels, task),
+        pairs=_pairs(train, split, archive, max_pixels, task),
+        equalised=pixels.equalised(archive, grey, max_pixels, task.decoding),
     )
 
 
@@ -81,16 +81,17 @@ def _marked(sampled: pd.DataFrame, seen: Look) -> pd.DataFrame:
     """Rows whose masks mark something, evenly from the smallest area to the largest."""
     if seen.area is None:
         return sampled[:0]
-    ranked = np.argsort(seen.area, kind="stable")[int((seen.area == 0).sum()) :]
+    area = seen.area.sum(axis=1)
+    ranked = np.argsort(area, kind="stable")[int((area == 0).sum()) :]
     places = np.linspace(0, len(ranked) - 1, min(SLICES, len(ranked))).round().astype(int)
     return sampled.iloc[ranked[places]]
 
 
 def _pairs(
-    train: pd.DataFrame, split: Mapping[str, Any], archive: Archive, max_pixels: int, decoding: Decoding
+    train: pd.DataFrame, split: Mapping[str, Any], archive: Archive, max_pixels: int, task: Declaration
 ) -> list[tuple[Picture, Picture]]:
     """The nearest of the duplicates that the split has merged, where both images train."""
     rows = train.set_index("id", drop=False)
     both = [pair["id"] for pair in split["merged"] if set(pair["id"]) <= set(rows.index)][:PAIRS]
-    found = pixels.pictures(archive, rows.loc[[id_ for pair in both for id_ in pair]], max_pixels, decoding)
+    found = pixels.pictures(archive, rows.loc[[id_ for pair in both for id_ in pair]], max_pixels, task)
     return list(zip(found[::2], found[1::2], strict=True))

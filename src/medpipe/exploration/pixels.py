@@ -9,10 +9,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from medpipe.data.images import to_array
+from medpipe.data.images import marked, to_array
 from medpipe.data.prepare import read_image
 from medpipe.data.source import Archive
-from medpipe.params import Decoding, ImagesVariant
+from medpipe.params import Declaration, Decoding, ImagesVariant
 from medpipe.training.selection import thin
 
 BINS = 64  # of the 256 values a channel
@@ -27,7 +27,7 @@ class Picture(NamedTuple):
     id: str
     label: str
     image: Pixels  # (h, w, 3)
-    mask: Pixels | None  # (h, w) in {0, 1}
+    mask: Pixels | None  # (h, w) in {0, ..., k}
 
 
 class Look(NamedTuple):
@@ -38,7 +38,7 @@ class Look(NamedTuple):
     square: npt.NDArray[np.float64]  # (n, 3), mean of squares
     histogram: npt.NDArray[np.int64]  # (3, BINS) pixels of all images
     grey: npt.NDArray[np.bool_]  # (n,) whether the three channels are the same
-    area: npt.NDArray[np.float64] | None  # (n,) share of pixels in the mask; None where there are no masks
+    area: npt.NDArray[np.float64] | None  # (n, k) share of pixels that the mask marks; None where there are no masks
 
 
 def sample(train: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
@@ -55,8 +55,11 @@ def examples(train: pd.DataFrame, classes: Sequence[str], each: int, seed: int) 
     return pd.concat([shuffled[shuffled["label"] == label].head(each) for label in classes])
 
 
-def look(images: Iterable[tuple[str, Pixels, Pixels | None]]) -> Look:
-    """Statistics of images (label, (h, w, 3) uint8, mask or None), one at a time: memory does not grow with them."""
+def look(images: Iterable[tuple[str, Pixels, Pixels | None]], marks: int) -> Look:
+    """Statistics of images (label, (h, w, 3) uint8, mask or None), one at a time: memory does not grow with them.
+
+    Masks mark as many classes as `marks` says.
+    """
     labels, means, squares, greys, areas = [], [], [], [], []
     histogram = np.zeros((3, BINS), np.int64)
     for label, image, mask in images:
@@ -68,7 +71,7 @@ def look(images: Iterable[tuple[str, Pixels, Pixels | None]]) -> Look:
         greys.append(bool((image == image[..., :1]).all()))
         histogram += counts.reshape(3, BINS, -1).sum(axis=2)
         if mask is not None:
-            areas.append(float(mask.mean()))
+            areas.append(np.bincount(mask.ravel(), minlength=marks + 1)[1:] / mask.size)
     return Look(
         labels, np.array(means), np.array(squares), histogram, np.array(greys), np.array(areas) if areas else None
     )
@@ -88,14 +91,21 @@ def _channels(found: Look, rows: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {"images": int(rows.sum()), "mean": mean.tolist(), "deviation": deviation.tolist()}
 
 
-def mask_facts(found: Look) -> dict[str, Any] | None:
-    """How many images have a mask that marks something, and the share of their pixels that it marks: quantiles."""
+def mask_facts(found: Look, names: Sequence[str]) -> dict[str, Any] | None:
+    """How many images have a mask that marks something, and the share of their pixels that it marks: quantiles.
+
+    `classes`: the same of each of several `names` that masks mark.
+    """
     if found.area is None:
         return None
-    marked = found.area[found.area > 0]
-    quantiles = np.quantile(marked, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(marked) else [None] * 5
-    area = dict(zip(("min", "q1", "median", "q3", "max"), quantiles, strict=True))
-    return {"images": len(found.area), "marked": len(marked), "area": area}
+    of = {name: _areas(found.area[:, i]) for i, name in enumerate(names)} if len(names) > 1 else {}
+    return {"images": len(found.area), **_areas(found.area.sum(axis=1)), "classes": of}
+
+
+def _areas(shares: npt.NDArray[np.float64]) -> dict[str, Any]:
+    there = shares[shares > 0]
+    quantiles = np.quantile(there, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(there) else [None] * 5
+    return {"marked": len(there), "area": dict(zip(("min", "q1", "median", "q3", "max"), quantiles, strict=True))}
 
 
 def read(
@@ -109,22 +119,24 @@ def read(
 
 
 def arrays(
-    archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding
+    archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declaration
 ) -> Iterator[tuple[str, Pixels, Pixels | None]]:
-    """(label, image (h, w, 3), mask (h, w) in {0, 1} or None) of each row, in full size."""
-    for _, label, image, mask in tqdm(read(archive, rows, max_pixels, decoding), "explore", len(rows), disable=None):
-        yield label, np.asarray(image), None if mask is None else _marked(mask)
+    """(label, image (h, w, 3), mask (h, w) in {0, ..., k} or None) of each row, in full size."""
+    images = read(archive, rows, max_pixels, task.decoding)
+    for _, label, image, mask in tqdm(images, "explore", len(rows), disable=None):
+        yield label, np.asarray(image), None if mask is None else marked(mask, task.mask_values or {})
 
 
-def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding) -> list[Picture]:
+def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declaration) -> list[Picture]:
     """The images of the rows, made small."""
     found = []
-    for id_, label, image, mask in read(archive, rows, max_pixels, decoding):
+    for id_, label, image, mask in read(archive, rows, max_pixels, task.decoding):
         scale = min(1, SHOWN / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-        marked = None if mask is None else _marked(mask.resize(size, Image.Resampling.NEAREST))
-        found.append(Picture(id_, label, small, marked))
+        if mask is not None:
+            mask = mask.resize(size, Image.Resampling.NEAREST)
+        found.append(Picture(id_, label, small, None if mask is None else marked(mask, task.mask_values or {})))
     return found
 
 
@@ -140,7 +152,3 @@ def equalised(
         (Picture(id_, label, to_array(image, plain), None), Picture(id_, label, to_array(image, equal), None))
         for id_, label, image, _ in read(archive, rows, max_pixels, decoding)
     ]
-
-
-def _marked(mask: Image.Image) -> Pixels:
-    return (np.asarray(mask.convert("L")) > 0).astype(np.uint8)

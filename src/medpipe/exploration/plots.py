@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medpipe.evaluation.figures import COLOURS, INK, LINES, figure, shade
-from medpipe.evaluation.mask_plots import TRUTH, overlay
+from medpipe.evaluation.mask_plots import CLASSES, TRUTH, legend, overlay, shown
 from medpipe.exploration.explore import Exploration
 from medpipe.exploration.pixels import BINS, Picture
 
@@ -43,7 +43,8 @@ def plot_all(folder: Path, task: str, found: Exploration) -> dict[str, str]:
     if found.equalised:
         draw("equalised", plot_equalised, "before and after histogram equalisation", found.equalised)
     if found.masked:
-        draw("masks", plot_masks, "training images and their masks, by area", found.masked)
+        draw("masks", plot_masks, "training images and their masks, by area", found.masked,
+             list(facts["masks"]["classes"]))  # fmt: skip
         draw("mask_area", plot_mask_area, "how much of an image its mask marks", found)
     if found.pairs:
         draw("duplicates", plot_pairs, "duplicates in training that tied two groups", found.pairs)
@@ -204,23 +205,26 @@ def plot_equalised(path: Path, title: str, pairs: Sequence[tuple[Picture, Pictur
         panels[0, 2].legend(panels[0, 2].lines, ("before", "after"))
 
 
-def plot_masks(path: Path, title: str, pictures: Sequence[Picture]) -> None:
-    """A column an image: the image, its mask, and the mask laid over it."""
-    with figure(path, title, 10, 0.9 + 3 * 9.4 / len(pictures)) as drawn:
+def plot_masks(path: Path, title: str, pictures: Sequence[Picture], names: Sequence[str]) -> None:
+    """A column an image: the image, its mask, and the mask laid over it; a colour for each of several `names`."""
+    plain, laid = (CLASSES, CLASSES) if names else ([(1.0, 1.0, 1.0)], [TRUTH])
+    with figure(path, title, 10, 0.9 + 3 * 9.4 / len(pictures) + 0.3 * bool(names)) as drawn:
+        legend(drawn, names)
         panels = drawn.subplots(3, len(pictures), squeeze=False)
         for column, picture in zip(panels.T, pictures, strict=True):
             assert picture.mask is not None
-            shown = (picture.image, picture.mask, overlay(picture.image, picture.mask, TRUTH))
-            for ax, image in zip(column, shown, strict=True):
+            images = (picture.image, shown(picture.mask, plain), overlay(picture.image, picture.mask, laid))
+            for ax, image in zip(column, images, strict=True):
                 _show(ax, image)
-            column[0].set_title(f"{picture.mask.mean():.1%}", fontsize=9)
+            column[0].set_title(f"{(picture.mask > 0).mean():.1%}", fontsize=9)
         for ax, name in zip(panels[:, 0], ("image", "mask", "overlay"), strict=True):
             ax.set_ylabel(name, fontsize=9)
 
 
 def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
     assert found.seen.area is not None
-    area, labels = found.seen.area, np.array(found.seen.labels)
+    classes, labels = found.facts["masks"]["classes"], np.array(found.seen.labels)
+    area = found.seen.area.sum(axis=1)
     marked = area > 0
     with figure(path, title, 10, 3.2) as drawn:
         left, right = drawn.subplots(1, 2)
@@ -232,9 +236,14 @@ def plot_mask_area(path: Path, title: str, found: Exploration) -> None:
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         left.legend()
-        right.hist(100 * area[marked], bins=20, color=COLOURS[1])
-        median = 100 * float(np.median(area[marked]))
-        right.axvline(median, color=INK, linestyle="--", label=f"median {median:.2g} %")
+        edges = np.histogram_bin_edges(100 * found.seen.area[found.seen.area > 0], bins=20)
+        for i, name in enumerate(classes):
+            own, colour = found.seen.area[:, i], CLASSES[i % len(CLASSES)]
+            right.hist(100 * own[own > 0], edges, histtype="step", color=colour, linewidth=1.6, label=name)
+        if not classes:
+            right.hist(100 * area[marked], edges, color=COLOURS[1])
+            median = 100 * float(np.median(area[marked]))
+            right.axvline(median, color=INK, linestyle="--", label=f"median {median:.2g} %")
         right.set(xlabel="% of the image's pixels, where something is marked", ylabel="images", xlim=(0, None))
         right.legend()
 

@@ -9,7 +9,7 @@ from medpipe.errors import InputError
 
 
 def compose(classifier: keras.Model, segmenter: keras.Model) -> keras.Model:
-    """One model: (b, h, w, 3) float32 in [0, 255] -> {"p": (b, 1), "mask": (b, h, w, 1)}, probabilities both.
+    """One model: (b, h, w, 3) float32 in [0, 255] -> {"p": (b, 1), "mask": the segmenter's output}, probabilities.
 
     It shares the members' weights. Raises InputError where they read images of different size.
     """
@@ -27,7 +27,7 @@ def apply(p: np.ndarray, mask: np.ndarray, threshold: float) -> tuple[np.ndarray
     """The cascade's verdict: (tumour (b,) bool, mask of the shape and type given).
 
     `p` is the classifier's probability, (b,) or (b, 1); `mask` the segmenter's mask, (b, h, w) or (b, h, w, 1) in
-    {0, 1}. Below the threshold the mask is emptied; an empty mask counts as no tumour.
+    {0, ..., k}. Below the threshold the mask is emptied; an empty mask counts as no tumour.
     """
     gate = p.reshape(-1) >= threshold
     kept = mask * gate.reshape(-1, *[1] * (mask.ndim - 1)).astype(mask.dtype)

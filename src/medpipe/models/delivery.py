@@ -21,7 +21,7 @@ class OutOfFold:
     """What the models of a cross-validation said of the rows that they were not trained on.
 
     - rows (m,): row numbers of the split, ascending
-    - output (m, ...): probabilities, or a segmenter's masks in {0, 1}
+    - output (m, ...): probabilities, or a segmenter's in {0, 1} (`masks.hard`)
     """
 
     rows: npt.NDArray[np.int64]
@@ -63,6 +63,11 @@ class Delivery:
     stats: dict[str, Any]
     threshold: float | None  # of the cascade's classifier
     settings: dict[str, Any]  # of the training, resolved
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The classes of pixels, beside background, that masks beside its images mark."""
+        return tuple(self.variants[0].get("mask_values") or ())
 
     def write(self, folder: Path, model: "keras.Model") -> None:
         """Save the model, and this beside it."""

@@ -1,4 +1,4 @@
-"""Losses. Targets are one-hot float32 (b, classes), or (b, 1), or (b, h, w, 1); predictions are probabilities."""
+"""Losses. Targets are one-hot float32 (b, classes), or (b, 1), or masks (b, h, w, 1); predictions are probabilities."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from medpipe import params
+from medpipe.models.masks import one_hot
 
 
 def build_loss(settings: params.Loss) -> keras.losses.Loss:
@@ -28,6 +29,8 @@ def build_loss(settings: params.Loss) -> keras.losses.Loss:
 class FocalTversky(keras.losses.Loss):
     """(1 - TI)^gamma for each image, where TI = TP / (TP + alpha FN + (1 - alpha) FP) over its pixels.
 
+    Of several classes that masks mark, the mean over them. Truth and predictions: `medpipe.models.masks`.
+
     arXiv 1810.07842, which writes the exponent as 1 / gamma, with 4/3 as its best: here that is gamma = 0.75. alpha
     weighs missed pixels; at alpha = 0.5 TI is Dice. An image without tumour, with nothing predicted, has TI = 1.
     """
@@ -45,14 +48,16 @@ class FocalTversky(keras.losses.Loss):
         self.gamma = gamma
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        axes = tuple(range(1, len(y_pred.shape)))
+        y_true = one_hot(y_true, y_pred.shape[-1])
+        y_pred = y_pred[..., -y_true.shape[-1] :]  # without background
+        axes = (1, 2)
         hit = ops.sum(y_true * y_pred, axis=axes)
         missed = ops.sum(y_true * (1 - y_pred), axis=axes)
         false = ops.sum((1 - y_true) * y_pred, axis=axes)
         epsilon = keras.config.epsilon()
         index = (hit + epsilon) / (hit + self.alpha * missed + (1 - self.alpha) * false + epsilon)
         # Below 1 the power's slope at a perfect prediction is infinite.
-        return ops.power(ops.maximum(1 - index, epsilon), self.gamma)
+        return ops.mean(ops.power(ops.maximum(1 - index, epsilon), self.gamma), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"alpha": self.alpha, "gamma": self.gamma}

@@ -5,16 +5,22 @@ from typing import Any
 import keras
 from keras import ops
 
+from medpipe.models.masks import one_hot
+
 
 @keras.saving.register_keras_serializable("medpipe")
 def dice(y_true: Any, y_pred: Any) -> Any:
-    """Dice of each image's mask at 0.5: (b, h, w, 1) twice -> (b,). Two empty masks agree: 1."""
-    axes = tuple(range(1, len(y_pred.shape)))
-    truth = ops.cast(y_true, "float32")
-    predicted = ops.cast(y_pred >= 0.5, "float32")
-    both = 2 * ops.sum(truth * predicted, axis=axes)
-    total = ops.sum(truth, axis=axes) + ops.sum(predicted, axis=axes)
-    return ops.where(total > 0, both / ops.maximum(total, 1), 1.0)
+    """Dice of each image's mask, the mean over what is marked: -> (b,). Two empty masks agree: 1.
+
+    Truth and predictions: `medpipe.models.masks`; one probability marks from 0.5 on.
+    """
+    outputs = y_pred.shape[-1]
+    truth = ops.cast(one_hot(y_true, outputs), "float32")
+    said = y_pred >= 0.5 if outputs == 1 else one_hot(ops.argmax(y_pred, axis=-1, keepdims=True), outputs)
+    predicted = ops.cast(said, "float32")
+    both = 2 * ops.sum(truth * predicted, axis=(1, 2))
+    total = ops.sum(truth, axis=(1, 2)) + ops.sum(predicted, axis=(1, 2))
+    return ops.mean(ops.where(total > 0, both / ops.maximum(total, 1), 1.0), axis=-1)
 
 
 @keras.saving.register_keras_serializable("medpipe")

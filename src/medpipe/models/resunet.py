@@ -1,4 +1,4 @@
-"""The residual U-Net that outlines the tumour in a slice."""
+"""The residual U-Net that says what each pixel of an image shows."""
 
 import keras
 from keras import layers
@@ -8,8 +8,9 @@ from medpipe.models.embedding import MOMENTUM
 from medpipe.models.residual import residual_block
 
 
-def build(input_shape: tuple[int, ...]) -> keras.Model:
-    """(b, h, w, 3) float32 in [0, 255] -> (b, h, w, 1) probability of tumour a pixel.
+def build(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+    """(b, h, w, 3) float32 in [0, 255] -> probabilities of each pixel, of `classes`, the first of which is background:
+    (b, h, w, 1) of the second of two, as published, else (b, h, w, classes).
 
     Each slice is standardised by its own mean and deviation. U-Net: arXiv 1505.04597; residual: arXiv 1711.10684.
     Raises InputError where height or width is no multiple of 16: four poolings halve them.
@@ -29,5 +30,6 @@ def build(input_shape: tuple[int, ...]) -> keras.Model:
     for filters in (128, 64, 32, 16):
         x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips.pop()])
         x = residual_block(x, filters)
-    x = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    outputs, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
+    x = layers.Conv2D(outputs, 1, activation=activation, dtype="float32", name="probabilities")(x)
     return keras.Model(inputs, x, name="resunet")

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from medpipe.params.base import Frozen, Name, Positive, Share, Task
 from medpipe.params.decoding import Decoding
-from medpipe.params.tasks import Feature
+from medpipe.params.tasks import Feature, MaskValues
 
 
 class SkinPhantom(Frozen):
@@ -90,9 +90,10 @@ class PreparedTable(TableVariant):
 
 
 class PreparedImages(ImagesVariant):
-    """An images variant as it was prepared: what serving must do to a file."""
+    """An images variant as it was prepared: what serving must do to a file, and what masks beside the images mark."""
 
     decoding: Decoding
+    mask_values: MaskValues | None
 
 
 Variant = Annotated[TableVariant | ImagesVariant, Field(discriminator="kind")]

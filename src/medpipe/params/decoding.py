@@ -63,5 +63,5 @@ class Decoding(Frozen):
 
     @property
     def masks(self) -> "Decoding":
-        """That of the task's masks: where there is a window, what is 1 or more is marked, and becomes 255."""
-        return self if self.window is None else self.model_copy(update={"window": Values(values=(0, 1))})
+        """That of the task's masks: where there is a window, values stay as they are; what is above 255 becomes it."""
+        return self if self.window is None else self.model_copy(update={"window": Values(values=(0, 255))})

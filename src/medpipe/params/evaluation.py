@@ -29,6 +29,7 @@ class Evaluate(Frozen):
 class Compare(Frozen):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     metric: Metric
+    margin: Share  # of the metric: a model that is shown to be less than this below another is no worse
     merge: Merge
 
 

@@ -12,6 +12,10 @@ from medpipe.params.decoding import Decoding
 _TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share")
 _READ = ("file", "folder", "marked")
 
+MaskValues = Annotated[
+    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)]], Field(min_length=1)
+]
+
 
 class Number(Frozen):
     """A feature that is a number, in `range`; `bands` sort rows into subgroups, each from its lower end."""
@@ -159,7 +163,8 @@ class Declaration(Frozen):
     - archive: folder or zip; reader: what makes rows of it; decoding: how its files become 8-bit images
     - kind: classify (no masks), segment (masks alone), both
     - classes: in the order of the models' outputs; where masks tell the class, those of an empty and of a marked one
-    - mask_values: grey values of a mask that mark, all others but 0 being errors; null without masks
+    - mask_values: what masks mark, by its name, and the grey values that mark it; all others but 0 are errors. null
+      without masks
     - features: what models of tables read
     - subgroups: columns that a report sorts rows by
     - external: the `source` whose rows are an external test set; null for none
@@ -170,7 +175,7 @@ class Declaration(Frozen):
     decoding: Decoding
     kind: Literal["classify", "segment", "both"]
     classes: Annotated[tuple[Class, ...], Field(min_length=2)]
-    mask_values: Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)] | None
+    mask_values: MaskValues | None
     features: dict[Name, Feature]
     subgroups: tuple[str, ...]
     external: str | None
@@ -181,6 +186,9 @@ class Declaration(Frozen):
             raise ValueError(f"classes: {', '.join(repeated)} stands twice")
         if (self.mask_values is None) != (self.kind == "classify"):
             raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
+        marking = [value for values in (self.mask_values or {}).values() for value in values]
+        if several := sorted({value for value in marking if marking.count(value) > 1}):
+            raise ValueError(f"mask_values: {', '.join(map(str, several))} stands twice")
         taken = [name for name in self.features if name in (*_TAKEN, *_READ)]
         taken += [name for name in self.classes if name in _TAKEN]
         if taken:

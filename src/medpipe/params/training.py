@@ -198,6 +198,7 @@ class ConvnetRecipe(_Recipe):
 class ResunetRecipe(_Recipe):
     architecture: Literal["resunet"]
     network: Resunet
+    loss: FocalTversky  # the others are of classes
 
 
 Recipe = Annotated[

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data import dicom
-from medpipe.data.images import decode
+from medpipe.data.images import decode, names
 from medpipe.data.readers.folders import SETS
 from medpipe.data.source import Archive, stem
 from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
@@ -32,6 +32,7 @@ MASKS = (
 SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
 MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
 SAMPLE = 60  # files that are opened
+MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Found:
     reader: dict[str, Any]
     classes: list[str] = field(default_factory=list)
     kind: str = "classify"
-    mask_values: list[int] | None = None
+    mask_values: dict[str, list[int]] | None = None
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     subgroups: list[str] = field(default_factory=list)
     external: str | None = None
@@ -88,7 +89,9 @@ def _published(archive: Archive, images: Sequence[str]) -> Found | None:
             subgroups=["dx_type", "sex", "age_band", "localization"], external="isic2018",
         )  # fmt: skip
     if sum(bool(re.fullmatch(r"TCGA_.+_\d{8}_\d+_mask", stem(name))) for name in images) > len(images) / 4:
-        return Found({"kind": "lgg"}, ["healthy", "tumour"], kind="both", mask_values=[255], subgroups=["site"])
+        return Found(
+            {"kind": "lgg"}, ["healthy", "tumour"], kind="both", mask_values={"tumour": [255]}, subgroups=["site"]
+        )
     classes = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
     if all(any(f"/{name}/" in f"/{path}" for path in images) for name in classes):
         return Found({"kind": "radiography"}, list(classes), subgroups=["source"])
@@ -265,15 +268,25 @@ def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dic
     return None
 
 
-def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> list[int]:
-    values: Counter[int] = Counter()
-    as_is = Decoding(window=None, frames="refuse", axis=None)
+def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
+    """A class for each grey value of some masks; one of all values where those are too many."""
+    values: set[int] = set()
+    as_is = Decoding(window="full", frames="split", axis=2).masks
     for named in masks[:: max(1, len(masks) // SAMPLE)]:
         for path in files.find(str(named))[:1]:
             with suppress(InputError):
-                mask = decode(archive.read(path), name=path, max_pixels=10**8, decoding=as_is)
-                values.update(set(np.unique(np.asarray(mask.convert("L"))).tolist()) - {0})
-    if len(values) > 1:
-        listed = ", ".join(map(str, sorted(values)[:10]))
-        found.questions.append(f"mask_values: masks hold {listed}; all of them mark, leave out what does not")
-    return sorted(values)[:10] or [255]
+                data = archive.read(path)
+                for name in names(data, name=path, max_pixels=10**8, decoding=as_is):
+                    mask = decode(data, name=name, max_pixels=10**8, decoding=as_is)
+                    values |= set(np.unique(np.asarray(mask.convert("L"))).tolist()) - {0}
+    several = 1 < len(values) <= MOST_VALUES
+    if several:
+        found.questions.append(
+            "mask_values: masks hold several values, a class each; call them what they are, give those that mean the "
+            "same to one name, and leave out what marks nothing"
+        )
+    elif len(values) > MOST_VALUES:
+        found.questions.append(
+            f"mask_values: masks hold {len(values)} values, as greys or lossy files do; all of them mark; see what does"
+        )
+    return {f"value_{value}": [value] for value in sorted(values)} if several else {"marked": sorted(values) or [255]}

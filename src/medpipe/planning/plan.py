@@ -59,6 +59,7 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     text = environment.get_template("sections.yaml.j2").render(
         name=name, task=declared, classes=classes, said=found.said, shares=shares, size=size, decoding=decoding,
         reader=declared.reader.model_dump(mode="json"), models=_models(name, declared),
+        mask_values=found.mask_values,
         features={key: feature.model_dump(mode="json") for key, feature in declared.features.items()},
         categories=any(isinstance(feature, Category) for feature in declared.features.values()),
         weights="balanced" if ratio >= IMBALANCED else "null",

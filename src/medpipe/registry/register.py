@@ -166,9 +166,7 @@ def _rival(
         other = f"was made on other data ({changed}) and " if changed else ""
         why = f"{name} {other}cannot be compared: {error}"
         return about | {"rival": why}, why
-    rows = f"{name} was made on other data ({changed}) and is compared on test rows that it has not seen; " * bool(
-        changed
-    )
+    rows = f"{name} was made on other data ({changed}) and has not seen these rows: " if changed else ""
     return about | {"rival": f"{rows}{against(found)} of {name}"} | found, found
 
 

@@ -36,7 +36,7 @@ def on_unseen_rows(
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import of_classes, of_masks
-    from medpipe.models import cascade, delivery
+    from medpipe.models import cascade, delivery, masks
     from medpipe.models.predict import predict
 
     logged = client.get_logged_model(model_id)
@@ -65,10 +65,10 @@ def on_unseen_rows(
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"]))
     assert arrays[0].masks is not None
-    masks = (outputs["mask" if delivered.kind == "cascade" else "output"][..., 0] >= 0.5).astype(np.uint8)
+    marked = masks.said(outputs["mask" if delivered.kind == "cascade" else "output"])
     p = {}
     if delivered.kind == "cascade":
         assert delivered.threshold is not None
         p = {classes[1]: outputs["p"][:, 0]}
-        _, masks = cascade.apply(outputs["p"], masks, delivered.threshold)
-    return replace(old, table=of_masks(shown, said, arrays[0].masks[chosen], masks, p))
+        _, marked = cascade.apply(outputs["p"], marked, delivered.threshold)
+    return replace(old, table=of_masks(shown, said, arrays[0].masks[chosen], marked, arrays[0].marks, p))

@@ -76,9 +76,10 @@ def signature(recipe: Delivery) -> "ModelSignature":
     if recipe.kind == "classifier":
         outputs = [ColSpec(DataType.float, name) for name in recipe.classes] + [ColSpec(DataType.string, "label")]
     else:
+        shares = [f"share_{name}" for name in recipe.marks] if len(recipe.marks) > 1 else []
         outputs = [
             ColSpec(DataType.boolean, recipe.classes[1]),
-            ColSpec(DataType.double, "share"),
+            *(ColSpec(DataType.double, name) for name in ("share", *shares)),
             ColSpec(DataType.binary, "mask"),
         ]
         if recipe.kind == "cascade":

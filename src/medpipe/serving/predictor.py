@@ -16,7 +16,7 @@ from PIL import Image
 
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
-from medpipe.models import cascade, delivery
+from medpipe.models import cascade, delivery, masks
 from medpipe.models.predict import predict
 from medpipe.params import ImagesVariant, PreparedImages
 from medpipe.serving.cases import encode, read_image
@@ -52,8 +52,10 @@ class Predictor:
         a column for each feature too; None, NaN and what medpipe.data.missing lists stand for unknown. A classifier
         gives a probability a class, and `label`. A segmenter gives whether it outlines any, named after the class of
         marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the image's size, 0 and
-        255), a cascade also `p_tumour`. Raises MlflowException, whose message the scoring server passes on, that names
-        the columns that are missing, or the row (from 0) and the field that is wrong.
+        255), a cascade also `p_tumour`. Where it knows several classes of pixels, `share_<class>` says how much each
+        takes, and the PNG holds their numbers, from 1 in the order of these columns. Raises MlflowException, whose
+        message the scoring server passes on, that names the columns that are missing, or the row (from 0) and the field
+        that is wrong.
         """
         try:
             return self._answer(cases)
@@ -96,18 +98,17 @@ class Predictor:
     def _outlined(
         self, probabilities: npt.NDArray[np.float32], images: Sequence[Image.Image], p: npt.NDArray | None = None
     ) -> pd.DataFrame:
-        masks = (probabilities[..., 0] >= 0.5).astype(np.uint8)  # (b, h, w)
+        said = masks.said(probabilities)
         if p is not None:
             assert self.delivery.threshold is not None
-            _, masks = cascade.apply(p, masks, self.delivery.threshold)
-        settings = PreparedImages(**self.delivery.variants[0])
-        return pd.DataFrame(
-            {
-                self.delivery.classes[1]: masks.any(axis=(1, 2)),
-                "share": masks.mean(axis=(1, 2)),
-                "mask": [_png(mask, image, settings) for mask, image in zip(masks, images, strict=True)],
-            }
-        )
+            _, said = cascade.apply(p, said, self.delivery.threshold)
+        settings, marks = PreparedImages(**self.delivery.variants[0]), self.delivery.marks
+        levels = np.uint8(1 if len(marks) > 1 else 255)
+        answer = {self.delivery.classes[1]: said.any(axis=(1, 2)), "share": (said > 0).mean(axis=(1, 2))}
+        if len(marks) > 1:
+            answer |= {f"share_{name}": (said == i).mean(axis=(1, 2)) for i, name in enumerate(marks, 1)}
+        answer["mask"] = [_png(levels * mask, image, settings) for mask, image in zip(said, images, strict=True)]
+        return pd.DataFrame(answer)
 
 
 def _classified(p: npt.NDArray[np.float32], classes: Sequence[str]) -> pd.DataFrame:
@@ -117,11 +118,11 @@ def _classified(p: npt.NDArray[np.float32], classes: Sequence[str]) -> pd.DataFr
 
 
 def _png(mask: npt.NDArray[np.uint8], image: Image.Image, variant: ImagesVariant) -> bytes:
-    """The mask (h, w) in {0, 1} at the image's size; nothing where the model's square crop leaves the image out."""
+    """The mask (h, w) at the image's size; nothing where the model's square crop leaves the image out."""
     side = min(image.size)
     width, height = (side, side) if variant.square else image.size
     whole = Image.new("L", image.size)
-    part = Image.fromarray(mask * 255).resize((width, height), Image.Resampling.NEAREST)
+    part = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
     whole.paste(part, ((image.width - width) // 2, (image.height - height) // 2))
     buffer = BytesIO()
     whole.save(buffer, "PNG")

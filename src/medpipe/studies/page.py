@@ -81,9 +81,9 @@ def _reading(study: dict[str, Any]) -> list[str]:
     notes = [
         f"Scale `{study['scale']}`, split by {study['split_by']}, test rows: {sizes}."
         + (f" Hashes of the data: {hashes}." if hashes else ""),
-        f"Intervals: {study['confidence']:.0%}, percentiles of {study['resamples']} resamples of whole groups (lesions"
-        " or patients) of the test rows. A row of several seeds is their mean; the interval is that of the mean and"
-        " leaves out what other seeds would change, for which stands the sample standard deviation.",
+        f"Intervals: {study['confidence']:.0%}, studentised by {study['resamples']} resamples of whole groups"
+        " (lesions or patients) of the test rows. A row of several seeds is their mean; the interval is that of the"
+        " mean and leaves out what other seeds would change, for which stands the sample standard deviation.",
         "Training: wall-clock time a seed, from its first start to its end, pauses after an interruption included.",
     ]
     if study["tests"]:

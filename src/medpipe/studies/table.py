@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medpipe.evaluation.intervals import Estimates, estimate, holm, paired_difference
-from medpipe.evaluation.predictions import COUNTS, check, classified, merge_classes
+from medpipe.evaluation.predictions import check, classified, counts, merge_classes
 from medpipe.evaluation.report import finite
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Params, Study
@@ -38,7 +38,7 @@ def summarise(
         nonlocal order
         test = result.table[result.table["set"] == "test"].sort_values("id")
         if result.report["kind"] == "masks":
-            check(row, test, tuple(result.report["classes"]), COUNTS)
+            check(row, test, tuple(result.report["classes"]), counts(test))
             return estimate_masks(test, evaluate, evaluate.seed)
         merged, classes = merge_classes(row, test, tuple(result.report["classes"]), merge)
         order = order or classes
@@ -94,6 +94,7 @@ def mean(estimates: Sequence[Estimates]) -> Estimates:
         first.groups,
         {metric: float(np.mean([e.values[metric] for e in estimates])) for metric in first.values},
         {metric: np.mean([e.draws[metric] for e in estimates], axis=0) for metric in first.draws},
+        first.scarcest,
     )
 
 

@@ -56,7 +56,8 @@ class Training:
         some of the training rows, spread evenly over all.
         """
         settings = self.settings
-        model = build(settings, self.arrays.inputs.shape[1:], len(self.classes), self.stats)
+        classes = 1 + len(self.arrays.marks) if self.segments else len(self.classes)
+        model = build(settings, self.arrays.inputs.shape[1:], classes, self.stats)
         if (
             isinstance(settings, BackboneRecipe)
             and settings.network.weights is None

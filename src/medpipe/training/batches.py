@@ -26,7 +26,7 @@ class Samples:
     """Some rows of arrays that lie row by row beside each other.
 
     - inputs: (n, h, w, 3) uint8, or (n, features) float
-    - targets: (n, classes) or (n, 1) float32, or masks (n, h, w) uint8 in {0, 1}
+    - targets: (n, classes) or (n, 1) float32, or masks (n, h, w) uint8 in {0, ..., k}
     - rows: (m,) the row numbers that are used
     """
 

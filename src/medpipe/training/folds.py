@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from medpipe import backend
 from medpipe.errors import SettingError
+from medpipe.models import masks
 from medpipe.models.delivery import OutOfFold
 from medpipe.models.mean import mean
 from medpipe.models.predict import predict
@@ -81,7 +82,7 @@ def cross_validate(
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
         rows.append(val)
-        outputs.append((said >= 0.5).astype(np.uint8) if training.segments else said)
+        outputs.append(masks.hard(said) if training.segments else said)
     order = np.argsort(np.concatenate(rows))
     found = OutOfFold(np.concatenate(rows)[order], np.concatenate(outputs)[order])
     model = mean(members, list(settings.inputs) * folds, [1 / folds] * folds)

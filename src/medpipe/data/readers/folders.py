@@ -24,7 +24,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     a declared class.
     """
     assert isinstance(task.reader, Folders)
-    rows: list[dict[str, str]] = []
+    rows: list[tuple[str, str, str, str]] = []
     problems: list[Problem] = []
     other: Counter[str] = Counter()
     for path in archive.images():
@@ -32,7 +32,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         named = classes_of(path, task.classes, task.reader.codes)
         labels = set(named.values())
         if len(labels) == 1:
-            rows.append({"path": path, "label": labels.pop(), "folder": [*named][-1], "set": _set(folders)})
+            rows.append((path, labels.pop(), [*named][-1], _set(folders)))
         else:
             other["/".join(folders)] += 1
             reason = "no folder of a class" if not labels else f"folders of {' and '.join(sorted(labels))}"
@@ -43,12 +43,14 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
             f"{archive.path}: no image lies in a folder of a class, {', '.join(task.classes)}; there are images in: "
             f"{seen or 'none'}. Name the folders under classes, or under reader.codes"
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["path", "label", "folder", "set"])
     # A folder that was copied into another holds every image twice.
     below = [_below(path, folder) for path, folder in zip(table["path"], table["folder"], strict=True)]
-    key = dict(zip(table["path"], table["label"] + "/" + table["set"] + "/" + below, strict=True))
-    files, conflicts = distinct(archive, table["path"], key.__getitem__)
-    table = table[table["path"].isin(files.values())]
+    place = table["label"] + "/" + table["set"] + "/" + below
+    twice = place.duplicated(keep=False)
+    key = dict(zip(table.loc[twice, "path"], place[twice], strict=True))
+    files, conflicts = distinct(archive, key, key.__getitem__)
+    table = table[~twice | table["path"].isin(files.values())]
     table = table.assign(id=unique_ids(table["path"]))
     notes = _notes(table, task.reader)
     if task.reader.sets == "ignore":

@@ -1,0 +1,99 @@
+"""The form of an interval, and where one is given: where it was measured to cover the truth at 95 % in 93 % at least.
+
+The figures are in docs/intervals.md, from benchmarks/coverage.py. The form is the studentised one on the logit scale,
+of what has no upper bound on the log scale: the bootstrap's standard error, and quantiles of t with one degree of
+freedom fewer than there are groups (of a class's metric: groups that hold the class).
+"""
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import t
+
+# The fewest groups (lesions, patients) from which on there is an interval: all groups, of OVER_CLASSES those that hold
+# the scarcest class, of a class's own metrics, `f1:class`, those that hold it.
+FEWEST = {
+    "dice": 20,
+    "dice_median": 4,
+    "iou": 4,
+    "iou_median": 4,
+    "tversky": 20,
+    "tversky_median": 4,
+    "hd95": 200,
+    "hd95_median": 4,
+    "accuracy": 4,
+    "balanced_accuracy": 2,
+    "macro_precision": 2,
+    "macro_f1": 2,
+    "weighted_f1": 4,
+    "roc_auc": 15,
+    "average_precision": 5,
+    "precision:class": 2,
+    "recall:class": 2,
+    "f1:class": 2,
+    "roc_auc:class": 2,
+    "average_precision:class": 2,
+    "ece": 1000,
+    "macro_recall": 2,
+    "weighted_recall": 4,
+}
+OVER_CLASSES = ("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "average_precision")
+UNBOUNDED = ("log_loss", "hd95", "hd95_median")
+Scarcest = tuple[str, int]  # what a metric needs, as a class, and how many groups have it
+FLAT = 1e-9  # a standard error that is rounding alone
+
+
+def bounds(
+    metric: str, value: float, draws: np.ndarray, groups: int, scarcest: Scarcest | None, confidence: float
+) -> tuple[float, float] | str:
+    """(low, high) of `metric`, or why there is none. `draws` (r,): its values in resamples of the `groups` groups.
+
+    `scarcest`: of the classes that it needs, the one that the fewest groups hold, and their number; None of a metric
+    that all groups have.
+    """
+    if why := too_few(metric, groups, scarcest):
+        return why
+    family = _family(metric)
+    se = standard_error(draws, groups)
+    if se < FLAT:
+        return "it is the same in all resamples"
+    if value <= 0 or (value >= 1 and family not in UNBOUNDED):
+        return "it lies at the end of its range"
+    return studentised(family, value, se, freedom(metric, groups, scarcest), confidence)
+
+
+def studentised(family: str, value: float, se: float, degrees: int, confidence: float) -> tuple[float, float]:
+    """The interval on the logit or log scale, from a standard error on the metric's own (the delta method)."""
+    width = t.ppf((1 + confidence) / 2, degrees) * se
+    if family in UNBOUNDED:
+        factor = np.exp(width / value)
+        return float(value / factor), float(value * factor)
+    low, high = expit(logit(value) + np.array([-1, 1]) * width / (value * (1 - value)))
+    return float(low), float(high)
+
+
+def freedom(metric: str, groups: int, scarcest: Scarcest | None) -> int:
+    """Degrees of freedom of t: one fewer than the groups that the metric is measured on."""
+    return (groups if scarcest is None or metric in OVER_CLASSES else scarcest[1]) - 1
+
+
+def too_few(metric: str, groups: int, scarcest: Scarcest | None) -> str | None:
+    """Why there can be no valid interval of `metric`; None where there can."""
+    fewest = FEWEST.get(_family(metric))
+    if fewest is None:
+        return "it was not shown to cover enough at any size"
+    of, held = scarcest or ("", groups)
+    if held >= fewest:
+        return None
+    return f"{held} group{'' if held == 1 else 's'}{of and f' of {of}'}: an interval needs {fewest}"
+
+
+def _family(metric: str) -> str:
+    """Where FEWEST has it: a class's own metric stands there for itself, but of masks, whose classes are alike."""
+    name, _, of = metric.partition(":")
+    return f"{name}:class" if of and f"{name}:class" in FEWEST else name
+
+
+def standard_error(draws: np.ndarray, groups: int) -> float:
+    """The bootstrap's, of resamples of `groups` groups, as if divided by groups - 1; 0 of one group, without NaN."""
+    draws = draws[np.isfinite(draws)]
+    return float(draws.std() * np.sqrt(groups / (groups - 1))) if len(draws) and groups > 1 else 0.0

@@ -1,0 +1,148 @@
+"""A folder a class: what the reader makes of it, and what it refuses."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from declared import CLASSES, own_task
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+from medpipe.data.ingest import build_manifest
+from medpipe.data.split import split
+from medpipe.errors import InputError
+from medpipe.params import Split
+
+FOLDERS = {"kind": "folders", "group": None, "codes": {}, "sets": "ignore"}
+BY_GROUP = Split(seed=1, by="group", train=0.6, val=0.2, test=0.2, near=4)
+
+
+def test_folders_as_people_nest_them(ingest, pictures):
+    names = ["train/benign/a.png", "train/benign/left/b.png", "test/malignant/c.JPG", "val/malignant/d.png"]
+    litter = {"Thumbs.db": "x", "__MACOSX/train/benign/._a.png": "x", "train/.DS_Store": "x", "desktop.ini": "x"}
+    manifest, reasons, notes = ingest(pictures(*names) | litter, FOLDERS)
+    assert manifest["label"].to_dict() == {"a": "benign", "b": "benign", "c": "malignant", "d": "malignant"}
+    assert not reasons
+    assert "folders of sets (train 2, test 1, val 1) are ignored" in notes
+    assert "set" not in manifest
+
+
+def test_folders_whose_names_differ_in_case_or_blanks_are_one_class(ingest, pictures):
+    manifest, reasons, notes = ingest(pictures("Benign/a.png", "benign /b.png", "MALIGNANT/c.png"), FOLDERS)
+    assert manifest["label"].tolist() == ["benign", "benign", "malignant"]
+    assert not reasons
+    assert "class benign: folders 'Benign', 'benign ' are taken for one" in notes
+
+
+def test_folders_by_code(ingest, pictures):
+    reader = FOLDERS | {"codes": {"gutartig": "benign", "bösartig": "malignant"}}
+    manifest, reasons, _ = ingest(pictures("gutartig/a.png", "bösartig/ä b.png"), reader)
+    assert manifest["label"].to_dict() == {"a": "benign", "ä b": "malignant"}
+    assert not reasons
+
+
+def test_a_nested_copy_of_the_folder_counts_once(ingest, pictures):
+    files = pictures("data/benign/a.png", "data/malignant/b.png")
+    copy = {f"data/copy of data/{name.removeprefix('data/')}": data for name, data in files.items()}
+    manifest, reasons, _ = ingest(files | copy, FOLDERS)
+    assert sorted(manifest.index) == ["a", "b"]
+    assert not reasons
+
+
+def test_images_of_one_name_in_two_classes_stay_apart(ingest, pictures):
+    manifest, reasons, _ = ingest(pictures("benign/1.png", "malignant/1.png"), FOLDERS)
+    assert manifest["label"].to_dict() == {"benign/1": "benign", "malignant/1": "malignant"}
+    assert not reasons
+
+
+def test_one_image_under_two_labels_is_of_no_use(ingest, pictures):
+    files = pictures("benign/a.png", "benign/b.png", "malignant/c.png")
+    manifest, reasons, _ = ingest(files | {"malignant/again.png": files["benign/a.png"]}, FOLDERS)
+    assert sorted(manifest.index) == ["b", "c"]
+    assert set(reasons) == {"a", "again"}
+    assert all(
+        reason.startswith("duplicated with another label: a benign, again malignant") for reason in reasons.values()
+    )
+
+
+def test_other_folders_and_two_classes_at_once(ingest, pictures):
+    _, reasons, _ = ingest(
+        pictures("benign/a.png", "malignant/b.png", "benign/malignant/c.png", "unsure/d.png", "benign/e.png"), FOLDERS
+    )
+    assert reasons == {
+        "benign/malignant/c": "folders of benign and malignant: one of benign, malignant wanted",
+        "unsure/d": "no folder of a class: one of benign, malignant wanted",
+    }
+    with pytest.raises(InputError, match=r"no image lies in a folder of a class.* there are images in: x \(1\)"):
+        ingest(pictures("x/a.png"), FOLDERS)
+
+
+def test_a_link_out_of_the_archive_is_refused(folder, settings, pictures, tmp_path):
+    archive = folder(pictures("benign/a.png", "malignant/b.png"))
+    (tmp_path / "elsewhere.png").write_bytes(b"x")
+    (archive / "benign/c.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(InputError, match=r"benign/c\.png: the link leads out of the archive"):
+        build_manifest("t", own_task(archive, FOLDERS), settings)
+
+
+def test_a_patient_under_two_spellings_is_one(ingest, pictures):
+    reader = FOLDERS | {"group": {"pattern": r"([^/]+)_\d\.png$"}}
+    names = ["benign/P 01_1.png", "benign/p  01_2.png", "malignant/P02_1.png", "malignant/other.png"]
+    manifest, reasons, _ = ingest(pictures(*names), reader)
+    assert manifest["group"].to_dict() == {"P 01_1": "P 01", "p  01_2": "P 01", "P02_1": "P02"}
+    assert reasons["other"].startswith("no group: the path does not match reader.group.pattern")
+
+
+def clean(manifest):
+    return manifest.reset_index().sort_values("id", ignore_index=True)
+
+
+def test_three_images_a_class_reach_every_set_and_two_do_not(ingest, pictures):
+    few = [f"{label}/{label}{i}.png" for label in CLASSES for i in range(3)]
+    declared = own_task("/", FOLDERS)
+    rows, _, report = split(clean(ingest(pictures(*few), FOLDERS)[0]), declared, BY_GROUP)
+    assert rows.groupby("label")["set"].nunique().tolist() == [3, 3]
+    assert report["grouped"] is False
+    with pytest.raises(InputError, match="class malignant is absent from .* it has 2 groups"):
+        split(clean(ingest(pictures(*few[:-1]), FOLDERS)[0]), declared, BY_GROUP)
+
+
+def test_kept_sets_are_checked_for_classes_and_leaks(ingest, pictures):
+    reader = FOLDERS | {"sets": "keep", "group": {"pattern": r"([^/]+)_\d\.png$"}}
+    given = BY_GROUP.model_copy(update={"by": "given"})
+    names = [
+        f"{part}/{label}/{label}{part}{i}_1.png" for part in ("train", "test") for label in CLASSES for i in range(6)
+    ]
+    manifest, _, _ = ingest(pictures(*names), reader)
+    rows, _, report = split(clean(manifest), own_task("/", reader), given)
+    assert rows["set"].value_counts().to_dict() == {"train": 9, "test": 12, "val": 3} or (
+        rows.loc[rows["id"].str.contains("test"), "set"].eq("test").all()
+        and set(rows["set"]) == {"train", "val", "test"}
+    )
+    assert report["leak"] == {"val": 0, "test": 0, "external": 0}
+
+    leaking = pictures(*(f"test/benign/benigntrain{i}_2.png" for i in range(6)), first=90)
+    manifest, _, _ = ingest(pictures(*names) | leaking, reader)
+    _, _, report = split(clean(manifest), own_task("/", reader), given)
+    assert 4 <= report["leak"]["test"] <= 6  # those whose patient was not dealt to validation
+
+    alone = [name for name in names if not name.startswith("test/malignant")]
+    manifest, _, _ = ingest(pictures(*alone), reader)
+    with pytest.raises(InputError, match="class malignant is absent from test"):
+        split(clean(manifest), own_task("/", reader), given)
+
+
+def test_dicom_files_with_their_patients(ingest):
+    files = {}
+    for name, sample in (("benign/IM1", "CT_small.dcm"), ("malignant/b.dcm", "MR_small.dcm")):
+        files[name] = Path(get_testdata_file(sample, download=False)).read_bytes()
+    files["malignant/plan.dcm"] = Path(get_testdata_file("rtplan.dcm", download=False)).read_bytes()
+    decoding = {"window": "full", "frames": "refuse", "axis": None}
+    manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=decoding)
+    assert manifest["label"].to_dict() == {"IM1": "benign", "b": "malignant"}
+    patients = {
+        name: dcmread(BytesIO(files[path])).PatientID
+        for name, path in (("IM1", "benign/IM1"), ("b", "malignant/b.dcm"))
+    }
+    assert manifest["group"].to_dict() == patients
+    assert "pixel" in reasons["plan"]
