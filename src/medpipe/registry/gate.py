@@ -56,8 +56,9 @@ def _margin(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:
 def against(rival: dict[str, Any]) -> str:
     """The figures of a paired comparison."""
     bounds = "no valid interval" if rival["low"] is None else f"[{rival['low']:+.3f}, {rival['high']:+.3f}]"
+    difference = "none" if rival["difference"] is None else f"{rival['difference']:+.3f}"
     return (
-        f"{rival['metric']} {rival['difference']:+.3f} {bounds} on {rival['rows']} test rows, "
+        f"{rival['metric']} {difference} {bounds} on {rival['rows']} test rows, "
         f"{rival['new']:.3f} against {rival['old']:.3f}"
     )
 
