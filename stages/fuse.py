@@ -11,10 +11,12 @@ from medpipe import backend, provenance, recipe, tracking
 from medpipe.data.arrays import load_task, targets
 from medpipe.errors import InputError
 from medpipe.evaluation.mixture import choose_weights
+from medpipe.evaluation.predictions import temperature_of
 from medpipe.fingerprint import fingerprint
 from medpipe.models import delivery
 from medpipe.models.ensemble import combine
 from medpipe.models.mean import mean
+from medpipe.models.temperature import untemper
 from medpipe.params import Cascade, DenseFusion, Mean, StackedFusion, load
 from medpipe.training.fuse import chain, fuse
 from medpipe.training.run import deliver, tracked
@@ -61,8 +63,11 @@ def main(name: str) -> None:
             made = replace(combine(parts), name=name, settings=described)
             model = mean(models, [key for part in parts for key in part.inputs], weights)
         elif isinstance(settings, Cascade):
-            p = tables[first.name].set_index("id").loc[rows["id"].iloc[val], f"p_{first.classes[1]}"]
-            model, threshold = chain(models, p.to_numpy(), labels[val], settings)
+            table = tables[first.name].set_index("id", drop=False).loc[rows["id"].iloc[val]]
+            p = untemper(
+                table[[f"p_{c}" for c in first.classes]].to_numpy(), temperature_of(first.name, table, first.classes)
+            )
+            model, threshold = chain(models, p[:, 1], labels[val], settings)
             made = replace(made, kind="cascade", threshold=threshold)
         else:
             read = {part.name: part.inputs for part in arrays}

@@ -22,3 +22,7 @@ def own_task(archive: Path | str, reader: dict[str, object], **changes: object) 
         "mask_values": None, "features": {}, "subgroups": (), "external": None,
     }  # fmt: skip
     return params.Declaration.model_validate(declared | changes)
+
+
+# What evaluate reports under `served` of a classifier to which it does nothing.
+PLAIN = {"flips": [], "temperature": 1.0, "rule": None}

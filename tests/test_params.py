@@ -20,6 +20,10 @@ def mean(values, **changes):
     values["fusions"]["skin-mean"].update(changes)
 
 
+def decide(values, **changes):
+    values["evaluate"]["decide"]["skin"].update(changes)
+
+
 def brain_mean(values, member):
     values["fusions"]["brain-mean"] = {
         "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
@@ -155,6 +159,11 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             for name in ("benign (other)", "nv+bkl", "a/b")
         ),
         (lambda v: v["evaluate"].update(flips=["diagonal"]), "evaluate.flips"),
+        (lambda v: decide(v, of="gone"), "evaluate.decide.skin: 'gone' is no class of it"),
+        (lambda v: decide(v, rule={"cost": 0}), "evaluate.decide.skin.rule.cost: Input should be greater than 0"),
+        (lambda v: decide(v, rule={"sensitivity": 2}), "evaluate.decide.skin.rule.sensitivity: Input should be less"),
+        (lambda v: decide(v, rule="best"), "evaluate.decide.skin.rule: Input should be 'youden'"),
+        (lambda v: v["tasks"]["brain"].update(subgroups=["temperature"]), "'temperature' already; rename yours"),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
     ],

@@ -104,9 +104,17 @@ def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise
     right = np.eye(2)[[classes.index(label) for label in labels]]
     p = np.where((rows["source"] == "github.com/two/covid").to_numpy()[:, None], 1 - right, right)
     settings = Evaluate(
-        seed=0, resamples=20, confidence=0.95, tversky_alpha=0.7, explain={}, operating_points=(0.5,), flips=()
+        seed=0,
+        resamples=20,
+        confidence=0.95,
+        tversky_alpha=0.7,
+        explain={},
+        operating_points=(0.5,),
+        decide={},
+        flips=(),
     )
-    _, report = classification_report("m", of_classes(rows, labels, classes, p), classes, {"COVID": 8}, settings, 1)
+    table = of_classes(rows, labels, classes, p, 1.0)
+    _, report = classification_report("m", table, classes, {"COVID": 8}, None, settings, 1)
     found = report["sets"]["test"]["subgroups"]["source"]
     assert {name: group["metrics"]["accuracy"]["value"] for name, group in found.items()} == {
         "github.com/one/covid": 1, "github.com/two/covid": 0, "kaggle.com/one/x-rays": 1, "kaggle.com/two/x-rays": 1,

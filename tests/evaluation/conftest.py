@@ -21,6 +21,7 @@ def settings() -> Evaluate:
         tversky_alpha=0.7,
         explain={"skin": "mel"},
         operating_points=(0.5, 0.05),
+        decide={"skin": {"of": "mel", "rule": "youden", "error": 0.2, "coverage": 0.9}},
         flips=(),
     )
 
@@ -51,6 +52,7 @@ def make_classifier_table(skill=1.0, seed=0, rows=400, classes=SKIN, shares=SHAR
     scores[np.arange(rows), truth] += 2 * skill
     chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     table[[f"p_{c}" for c in classes]] = chances.astype(np.float32)
+    table["temperature"] = 1.0
     table["sex"] = np.array(["female", "male", "unknown"])[fixed.choice(3, rows, p=[0.47, 0.5, 0.03])]
     table["age_band"] = np.array(["0-29", "30-44", "45-59", "60-74", "75+"])[fixed.integers(5, size=rows)]
     return table
@@ -81,6 +83,8 @@ def make_mask_table(skill=1.0, seed=0, patients=12, slices=10, detect=True, only
             "site": np.array(["DU", "CS", "HT"])[np.arange(n) // slices % 3],
         }
     )
+    table = table.assign(p_healthy=1 - table["p_tumour"], temperature=1.0)
     if only:
-        table = table[table["label"] == only].drop(columns="p_tumour").reset_index(drop=True)
+        table = table[table["label"] == only].drop(columns=["p_tumour", "p_healthy", "temperature"])
+        table = table.reset_index(drop=True)
     return table

@@ -21,6 +21,7 @@ from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
+from medpipe.models.decision import Rule
 from medpipe.params import Compare
 
 SKIN = TASKS["skin"].classes
@@ -29,6 +30,7 @@ LEAKING = {"by": "image", "grouped": False, "leak": {"val": 0, "test": 7, "exter
 
 REPOSITORY = Path(__file__).parents[2]
 BRAIN = ("healthy", "tumour")
+RULE = Rule("tumour", threshold=0.4, refer=0.6, least=(0.3, 0.3))
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
@@ -103,6 +105,17 @@ def test_models_are_ranked_on_the_validation_rows_that_all_have(classifier_table
     apart = table.assign(id=table["id"].where(table["set"] == "test", "x" + table["id"]))
     with pytest.raises(InputError, match="plain, folds: no validation row in common; evaluate them on one split"):
         compare(tables | {"folds": apart}, reports, GROUPED, wanted, settings, 1)
+
+
+def test_calibration_and_decisions_stand_on_the_page(brain):
+    section = brain[1]["classification"]
+    assert set(section["calibration"]) == {"brain-classifier", "brain-cascade"}
+    assert set(section["decisions"]) == {"brain-classifier"}
+    found = section["decisions"]["brain-classifier"]
+    assert "<td>tumour<small>from 0.4 on</small></td>" in page.html(brain[1])
+    assert f"| brain-classifier | tumour from 0.4 on | {page.bounded(found['sensitivity'])} |" in page.markdown(
+        brain[1]
+    )
 
 
 def test_operating_points_stand_on_the_page(brain):
@@ -231,9 +244,9 @@ def brain(mask_table, settings):
     reports = {
         "brain-resunet": segmentation_report("brain-resunet", tables["brain-resunet"], BRAIN, settings, 1)[1],
         "brain-cascade": cascade_report("brain-cascade", cascade, BRAIN, 0.3, {"healthy": 9}, settings, 1)[1],
-        "brain-classifier": classification_report("brain-classifier", classifier, BRAIN, {"healthy": 9}, settings, 1)[
-            1
-        ],
+        "brain-classifier": classification_report(
+            "brain-classifier", classifier, BRAIN, {"healthy": 9}, RULE, settings, 1
+        )[1],
     }
     for name, report in reports.items():
         report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}

@@ -1,22 +1,29 @@
 """What evaluation measures of the rows that trained a model."""
 
 import json
+from dataclasses import replace
+from io import BytesIO
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import TASKS
+from declared import EIGHT_BIT, TASKS
 from keras import layers
+from PIL import Image
 
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.models.delivery import Delivery, OutOfFold
-from medpipe.params import load
+from medpipe.models.predict import predict
+from medpipe.params import Decide, load
+from medpipe.serving.predictor import Predictor
 from medpipe.training.selection import select
 
 CLASSES = TASKS["chest"].classes
 SETS = ("train", "train", "train", "val", "test")
+VARIANT = {"task": "chest", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
+VARIANT |= {"decoding": EIGHT_BIT.model_dump()}
 
 
 @pytest.fixture
@@ -68,6 +75,42 @@ def test_the_training_rows_measured_are_those_that_trained(rows, arrays, model, 
     assert measured["confusion"] == expected.tolist()
     assert set(found.table["set"]) == {"val", "test"}
     assert found.report["only"] is None
+
+
+def test_what_is_served_is_what_evaluate_tabled(rows, arrays, model, settings, tmp_path):
+    """Temperature, decisions and sets, of a model that is far too sure."""
+    model.layers[-1].set_weights([30 * weights for weights in model.layers[-1].get_weights()])
+    asked = settings.model_copy(
+        update={
+            "flips": ("vertical",),
+            "decide": {"chest": Decide(of="COVID", rule={"cost": 2}, error=0.6, coverage=0.7)},
+        }
+    )
+    made = replace(delivered({"merge": {}, "seed": 3, "rows": 120}), variants=(VARIANT,))
+    found = evaluate(made, model, rows, [arrays], TASKS["chest"], asked, 0)
+    assert found.headline["temperature"] > 1.5
+    assert found.headline["log_loss"] < found.report["sets"]["test"]["calibration"]["before"]["log_loss"]["value"]
+    made.write(tmp_path, model)
+    test = found.table[found.table["set"] == "test"]
+    places = rows.index[rows["set"] == "test"]
+    answer = Predictor(tmp_path, max_pixels=64, **found.report["served"]).predict(
+        pd.DataFrame({"image": [png(arrays.inputs[place]) for place in places]})
+    )
+    p = test[[f"p_{name}" for name in CLASSES]].to_numpy()
+    np.testing.assert_allclose(answer[list(CLASSES)], p, atol=1e-6)
+    said = predict(model, [arrays.inputs], places.to_numpy(), flips=("vertical",))["output"]
+    assert answer["label"].tolist() == [CLASSES[i] for i in said.argmax(axis=1)]
+    counted = pd.crosstab(test["label"].to_numpy(), answer["decision"].to_numpy())
+    table = pd.DataFrame(found.report["sets"]["test"]["decisions"]["decided"], CLASSES, [*CLASSES, "refer"])
+    assert (counted.reindex(index=table.index, columns=table.columns, fill_value=0) == table).all(axis=None)
+    size = answer["set"].map(lambda named: len(named.split(", ")) if named else 0)
+    assert size.mean() == found.report["sets"]["test"]["decisions"]["figures"]["set_size"]["value"]
+
+
+def png(pixels):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_a_cross_validated_model_has_no_training_figures(rows, arrays, model, settings):

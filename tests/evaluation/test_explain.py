@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medpipe.errors import InputError
-from medpipe.evaluation.evaluate import _explained
+from medpipe.evaluation.evaluate import _of
 from medpipe.evaluation.explain import mean_shap, readable
 from medpipe.models.delivery import Delivery
 
@@ -48,6 +48,6 @@ def test_the_class_is_followed_into_the_one_that_it_was_merged_into(merge, found
         name="m", task="skin", kind="classifier", classes=("nv", found), inputs=(), variants=(), features=(), stats={},
         threshold=None, settings={"merge": merge},
     )  # fmt: skip
-    assert _explained(delivered, "mel") == found
+    assert _of(delivered, "mel", "explain") == found
     with pytest.raises(InputError, match=r"evaluate\.explain\.skin: 'df' is no class of m: nv, "):
-        _explained(delivered, "df")
+        _of(delivered, "df", "explain")

@@ -29,6 +29,7 @@ def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
             tversky_alpha=0.7,
             explain={},
             operating_points=(0.5,),
+            decide={},
             flips=(),
         ),
         seed=3,
@@ -81,6 +82,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
         tversky_alpha=0.7,
         explain={},
         operating_points=(0.5,),
+        decide={},
         flips=(),
     )
     covered, naive = 0, 0
@@ -201,6 +203,7 @@ def test_false_alarms_of_the_paired_test_stay_near_its_level():
         tversky_alpha=0.7,
         explain={},
         operating_points=(0.5,),
+        decide={},
         flips=(),
     )
     small = 0
@@ -234,6 +237,7 @@ def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
             tversky_alpha=0.7,
             explain={},
             operating_points=(0.5,),
+            decide={},
             flips=(),
         ),
         0,

@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 from medpipe.errors import InputError
 from medpipe.evaluation.mixture import choose_weights, maximise
+from medpipe.models.temperature import temper
 
 SKIN = TASKS["skin"].classes
 
@@ -55,6 +56,15 @@ def test_validation_alone_chooses(classifier_table):
     test = changed["b"]["set"] == "test"
     changed["b"].loc[test, [f"p_{name}" for name in SKIN]] = 1 / len(SKIN)
     assert choose_weights(changed, SKIN) == chosen
+
+
+def test_members_are_weighed_as_they_were_before_their_temperatures(classifier_table):
+    tables = {"a": classifier_table(skill=0.9, seed=1), "b": classifier_table(skill=1.1, seed=2)}
+    columns = [f"p_{name}" for name in SKIN]
+    softened = {name: table.copy() for name, table in tables.items()}
+    softened["a"][columns] = temper(tables["a"][columns].to_numpy(), 3.0)
+    softened["a"]["temperature"] = 3.0
+    assert choose_weights(softened, SKIN) == pytest.approx(choose_weights(tables, SKIN), abs=1e-4)
 
 
 def test_the_order_of_rows_does_not_matter_and_other_rows_are_refused_by_name(classifier_table):

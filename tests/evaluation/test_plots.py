@@ -9,8 +9,10 @@ from PIL import Image
 from medpipe.evaluation.mask_plots import Example, overlay
 from medpipe.evaluation.plots import plot_all
 from medpipe.evaluation.report import cascade_report, classification_report
+from medpipe.models.decision import Rule
 
 SKIN = TASKS["skin"].classes
+RULE = Rule("mel", threshold=0.2, refer=0.4, least=(0.1,) * len(SKIN))
 
 HISTORY = pd.DataFrame(
     {
@@ -28,13 +30,23 @@ HISTORY = pd.DataFrame(
 def test_classifier(classifier_table, settings, tmp_path):
     table = classifier_table(rows=150)
     table = table[~((table["label"] == "df") & (table["set"] == "test"))]  # a class without a test row
-    _, report = classification_report("skin-tabular", table, SKIN, {"nv": 1}, settings, 1)
+    _, report = classification_report("skin-tabular", table, SKIN, {"nv": 1}, RULE, settings, 1)
     importance = pd.Series({"age": 0.05, "sex: male": 0.01})
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
         names = plot_all(folder, report, table, HISTORY, shap=("mel", importance))
-    expected = ["curves", "roc", "precision_recall", "confusion", "per_class", "subgroups", "shap"]
+    expected = [
+        "curves",
+        "roc",
+        "precision_recall",
+        "confusion",
+        "per_class",
+        "reliability",
+        "decisions",
+        "subgroups",
+        "shap",
+    ]
     assert names == [f"{name}.png" for name in expected]
     assert sorted(path.name for path in folders[0].iterdir()) == sorted(names)
     for name in names:
@@ -52,7 +64,9 @@ def test_cascade(mask_table, settings, tmp_path):
     mask[8:16, 8:16] = 1
     slices = [Example("TCGA_1", np.full((32, 32, 3), 90, np.uint8), mask, np.roll(mask, 2, axis=0))] * 2
     names = plot_all(tmp_path, report, table, None, slices)
-    assert names == [f"{name}.png" for name in ("confusion", "per_class", "subgroups", "dice", "gallery")]
+    assert names == [
+        f"{name}.png" for name in ("confusion", "per_class", "reliability", "subgroups", "dice", "gallery")
+    ]
 
 
 def test_overlay_colours_the_mask_alone():

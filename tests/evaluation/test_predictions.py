@@ -87,5 +87,5 @@ def test_cascade_detects_where_its_mask_is_not_empty(mask_table):
     table = mask_table()
     p = detected("m", table, ("healthy", "tumour"))
     assert (p.predicted == (table["tp"] + table["fp"] > 0)).all()
-    with pytest.raises(InputError, match="m: p_tumour is no probability"):
+    with pytest.raises(InputError, match="m: probabilities do not add up to 1"):
         detected("m", table.assign(p_tumour=1.2), ("healthy", "tumour"))

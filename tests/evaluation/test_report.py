@@ -25,7 +25,7 @@ def plain(value):
 
 def test_classification(classifier_table, settings):
     table = classifier_table()
-    headline, report = map(plain, classification_report("m", table, SKIN, TRAINING, settings, 1))
+    headline, report = map(plain, classification_report("m", table, SKIN, TRAINING, None, settings, 1))
     test = table[table["set"] == "test"]
     expected = classification_metrics(classified("m", test, SKIN))
     assert headline["macro_f1"] == expected["macro_f1"]
@@ -43,7 +43,7 @@ def test_classification(classifier_table, settings):
 
 def test_subgroups_are_the_metrics_of_their_rows(classifier_table, settings):
     table = classifier_table()
-    _, report = classification_report("m", table, SKIN, TRAINING, settings, 1)
+    _, report = classification_report("m", table, SKIN, TRAINING, None, settings, 1)
     subgroups = report["sets"]["test"]["subgroups"]
     assert set(subgroups) == {"sex", "age_band"}
     rows = table[(table["set"] == "test") & (table["sex"] == "female")]
@@ -57,7 +57,7 @@ def test_subgroups_are_the_metrics_of_their_rows(classifier_table, settings):
 def test_absent_class_is_said_and_null(classifier_table, settings):
     table = classifier_table()
     table = table[~((table["label"] == "df") & (table["set"] == "test"))]
-    _, report = classification_report("m", table, SKIN, TRAINING, settings, 1)
+    _, report = classification_report("m", table, SKIN, TRAINING, None, settings, 1)
     test = plain(report)["sets"]["test"]
     assert test["absent"] == ["df"]
     assert test["per_class"]["df"]["roc_auc"] == {
@@ -72,7 +72,7 @@ def test_absent_class_is_said_and_null(classifier_table, settings):
 def test_no_test_row_is_refused(classifier_table, settings):
     table = classifier_table(sets=("val", "val"))
     with pytest.raises(InputError, match="m: its predictions have no test row"):
-        classification_report("m", table, SKIN, TRAINING, settings, 1)
+        classification_report("m", table, SKIN, TRAINING, None, settings, 1)
 
 
 def test_segmentation(mask_table, settings):
@@ -124,20 +124,20 @@ def test_operating_points_are_counted_at_their_thresholds(mask_table, settings):
 
 
 def test_a_classifier_of_two_classes_has_operating_points_and_others_none(mask_table, classifier_table, settings):
-    table = mask_table().assign(p_healthy=lambda t: 1 - t["p_tumour"])
-    headline, report = classification_report("m", table, BRAIN, {"healthy": 9}, settings, 1)
+    table = mask_table()
+    headline, report = classification_report("m", table, BRAIN, {"healthy": 9}, None, settings, 1)
     points = report["sets"]["test"]["operating_points"]
     assert [(point["threshold"], point["chosen"]) for point in points] == [(0.5, True), (0.05, False)]
     assert headline["accuracy_at_0.5"] == headline["accuracy"]
     assert headline["false_alarms_at_0.05"] >= headline["false_alarms_at_0.5"]
-    _, report = classification_report("m", classifier_table(), SKIN, TRAINING, settings, 1)
+    _, report = classification_report("m", classifier_table(), SKIN, TRAINING, None, settings, 1)
     assert "operating_points" not in report["sets"]["test"]
 
 
 def test_training_rows_are_measured_without_subgroups(classifier_table, settings):
     table = classifier_table()
     trained = classifier_table(3, rows=100).assign(id=lambda t: "t" + t["id"], set="train")
-    _, report = classification_report("m", pd.concat([table, trained]), SKIN, TRAINING, settings, 1)
+    _, report = classification_report("m", pd.concat([table, trained]), SKIN, TRAINING, None, settings, 1)
     found = report["sets"]["train"]
     expected = classification_metrics(classified("m", trained, SKIN))
     assert found["overall"]["accuracy"]["value"] == expected["accuracy"]

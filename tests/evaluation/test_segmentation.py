@@ -101,6 +101,7 @@ def test_a_patient_is_a_volume():
             tversky_alpha=0.7,
             explain={},
             operating_points=(0.5,),
+            decide={},
             flips=(),
         ),
         0,

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
-from declared import EIGHT_BIT
+from declared import EIGHT_BIT, PLAIN
 from PIL import Image
 from small_models import SIDE, SMALL, pixels
 
@@ -41,7 +41,8 @@ def test_what_is_served_is_the_mean_of_the_tables(tmp_path, flips):
     outputs = [predict(model, [images], np.arange(4), flips=flips)["output"] for model in members]
     expected = sum(weight * output for weight, output in zip(weights, outputs, strict=True))
     combine([DELIVERED] * 2).write(tmp_path, mean(members, ["skin-32"] * 2, weights))
-    served = Predictor(tmp_path, max_pixels=SIDE * SIDE, flips=flips).predict(pd.DataFrame({"image": map(png, images)}))
+    reader = Predictor(tmp_path, max_pixels=SIDE * SIDE, **PLAIN | {"flips": flips})
+    served = reader.predict(pd.DataFrame({"image": map(png, images)}))
     np.testing.assert_allclose(served[list(CLASSES)], expected, atol=1e-5)
 
 

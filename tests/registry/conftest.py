@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import EIGHT_BIT
+from declared import EIGHT_BIT, PLAIN
 from keras import layers
 from outputs import PIXELS, places, write
 
@@ -47,7 +47,7 @@ def train(root, deliver):
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
             about = {"model": name, "kind": "classification", "classes": CLASSES, "only": only}
-            report = {"run": run.key, "flips": [], "sets": {"test": {"subgroups": {}} | (test or {})}}
+            report = {"run": run.key, "served": PLAIN, "sets": {"test": {"subgroups": {}} | (test or {})}}
             write(root / f"reports/skin/models/{name}.json", report | about)
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
             predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import EIGHT_BIT
+from declared import EIGHT_BIT, PLAIN
 from keras import layers, ops
 from PIL import Image
 
 from medpipe import backend, fingerprint
 from medpipe.errors import InputError
 from medpipe.models import cascade
+from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
+from medpipe.models.temperature import temper
 from medpipe.serving import code, package
 
 SIZE = 32
@@ -38,6 +41,7 @@ CLASSES = ("mel", "nv", "vasc")
 HEALTH = ("healthy", "tumour")
 PIXELS = 10_000  # at most; the cases have 70 x 50
 FLIPS = ("horizontal", "vertical")
+SERVED = {"flips": FLIPS, "temperature": 1.7, "rule": None}
 
 # What another service does, in one process without this package but for what travels with the models.
 SERVICE = """
@@ -142,14 +146,23 @@ def models(cases):
 
 
 @pytest.fixture(scope="module")
-def packages(models, deliver, tmp_path_factory):
+def rule(models, cases):
+    """Thresholds in the middle of what skin-image gives, so that cases go either way."""
+    p = temper(evaluated(models["skin-image"][0], images(cases, IMAGES["sizes"]))["output"], SERVED["temperature"])
+    middle = np.median(p, axis=0)
+    return Rule("mel", float(middle[0]), float(np.quantile(p.max(axis=1), 0.3)), tuple(middle.tolist()))
+
+
+@pytest.fixture(scope="module")
+def packages(models, rule, deliver, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     deliveries = tmp_path_factory.mktemp("models")
     for name, (model, about) in models.items():
-        package.save(deliver(deliveries / name, model, **about), folder / name, PIXELS, FLIPS)
+        served = SERVED | {"rule": asdict(rule) if name == "skin-image" else None}
+        package.save(deliver(deliveries / name, model, **about), folder / name, PIXELS, served)
         if name == "skin-image":
             with another_version(tmp_path_factory.mktemp("source")):
-                package.save(deliveries / name, folder / "skin-other", PIXELS, FLIPS)
+                package.save(deliveries / name, folder / "skin-other", PIXELS, served)
     shutil.rmtree(deliveries)  # a package is whole
     return folder
 
@@ -183,25 +196,31 @@ def served(packages, cases, tmp_path_factory):
     return answers
 
 
-def test_a_packaged_classifier_gives_its_models_probabilities(models, served, cases):
-    expected = evaluated(models["skin-image"][0], images(cases, IMAGES["sizes"]))["output"]
+def test_a_packaged_classifier_gives_its_models_probabilities(models, rule, served, cases):
+    said = evaluated(models["skin-image"][0], images(cases, IMAGES["sizes"]))["output"]
+    expected = temper(said, SERVED["temperature"])
     answer = served["skin-image"]["paths"]
-    assert list(answer) == [*CLASSES, "label"]
+    assert list(answer) == [*CLASSES, "label", "decision", "set"]
     np.testing.assert_allclose(answer[list(CLASSES)], expected, atol=1e-5)
-    assert answer["label"].tolist() == [CLASSES[i] for i in expected.argmax(axis=1)]
-    assert np.ptp(expected, axis=0).max() > 0.01  # the images differ, so a mix-up would show
+    assert answer["label"].tolist() == [CLASSES[i] for i in said.argmax(axis=1)]
+    given = answer[list(CLASSES)].to_numpy()
+    assert answer["decision"].tolist() == decide(given, CLASSES, rule)
+    assert answer["set"].tolist() == name_sets(given, CLASSES, rule)
+    assert {"mel", "refer"} < {*answer["decision"]}
+    assert answer["set"].nunique() > 2
+    assert np.ptp(said, axis=0).max() > 0.01  # the images differ, so a mix-up would show
 
 
 def test_a_packaged_fusion_reads_raw_metadata_and_images(models, served, cases):
     inputs = features(cases), images(cases, IMAGES["sizes"])
-    expected = evaluated(models["skin-early"][0], *inputs)["output"]
+    expected = temper(evaluated(models["skin-early"][0], *inputs)["output"], SERVED["temperature"])
     np.testing.assert_allclose(served["skin-early"]["paths"][list(CLASSES)], expected, atol=1e-5)
 
 
 def test_a_packaged_classifier_of_two_classes_gives_both(models, served, cases):
     p = evaluated(models["brain-classifier"][0], images(cases, SLICES["sizes"]))["output"]
     answer = served["brain-classifier"]["paths"]
-    np.testing.assert_allclose(answer[list(HEALTH)], np.concatenate([1 - p, p], axis=1), atol=1e-5)
+    np.testing.assert_allclose(answer[list(HEALTH)], temper(p, SERVED["temperature"]), atol=1e-5)
 
 
 def test_a_packaged_segmenter_gives_masks_of_the_images_size(models, served, cases):
@@ -220,7 +239,7 @@ def test_a_packaged_cascade_empties_masks_below_its_threshold(models, served, ca
     outputs = evaluated(models["brain-cascade"][0], images(cases, SLICES["sizes"]))
     answer = served["brain-cascade"]["paths"]
     p = outputs["p"][:, 0]
-    np.testing.assert_allclose(answer["p_tumour"], p, atol=1e-5)
+    np.testing.assert_allclose(answer["p_tumour"], temper(outputs["p"], SERVED["temperature"])[:, 1], atol=1e-5)
     above = p >= models["brain-cascade"][1]["threshold"]
     assert above.sum() == 20
     found = (outputs["mask"] >= 0.5).any(axis=(1, 2, 3))
@@ -291,16 +310,17 @@ def test_packaging_imports_no_backend():
 
 def test_packaging_says_nothing(models, deliver, tmp_path, capsys):
     model, about = models["skin-image"]
-    package.save(deliver(tmp_path / "skin-image", model, **about), tmp_path / "package", PIXELS, ())
+    package.save(deliver(tmp_path / "skin-image", model, **about), tmp_path / "package", PIXELS, PLAIN)
     assert capsys.readouterr() == ("", "")
 
 
-def test_another_limit_flip_or_model_is_another_package(models, deliver, tmp_path):
+def test_another_limit_flip_temperature_or_model_is_another_package(models, deliver, tmp_path):
     model, about = models["skin-image"]
     one, two = deliver(tmp_path / "one", model, **about), deliver(tmp_path / "two", model, **about)
-    variants = [(one, PIXELS, ()), (one, PIXELS + 1, ()), (one, PIXELS, FLIPS), (two, PIXELS, ())]
-    assert package.digest(one, PIXELS, ()) == package.digest(one, PIXELS, ())
-    assert len({package.digest(*variant) for variant in variants}) == 4
+    variants = [(one, PIXELS, PLAIN), (one, PIXELS + 1, PLAIN), (two, PIXELS, PLAIN)]
+    variants += [(one, PIXELS, PLAIN | change) for change in ({"flips": FLIPS}, {"temperature": 2.0})]
+    assert package.digest(one, PIXELS, PLAIN) == package.digest(one, PIXELS, dict(PLAIN))
+    assert len({package.digest(*variant) for variant in variants}) == 5
 
 
 def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):
@@ -308,7 +328,7 @@ def test_a_damaged_recipe_is_not_packed(models, deliver, tmp_path):
     folder = deliver(tmp_path / "skin-image", model, **about)
     (folder / "recipe.json").write_text("{}")
     with pytest.raises(InputError, match=r"skin-image/recipe.json: damaged .*`dvc checkout --force .*, or train it"):
-        package.save(folder, tmp_path / "package", PIXELS, ())
+        package.save(folder, tmp_path / "package", PIXELS, PLAIN)
 
 
 @pytest.fixture(scope="module")

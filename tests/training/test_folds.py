@@ -13,6 +13,7 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays
 from medpipe.errors import SettingError
 from medpipe.evaluation.evaluate import evaluate
+from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.assemble import Training
 from medpipe.training.folds import cross_validate, deal_folds
@@ -92,6 +93,7 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
         tversky_alpha=0.7,
         explain={},
         operating_points=(0.5,),
+        decide={},
         flips=(),
     )
     table = evaluate(
@@ -99,10 +101,11 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
     ).table.set_index("id")
     val = table[table["set"] == "val"]
     assert val.index.tolist() == training.rows["id"][found.rows].tolist()
-    np.testing.assert_allclose(val[[f"p_{name}" for name in CLASSES]], found.output, atol=1e-6)
+    [temperature] = table["temperature"].unique()
+    np.testing.assert_allclose(val[[f"p_{name}" for name in CLASSES]], temper(found.output, temperature), atol=1e-6)
     test = table[table["set"] == "test"]
     mean = np.asarray(model(pixels))[training.rows["set"] == "test"]
-    np.testing.assert_allclose(test[[f"p_{name}" for name in CLASSES]], mean, atol=1e-5)
+    np.testing.assert_allclose(test[[f"p_{name}" for name in CLASSES]], temper(mean, temperature), atol=1e-5)
 
 
 def test_an_interrupted_cross_validation_ends_as_a_whole_one(training, tmp_path):

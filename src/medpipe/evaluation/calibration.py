@@ -1,26 +1,148 @@
-"""How far a classifier's probabilities are from the frequencies that they announce."""
+"""How far a classifier's probabilities are from the frequencies that they announce, and the temperature against it."""
+
+from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+import pandas as pd
+from scipy.optimize import brentq
+
+from medpipe.errors import InputError
+from medpipe.evaluation.intervals import Estimates, Resamples
+from medpipe.evaluation.predictions import Predictions
+from medpipe.models.temperature import scores, softmax, untemper
+from medpipe.params import Evaluate
 
 BINS = 15
+COLDEST, HOTTEST = 0.2, 20.0  # temperatures between which `untemper` gives back what a model said
+MEASURES = ("ece", "classwise_ece", "brier", "log_loss")
+_BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+PARTS = ("reliability", "resolution", "uncertainty", "within_variance", "within_covariance")
+
+
+def fit_temperature(name: str, p: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature with the least log loss of `p` (n, k), or (n, 1) of the second class, on validation rows.
+
+    `truth` (n,): class numbers. The loss is convex in 1 / temperature: its derivative, the mean score that the
+    probabilities expect less that of the truth, has one root. Where all rows are told right it has none, so the truth
+    is taken for 1 - 1 / (n + 1) sure (after Platt 1999, section 2.2), and the temperature is kept within [0.2, 20].
+    Raises InputError, naming the model, where there is no row.
+    """
+    if not len(truth):
+        raise InputError(f"{name}: no validation row to fit its temperature on; give split.val a larger share")
+    z = scores(p)
+    doubt = 1 / (len(z) + 1)
+    target = (1 - doubt) * z[np.arange(len(z)), truth] + doubt * z.mean(axis=1)
+
+    def derivative(sharpness: float) -> float:
+        return float(((softmax(sharpness * z) * z).sum(axis=1) - target).mean())
+
+    if derivative(1 / HOTTEST) >= 0:
+        return HOTTEST
+    if derivative(1 / COLDEST) <= 0:
+        return COLDEST
+    return float(1 / brentq(derivative, 1 / HOTTEST, 1 / COLDEST, xtol=1e-12))
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The debiased expected calibration error (r,) in [0, 1] under the row weights (n, r), in 15 bins of equal width.
+    """The debiased calibration error (r,) in [0, 1] under the row weights (n, r): a root mean square over the rows.
 
-    `confidence` (n,) in [0, 1], `correct` (n,) in {0, 1}. A bin of few rows misses its confidence by chance alone; what
-    is expected of that is taken off (Kumar 2019, arXiv 1909.10155, section 5; the mean of the folded normal in place of
-    its simulation).
+    `confidence` (n,) in [0, 1], `correct` (n,) in {0, 1}. Bins of few rows miss their confidence by chance alone, so
+    that the plain error of probabilities that are right is far from 0; from each square what is expected of that is
+    taken off (Kumar 2019, arXiv 1909.10155, section 5, as Bröcker 2012, doi:10.1007/s00382-011-1191-1). 0 where that
+    leaves less than nothing.
     """
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    member = (bins == np.arange(BINS)[:, None]).astype(np.float64)  # (bins, n)
+    return np.sqrt(np.maximum(_squared_error(confidence, correct, weights), 0))
+
+
+def classwise_error(p: Predictions, weights: np.ndarray) -> np.ndarray:
+    """The same of every class's probability (r,), the mean taken of the squares (Kull 2019, arXiv 1910.12656)."""
+    squares = [_squared_error(p.probabilities[:, c], p.truth == c, weights) for c in range(len(p.classes))]
+    return np.sqrt(np.maximum(np.mean(squares, axis=0), 0))
+
+
+def _squared_error(said: np.ndarray, hit: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    member = _members(said)
     count = member @ weights  # (bins, r)
     whole = np.where(count > 0, count, 1)
-    right, said = (member * correct) @ weights / whole, (member * confidence) @ weights / whole
-    gap, noise = right - said, np.sqrt(right * (1 - right) / whole)
-    scaled = gap / np.where(noise > 0, noise, 1)
-    expected = np.where(
-        noise > 0, noise * np.sqrt(2 / np.pi) * np.exp(-(scaled**2) / 2) + gap * (1 - 2 * norm.cdf(-scaled)), abs(gap)
-    )
-    return np.maximum((count * (2 * abs(gap) - expected)).sum(axis=0) / count.sum(axis=0), 0)
+    rate, mean = (member * hit) @ weights / whole, (member * said) @ weights / whole
+    noise = rate * (1 - rate) / np.maximum(whole - 1, 1)
+    return (count * ((rate - mean) ** 2 - noise)).sum(axis=0) / count.sum(axis=0)
+
+
+def brier_parts(p: Predictions) -> dict[str, float]:
+    """The Brier score (summed over classes, in [0, 2]) in parts, in 15 bins of equal mass a class.
+
+    brier = reliability - resolution + uncertainty + within_variance - within_covariance; the last two are what Murphy's
+    three leave over where the probabilities within a bin differ (Stephenson 2008, doi:10.1175/2007WAF2006116.1).
+    """
+    n, parts = len(p.truth), dict.fromkeys(PARTS, 0.0)
+    for c in range(len(p.classes)):
+        said, hit = p.probabilities[:, c], (p.truth == c).astype(np.float64)
+        member = _members(said)
+        count = member.sum(axis=1)
+        mean, rate, base = member @ said / count, member @ hit / count, hit.mean()
+        own = member.T @ np.stack([mean, rate], axis=1)  # (n, 2) of each row's bin
+        parts["reliability"] += count @ (mean - rate) ** 2 / n
+        parts["resolution"] += count @ (rate - base) ** 2 / n
+        parts["uncertainty"] += base * (1 - base)
+        parts["within_variance"] += float(np.mean((said - own[:, 0]) ** 2))
+        parts["within_covariance"] += float(2 * np.mean((hit - own[:, 1]) * (said - own[:, 0])))
+    return {name: float(value) for name, value in parts.items()}
+
+
+def calibration(p: Predictions, temperature: float, settings: Evaluate, seed: int) -> dict[str, Any]:
+    """{temperature, before, after}: of what the model says, and of the tempered probabilities `p`, which are delivered.
+
+    Each has {value, low, high} of MEASURES, the Brier score's `parts`, and the `bins` of the reliability diagram.
+    """
+    said = Predictions(p.classes, p.groups, p.truth, p.predicted, untemper(p.probabilities, temperature).astype(float))
+    measured = {"before": _measured(said, settings, seed), "after": _measured(p, settings, seed)}
+    return {"temperature": temperature} | measured
+
+
+def _measured(p: Predictions, settings: Evaluate, seed: int) -> dict[str, Any]:
+    resamples = Resamples(p.groups, settings.resamples, seed)
+    weights, step = resamples.weights, max(1, _BLOCK // len(p.truth))
+    blocks = [
+        _figures(p, np.ascontiguousarray(weights[start : start + step].T)[resamples.codes])
+        for start in range(0, len(weights), step)
+    ]
+    draws = {name: np.concatenate([block[name] for block in blocks]) for name in MEASURES}
+    values = {name: float(found[0]) for name, found in _figures(p, np.ones((len(p.truth), 1))).items()}
+    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
+    found = {name: estimates.interval(name, settings.confidence) for name in MEASURES}
+    return found | {"parts": brier_parts(p), "bins": bins(p)}
+
+
+def _figures(p: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """MEASURES (r,) under the row weights (n, r)."""
+    hits = np.eye(len(p.classes))[p.truth]
+    chances = np.clip(p.probabilities[np.arange(len(p.truth)), p.truth], np.finfo(np.float64).eps, None)
+    row = np.stack([((p.probabilities - hits) ** 2).sum(axis=1), -np.log(chances)])  # (2, n)
+    brier, log_loss = row @ weights / weights.sum(axis=0)
+    top = p.probabilities.argmax(axis=1)
+    ece = expected_calibration_error(p.probabilities.max(axis=1), top == p.truth, weights)
+    return {"ece": ece, "classwise_ece": classwise_error(p, weights), "brier": brier, "log_loss": log_loss}
+
+
+def bins(p: Predictions) -> list[dict[Any, Any]]:
+    """The reliability diagram: of each bin its rows, the mean probability of the likeliest class, how often it is true.
+
+    Of a model of two classes the probability is the second one's.
+    """
+    two = len(p.classes) == 2
+    said = p.probabilities[:, 1] if two else p.probabilities.max(axis=1)
+    hit = p.truth == 1 if two else p.truth == p.probabilities.argmax(axis=1)
+    table = pd.DataFrame({"bin": _members(said).argmax(axis=0), "confidence": said, "accuracy": hit.astype(float)})
+    grouped = table.groupby("bin")
+    return grouped.mean().assign(rows=grouped.size()).to_dict(orient="records")
+
+
+def _members(said: np.ndarray) -> np.ndarray:
+    """(bins, n) in {0., 1.}: at most 15 bins of about as many rows each; equal values lie in one, and none is empty.
+
+    Equal mass has less bias than equal width (Roelofs 2022, arXiv 2012.08668).
+    """
+    ends = np.quantile(said, np.arange(1, BINS) / BINS)
+    place = np.unique(np.searchsorted(ends, said, side="left"), return_inverse=True)[1]
+    return (place == np.arange(place.max() + 1)[:, None]).astype(np.float64)

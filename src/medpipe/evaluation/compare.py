@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medpipe.errors import InputError
+from medpipe.evaluation import trust
 from medpipe.evaluation.intervals import Estimates, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
 from medpipe.evaluation.paired import delong, mcnemar
@@ -125,6 +126,8 @@ def _classification(
         "support": {name: int((predictions[first].truth == c).sum()) for c, name in enumerate(order)},
         "zero_r": zero_r(predictions[first], training),
         "operating_points": _operating_points(reports, section["ranking"]),
+        "calibration": trust.calibrations(reports, section["ranking"]),
+        "decisions": trust.decided(reports, section["ranking"]),
         "in_sample": [name for name in section["ranking"] if reports[name].get("fitted") == "in sample"],
         "confusion": {name: confusion(predictions[name]) for name in section["ranking"]},
     }

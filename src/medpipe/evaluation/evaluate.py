@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
@@ -13,13 +13,18 @@ import pandas as pd
 from medpipe.data.arrays import Arrays, targets
 from medpipe.errors import InputError
 from medpipe.evaluation import segmentation
+from medpipe.evaluation.calibration import fit_temperature
+from medpipe.evaluation.decisions import choose
 from medpipe.evaluation.explain import mean_shap
 from medpipe.evaluation.mask_plots import Example
+from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
-from medpipe.evaluation.tables import of_classes, of_masks
+from medpipe.evaluation.tables import chances, of_classes, of_masks
 from medpipe.models import cascade, masks
+from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
+from medpipe.models.temperature import temper
 from medpipe.params import Declaration, Evaluate
 from medpipe.training.selection import thin, undersample
 
@@ -49,6 +54,9 @@ def evaluate(
 ) -> Evaluation:
     """Predict the rows of validation, test and external set, and measure.
 
+    A classifier's probabilities are tempered by what its validation rows ask for, after flips and after the members of
+    a fusion; under `served` the report says so, with all else that the served model does to what the network says.
+
     Of a classifier the report also measures the rows that trained it; its table never holds them.
 
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
@@ -71,24 +79,30 @@ def evaluate(
     outputs = _outputs(model, arrays, chosen, out_of_fold, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
+    served: dict[str, Any] = {"flips": list(settings.flips), "temperature": None, "rule": None}
+    if delivered.kind != "segmenter":
+        said, val = outputs["output" if delivered.kind == "classifier" else "p"], (shown["set"] == "val").to_numpy()
+        temperature = served["temperature"] = fit_temperature(delivered.name, said[val], numbers[chosen][val])
 
     if delivered.kind == "classifier":
-        table = of_classes(shown, labels[chosen].tolist(), classes, outputs["output"])
+        table = of_classes(shown, labels[chosen].tolist(), classes, said, temperature)
         measured = table
         if out_of_fold is None:
             learnt = _learnt(delivered.settings, numbers, trained & ((labels == only) if only else True))
             output = _outputs(model, arrays, learnt, None, settings.flips)["output"]
-            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, output)
+            known = of_classes(rows.iloc[learnt][KEYS], labels[learnt].tolist(), classes, output, temperature)
             measured = pd.concat([table, known], ignore_index=True)
-        found = Evaluation(table, *classification_report(delivered.name, measured, classes, training, settings, seed))
-        found.report["only"] = only
+        rule = _rule(delivered, table, settings)
+        measures = classification_report(delivered.name, measured, classes, training, rule, settings, seed)
+        found = Evaluation(table, *measures)
+        found.report |= {"only": only, "served": served | {"rule": rule and asdict(rule)}}
         if fitted := delivered.settings.get("fitted"):
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
             found.report["weights"] = {name: m["weight"] for name, m in delivered.settings["members"].items()}
         if len(arrays) == 1 and tables and delivered.task in settings.explain:
-            explained = _explained(delivered, settings.explain[delivered.task])
-            found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, seed)
+            explained = _of(delivered, settings.explain[delivered.task], "explain")
+            found.shap = explained, _shap(delivered, model, rows, trained, arrays[0], explained, temperature, seed)
         return found
 
     assert arrays[0].masks is not None
@@ -99,12 +113,12 @@ def evaluate(
         found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
     else:
         assert delivered.threshold is not None
-        p = outputs["p"][:, 0]
-        _, predicted = cascade.apply(p, masks.said(outputs["mask"]), delivered.threshold)
-        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {classes[1]: p})
+        _, predicted = cascade.apply(said, masks.said(outputs["mask"]), delivered.threshold)
+        columns = chances(classes, said, temperature)
+        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, columns)
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures)
-    found.report |= {"only": only, "mask_pixels": list(truth.shape[1:])}
+    found.report |= {"only": only, "served": served, "mask_pixels": list(truth.shape[1:])}
     place = {identifier: i for i, identifier in enumerate(table["id"])}
     found.examples = [
         Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
@@ -144,12 +158,21 @@ def _outputs(
     return {"output": output}
 
 
-def _explained(delivered: Delivery, name: str) -> str:
+def _rule(delivered: Delivery, table: pd.DataFrame, settings: Evaluate) -> Rule | None:
+    """What the model decides by; None where nothing is asked of its task's, or it answers for one class alone."""
+    asked = settings.decide.get(delivered.task)
+    if asked is None or delivered.settings.get("only"):
+        return None
+    val = classified(delivered.name, table[table["set"] == "val"], delivered.classes)
+    return choose(delivered.name, val, _of(delivered, asked.of, "decide"), asked)
+
+
+def _of(delivered: Delivery, name: str, section: str) -> str:
     """The model's class that `name` is, or was merged into."""
     merged = {old: new for new, olds in delivered.settings["merge"].items() for old in olds}
     if (found := merged.get(name, name)) not in delivered.classes:
         known = ", ".join(delivered.classes)
-        raise InputError(f"evaluate.explain.{delivered.task}: {name!r} is no class of {delivered.name}: {known}")
+        raise InputError(f"evaluate.{section}.{delivered.task}: {name!r} is no class of {delivered.name}: {known}")
     return found
 
 
@@ -160,12 +183,14 @@ def _shap(
     trained: pd.Series,
     arrays: Arrays,
     explained: str,
+    temperature: float,
     seed: int,
 ) -> pd.Series:
     column = delivered.classes.index(explained)
     training, test = (np.asarray(arrays.inputs[some]) for some in (trained, rows["set"] == "test"))
 
     def probability(table: np.ndarray) -> np.ndarray:
-        return predict(model, [table], np.arange(len(table)), batch=1024)["output"][:, column]
+        said = predict(model, [table], np.arange(len(table)), batch=1024)["output"]
+        return temper(said, temperature)[:, column]
 
     return mean_shap(probability, training, test, arrays.features, seed)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medpipe.evaluation.predictions import classified, same_rows
+from medpipe.evaluation.predictions import classified, same_rows, temperature_of
+from medpipe.models.temperature import untemper
 
 Array = npt.NDArray[np.float64]
 GAP = 1e-6  # nats by which the mean log loss may miss its minimum
@@ -15,6 +16,7 @@ GAP = 1e-6  # nats by which the mean log loss may miss its minimum
 def choose_weights(tables: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> list[float]:
     """The weights, adding up to 1, of the mean of the members' `tables` with the least log loss on validation rows.
 
+    The mean is taken of what the members say before their temperature; it gets one of its own.
     Raises InputError that names the members and ids where their validation rows differ.
     """
     rows = {name: table[table["set"] == "val"].sort_values("id", ignore_index=True) for name, table in tables.items()}
@@ -23,7 +25,8 @@ def choose_weights(tables: Mapping[str, pd.DataFrame], classes: tuple[str, ...])
     for name, table in rows.items():
         same_rows(first, rows[first], name, table)
         p = classified(name, table, classes)
-        chances.append(p.probabilities[np.arange(len(p.truth)), p.truth])
+        said = untemper(p.probabilities, temperature_of(name, table, classes))
+        chances.append(said[np.arange(len(p.truth)), p.truth])
     return maximise(np.stack(chances, axis=1)).tolist()
 
 

@@ -9,21 +9,29 @@ import numpy as np
 from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion, scarcest
 from medpipe.evaluation.metrics import COUNTED, confusion, key
 from medpipe.evaluation.predictions import Predictions
+from medpipe.models.decision import SLACK
+from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 
 MEASURED = ("accuracy", "precision", "recall", "missed", "false_alarms")
 
 
-def operating_points(p: Predictions, chosen: float, settings: Evaluate, seed: int) -> list[dict[str, Any]]:
+def operating_points(
+    p: Predictions, chosen: float, temperature: float, settings: Evaluate, seed: int
+) -> list[dict[str, Any]]:
     """One entry a threshold of `settings.operating_points`, and the `chosen` one, from high to low.
 
     Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
     rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is
-    a probability of at least the threshold; of a cascade it is the classifier's, before a mask is looked at.
+    what the network says of at least the threshold, as others publish it; `tempered` is the same threshold on the scale
+    of `p`, which are tempered. Of a cascade it is the classifier's, before a mask is looked at.
     """
+    points = sorted({*settings.operating_points, chosen}, reverse=True)
+    tempered = temper(np.array(points)[:, None], temperature)[:, 1]
     return [
-        {"threshold": threshold, "chosen": threshold == chosen} | _measure(p, threshold, settings, seed)
-        for threshold in sorted({*settings.operating_points, chosen}, reverse=True)
+        {"threshold": threshold, "tempered": float(least), "chosen": threshold == chosen}
+        | _measure(p, least * SLACK, settings, seed)
+        for threshold, least in zip(points, tempered, strict=True)
     ]
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)"}
+from medpipe.evaluation import trust
+from medpipe.evaluation.trust import CALIBRATION, DECISIONS
+
+NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)", "ece": "ECE", "aurc": "AURC"}
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
 TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
 
@@ -15,6 +18,8 @@ TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by
 def metric_name(metric: str) -> str:
     if metric.endswith("_median"):
         return f"{metric_name(metric.removesuffix('_median'))}, median"
+    if metric.endswith("_before"):
+        return f"{metric_name(metric.removesuffix('_before'))}, before"
     words = NAMES.get(metric, metric.replace("_", " ").replace("f1", "F1"))
     return words[0].upper() + words[1:]
 
@@ -112,10 +117,11 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         )
     if section.get("operating_points"):
         notes.append(
-            f"Operating points: “{section['classes'][1]}” is said from a probability of that threshold on, of a cascade"
-            " its classifier's. The model's own threshold is marked; missed and false alarms are rows."
+            f"Operating points: “{section['classes'][1]}” is said where the network, of a cascade its classifier, gives"
+            " it that threshold or more, before the temperature. The model's own is marked; missed and false alarms are"
+            " rows."
         )
-    return notes
+    return notes + trust.notes(section)
 
 
 def refused(section: dict[str, Any]) -> list[str]:
@@ -159,6 +165,8 @@ def markdown(comparison: dict[str, Any]) -> str:
             of_class = metric_name(section["of_class"])
             lines += [f"### {of_class} of each class", "", *_classes(section)]
             lines += [f"### Differences of {of_class}, model by model", "", *_pairs(section)]
+        for title, rows in (("Calibration", _calibration(section)), ("Decisions", _decisions(section))):
+            lines += [f"### {title}", "", *rows] if rows else []
         if section.get("operating_points"):
             lines += [f"### Operating points of {section['classes'][1]}", "", *_operating_points(section)]
         lines += [*(f"- {note}" for note in reading(comparison, section)), ""]
@@ -225,6 +233,21 @@ def _operating_points(section: dict[str, Any]) -> list[str]:
     return table(["model", "threshold", *map(metric_name, (*POINT, *COUNTS))], rows)
 
 
+def _calibration(section: dict[str, Any]) -> list[str]:
+    found = section.get("calibration") or {}
+    rows = [[name, number(of["temperature"], 2), *(bounded(of[m]) for m in CALIBRATION)] for name, of in found.items()]
+    return table(["model", "temperature", *map(metric_name, CALIBRATION)], rows) if rows else []
+
+
+def _decisions(section: dict[str, Any]) -> list[str]:
+    found = section.get("decisions") or {}
+    rows = [
+        [name, f"{of['of']} from {of['threshold']:.3g} on", *(bounded(of[m]) for m in DECISIONS)]
+        for name, of in found.items()
+    ]
+    return table(["model", "says", *map(metric_name, DECISIONS)], rows) if rows else []
+
+
 def threshold(point: dict[str, Any]) -> str:
     return f"{point['threshold']:.3g}" + (" (its own)" if point["chosen"] else "")
 
@@ -263,6 +286,7 @@ def html(comparison: dict[str, Any]) -> str:
         headed=headed,
         reading=reading,
         forest=forest,
+        trust=trust,
         other_metrics=other_metrics,
     )
 

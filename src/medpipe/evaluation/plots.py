@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
+from medpipe.evaluation.calibration_plots import plot_decisions, plot_reliability
 from medpipe.evaluation.figures import COLOURS, GRID, INK, LINES, figure, shade
 from medpipe.evaluation.mask_plots import Example, plot_dice, plot_gallery
 
@@ -46,6 +47,11 @@ def plot_all(
     if "confusion" in found:
         draw("confusion", plot_confusion, f"Confusion · {about}", found["confusion"], report["classes"])
         draw("per_class", plot_per_class, f"Each class · {about}", found["per_class"])
+    if "calibration" in found:
+        of = report["classes"][1] if len(report["classes"]) == 2 else "the likeliest class"
+        draw("reliability", plot_reliability, f"Reliability · {about}", found["calibration"], of)
+    if "decisions" in found:
+        draw("decisions", plot_decisions, f"Decisions · {about}", found["decisions"])
     metric = "macro_f1" if report["kind"] == "classification" else "dice"
     if test["subgroups"]:
         draw("subgroups", plot_subgroups, f"Subgroups · {about}", test, metric)

@@ -1,14 +1,14 @@
 """Prediction tables: checked, their classes merged, and as the arrays that metrics read.
 
 A classifier's table has the columns id, set ('train', 'val', 'test', 'external'), group (lesion or patient), label (a
-class name), `p_<class>` for each class (probabilities that add up to 1), then the subgroup columns. A segmenter's has
-tp, fp, fn (pixels) and hd95 (pixels, NaN where either mask is empty) in place of the probabilities, where masks mark
-several classes `tp:<class>` and so on for each; a cascade's has both, with the one column `p_<class>` of its positive
-class.
+class name), `p_<class>` for each class (probabilities that add up to 1, as they are served), `temperature` (by which
+they were tempered), then the subgroup columns. A segmenter's has tp, fp, fn (pixels) and hd95 (pixels, NaN where either
+mask is empty) in place of probabilities and temperature, where masks mark several classes `tp:<class>` and so on for
+each; a cascade's has both.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -79,13 +79,15 @@ def classified(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Pred
 
 def detected(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
     """A cascade's rows as a classifier's of (negative, positive): positive where the predicted mask is not empty."""
-    column = f"p_{classes[1]}"
-    check(name, table, classes, (*counts(table), column))
-    positive = table[column].to_numpy(np.float64)
-    if (wrong := ~((positive >= 0) & (positive <= 1))).any():
-        raise InputError(f"{name}: {column} is no probability: {listed(table['id'][wrong])}")
+    check(name, table, classes, counts(table))
     mask = pooled(table)[["tp", "fp"]].to_numpy().any(axis=1)
-    return _predictions(table, classes, mask.astype(np.int64), np.stack([1 - positive, positive], axis=1))
+    return replace(classified(name, table, classes), predicted=np.asarray(mask, np.int64))
+
+
+def temperature_of(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> float:
+    """The temperature of the table's probabilities."""
+    check(name, table, classes, ["temperature"])
+    return float(table["temperature"].iloc[0])
 
 
 def same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
@@ -149,4 +151,5 @@ def merge_classes(
 
 def subgroup_columns(table: pd.DataFrame) -> list[str]:
     """The columns that only sort rows into subgroups."""
-    return [c for c in map(str, table.columns) if c not in (*KEYS, *counts(table)) and not c.startswith("p_")]
+    own = (*KEYS, *counts(table), "temperature")
+    return [c for c in map(str, table.columns) if c not in own and not c.startswith("p_")]

@@ -4,19 +4,24 @@ All figures are finite numbers; what cannot be measured (the AUC of a class with
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation import operating
+from medpipe.evaluation.calibration import calibration
+from medpipe.evaluation.decisions import decisions, thresholds
 from medpipe.evaluation.intervals import Estimates, estimate
 from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, key, zero_r
-from medpipe.evaluation.predictions import Predictions, check, classified, counts, detected, marks
+from medpipe.evaluation.predictions import Predictions, check, classified, counts, detected, marks, temperature_of
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
 from medpipe.evaluation.subgroups import SMALL, by_subgroup
+from medpipe.models.decision import Rule
+from medpipe.models.temperature import untemper
 from medpipe.params import Evaluate
 
 SETS = ("test", "val", "external", "train")
@@ -29,29 +34,39 @@ def classification_report(
     table: pd.DataFrame,
     classes: tuple[str, ...],
     training: Mapping[str, int],
+    rule: Rule | None,
     settings: Evaluate,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline.
+    """(headline, report) of a classifier. `training`: the training set's rows a class, for the ZeroR baseline; `rule`:
+    what it decides by, if anything.
 
     Training rows in the table are measured without subgroups: they show how far the model has learnt them by heart.
     Raises InputError, naming the model and the ids, where the table is wrong or has no test row.
     """
     classified(name, table, classes)
+    temperature = temperature_of(name, table, classes)
+    own = ARGMAX
+    if rule and rule.of == classes[1]:
+        own = float(untemper(np.array([[1 - rule.threshold, rule.threshold]]), temperature)[0, 1])
+    at = thresholds(classified(name, table[table["set"] == "val"], classes)) if rule else {}
     sets = {}
     for part, rows in _sets(name, table):
         p = classified(name, rows, classes)
         sets[part] = _classification(p, estimate(p, settings, seed), training, settings)
         if len(classes) == 2:
-            sets[part]["operating_points"] = operating.operating_points(p, ARGMAX, settings, seed)
+            sets[part]["operating_points"] = operating.operating_points(p, own, temperature, settings, seed)
         if part == "train":
             continue
+        sets[part]["calibration"] = calibration(p, temperature, settings, seed)
+        if rule:
+            sets[part]["decisions"] = decisions(p, rule, at, settings, seed)
         sets[part]["subgroups"] = by_subgroup(
             rows, lambda some: estimate(classified(name, some, classes), settings, seed), OVERALL, settings.confidence
         )
     report = {"model": name, "kind": "classification", "classes": list(classes), "training": dict(training)}
-    points = sets["test"].get("operating_points", ())
-    headline = _headline(sets["test"]) | operating.headline(points)
+    points = _published(sets["test"].get("operating_points", ()), settings)
+    headline = _headline(sets["test"]) | _trust_headline(sets["test"]) | operating.headline(points)
     return finite(headline), finite(report | _said(settings, seed) | {"sets": sets})
 
 
@@ -79,6 +94,7 @@ def cascade_report(
     `threshold`: the one of its classifier.
     """
     detected(name, table, classes)
+    temperature = temperature_of(name, table, classes)
     sets = {}
     for part, rows in _sets(name, table):
         p = detected(name, rows, classes)
@@ -89,7 +105,8 @@ def cascade_report(
             "specificity": detection["per_class"][classes[0]]["recall"],
             "false_alarms": false_alarms,
             "missed": missed,
-            "operating_points": operating.operating_points(p, threshold, settings, seed),
+            "operating_points": operating.operating_points(p, threshold, temperature, settings, seed),
+            "calibration": calibration(p, temperature, settings, seed),
         }
         sets[part] = _masks(rows, settings, seed) | {"detection": detection}
     test = sets["test"]["detection"]
@@ -100,7 +117,8 @@ def cascade_report(
         "false_alarms": test["false_alarms"],
         "accuracy": test["overall"]["accuracy"]["value"],
         "threshold": threshold,
-        **operating.headline(point for point in test["operating_points"] if not point["chosen"]),
+        **_trust_headline(test),
+        **operating.headline(_published(test["operating_points"], settings)),
     }
     report: dict[str, Any] = {"model": name, "kind": "cascade", "classes": list(classes), "training": dict(training)}
     report = report | {"tversky_alpha": settings.tversky_alpha} | _said(settings, seed) | {"sets": sets}
@@ -115,7 +133,7 @@ def _sets(name: str, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _said(settings: Evaluate, seed: int) -> dict[str, Any]:
-    said = {"resamples": settings.resamples, "confidence": settings.confidence, "flips": list(settings.flips)}
+    said = {"resamples": settings.resamples, "confidence": settings.confidence}
     return said | {"seed": seed, "small_groups": SMALL}
 
 
@@ -162,6 +180,22 @@ def _headline(test: dict[str, Any]) -> dict[str, Any]:
     for name in ("accuracy", "macro_f1"):
         headline |= {f"{name}_{end}": test["overall"][name][end] for end in ("low", "high")}
     return headline | {f"zero_r_{name}": test["zero_r"][name] for name in ("accuracy", "macro_f1")}
+
+
+def _published(points: Iterable[dict[str, Any]], settings: Evaluate) -> list[dict[str, Any]]:
+    """Those whose names do not change from run to run."""
+    return [point for point in points if point["threshold"] in settings.operating_points]
+
+
+def _trust_headline(test: dict[str, Any]) -> dict[str, Any]:
+    """Calibration and decisions of the test rows, `ece_before` being that of what the network says."""
+    after, before = (test["calibration"][when] for when in ("after", "before"))
+    found = {"temperature": test["calibration"]["temperature"], "ece_before": before["ece"]["value"]}
+    found |= {name: after[name]["value"] for name in ("ece", "brier")}
+    if "decisions" in test:
+        names = ("sensitivity", "specificity", "referred", "error", "aurc", "coverage", "set_size")
+        found |= {f"decided_{name}": test["decisions"]["figures"][name]["value"] for name in names}
+    return found
 
 
 def _mask_headline(test: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,17 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
-from medpipe.params.evaluation import Card, Compare, Evaluate, Floor, Gate, Registered
+from medpipe.params.evaluation import (
+    Card,
+    Compare,
+    Cost,
+    Decide,
+    Evaluate,
+    Floor,
+    Gate,
+    Registered,
+    Sensitivity,
+)
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
 from medpipe.params.references import check_classes, check_members, check_names, check_tasks

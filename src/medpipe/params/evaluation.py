@@ -1,12 +1,52 @@
 """Evaluation and comparison."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
-from medpipe.params.base import Class, Frozen, Merge, Name, Positive, Share, Task
+from medpipe.params.base import Class, Frozen, Merge, Name, Positive, Rate, Share, Task
 
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+
+
+class Sensitivity(Frozen):
+    """At least so on validation rows, with as few false alarms as that allows."""
+
+    sensitivity: Annotated[float, Field(gt=0, le=1)]
+
+
+class Cost(Frozen):
+    """What a missed row costs, in false alarms; their sum is least on validation rows."""
+
+    cost: Rate
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "<youden>"
+    return "<cost>" if isinstance(value, Cost) or (isinstance(value, dict) and "cost" in value) else "<sensitivity>"
+
+
+Threshold = Annotated[
+    Annotated[Sensitivity, Tag("<sensitivity>")]
+    | Annotated[Cost, Tag("<cost>")]
+    | Annotated[Literal["youden"], Tag("<youden>")],
+    Discriminator(_kind),
+]
+
+
+class Decide(Frozen):
+    """What a task's classifiers decide, by validation rows.
+
+    - of: the class told from the rest; rule: how its threshold is chosen
+    - error: share of wrong labels, at most, among the cases that are not referred to a person
+    - coverage: share of the cases of each class whose set of classes must hold it
+    """
+
+    of: Class
+    rule: Threshold
+    error: Share
+    coverage: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Evaluate(Frozen):
@@ -16,6 +56,7 @@ class Evaluate(Frozen):
     tversky_alpha: Share
     explain: dict[Task, Class]  # the class whose probability SHAP takes apart, of models of tables alone
     operating_points: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
+    decide: dict[Task, Decide]
     flips: tuple[Literal["horizontal", "vertical"], ...]
 
     @field_validator("flips")

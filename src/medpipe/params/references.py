@@ -37,9 +37,11 @@ def check_tasks(params: "Params") -> None:
     for key, variant in params.prepare.items():
         if variant.kind == "table" and not params.tasks[variant.task].features:
             raise ValueError(f"prepare.{key}.kind: table, but tasks.{variant.task}.features is empty")
-    for task, label in params.evaluate.explain.items():
+    named = [("explain", task, label) for task, label in params.evaluate.explain.items()]
+    named += [("decide", task, settings.of) for task, settings in params.evaluate.decide.items()]
+    for section, task, label in named:
         if task not in params.tasks or label not in params.tasks[task].classes:
-            raise ValueError(f"evaluate.explain.{task}: {label!r} is no class of it")
+            raise ValueError(f"evaluate.{section}.{task}: {label!r} is no class of it")
 
 
 def check_classes(params: "Params") -> None:

@@ -9,7 +9,7 @@ from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
 # What every table of rows has already, or what a served model calls its own; and what readers' tables have.
-_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share")
+_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share", "decision", "refer")
 _READ = ("file", "folder", "marked")
 
 MaskValues = Annotated[
@@ -186,6 +186,8 @@ class Declaration(Frozen):
             raise ValueError(f"classes: {', '.join(repeated)} stands twice")
         if (self.mask_values is None) != (self.kind == "classify"):
             raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
+        if "temperature" in self.subgroups:
+            raise ValueError("subgroups: prediction tables have a column 'temperature' already; rename yours")
         marking = [value for values in (self.mask_values or {}).values() for value in values]
         if several := sorted({value for value in marking if marking.count(value) > 1}):
             raise ValueError(f"mask_values: {', '.join(map(str, several))} stands twice")

@@ -1,8 +1,9 @@
 """Models in MLflow: those logged with a run, and the versions of registered ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from medpipe.errors import InputError
 from medpipe.registry.stored import logged_model, newest_model, whole
@@ -10,7 +11,7 @@ from medpipe.serving import package
 from medpipe.tracking import Run
 
 
-def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> str:
+def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """Package the delivered model in folder `model` and log it with `run`, unless that has it. Returns its id.
 
     What a kill left undone is done, and files that are gone from the store are put there again.
@@ -18,7 +19,7 @@ def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> s
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    client, digest = run.client, package.digest(model, max_pixels, flips)
+    client, digest = run.client, package.digest(model, max_pixels, served)
     logged = logged_model(client, run.run_id, digest)
     if logged is None:
         experiment = client.get_run(run.run_id).info.experiment_id
@@ -29,7 +30,7 @@ def log_model(run: Run, model: Path, max_pixels: int, flips: Sequence[str]) -> s
         with TemporaryDirectory() as name:
             folder = Path(name) / "model"
             about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
-            package.save(model, folder, max_pixels, flips, about)
+            package.save(model, folder, max_pixels, served, about)
             client.log_model_artifacts(logged.model_id, str(folder))
     if not ready:
         client.finalize_logged_model(logged.model_id, "READY")

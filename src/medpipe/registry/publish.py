@@ -14,9 +14,10 @@ def publish(
 ) -> None:
     """Log the delivered model (a folder), its headline metrics as `test/<name>`, report, plots (a folder), predictions.
 
-    The model gives what the report measured: it flips its images as the report says. Doing it again changes nothing.
+    The model gives what the report measured: it does to its outputs what the report says under `served`. Doing it again
+    changes nothing.
     """
-    model_id = log_model(run, model, max_pixels, json.loads(report.read_text())["flips"])
+    model_id = log_model(run, model, max_pixels, json.loads(report.read_text())["served"])
     values = json.loads(metrics.read_text())
     run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)
     run.describe(description(run.record, values))

@@ -35,7 +35,7 @@ def on_unseen_rows(
 
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
-    from medpipe.evaluation.tables import of_classes, of_masks
+    from medpipe.evaluation.tables import chances, of_classes, of_masks
     from medpipe.models import cascade, delivery, masks
     from medpipe.models.predict import predict
 
@@ -60,15 +60,16 @@ def on_unseen_rows(
     chosen = np.flatnonzero(new & ((labels == only) if only else True))
     if not len(chosen):
         raise InputError("it has seen the lesions or patients of all test rows")
-    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=old.report["flips"])
+    served = old.report["served"]
+    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"])
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
-        return replace(old, table=of_classes(shown, said, classes, outputs["output"]))
+        return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))
     assert arrays[0].masks is not None
     marked = masks.said(outputs["mask" if delivered.kind == "cascade" else "output"])
-    p = {}
+    p: dict[str, np.ndarray] = {}
     if delivered.kind == "cascade":
         assert delivered.threshold is not None
-        p = {classes[1]: outputs["p"][:, 0]}
+        p = chances(classes, outputs["p"], served["temperature"])
         _, marked = cascade.apply(outputs["p"], marked, delivered.threshold)
     return replace(old, table=of_masks(shown, said, arrays[0].masks[chosen], marked, arrays[0].marks, p))

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -32,20 +32,21 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in LIBRARIES]
 
 
-def digest(model: Path, max_pixels: int, flips: Sequence[str]) -> str:
+def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
-    total = hashlib.sha256(json.dumps([code.digest(), max_pixels, list(flips), requirements()]).encode())
+    total = hashlib.sha256(json.dumps([code.digest(), max_pixels, dict(served), requirements()]).encode())
     for path in (model / "model.keras", model / "recipe.json"):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
-def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about: "Model | None" = None) -> None:
+def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], about: "Model | None" = None) -> None:
     """Write the delivered model in folder `model` to the new `folder`.
 
-    Images of more than `max_pixels` pixels will be refused; `flips` are those that evaluate took the mean over. `about`
-    names the run and the logged model that it is of. Raises InputError where the folder's recipe is lost or damaged.
+    Images of more than `max_pixels` pixels will be refused; `served` is what evaluate did to the outputs and found for
+    them, by the names of the Predictor's arguments. `about` names the run and the logged model that it is of. Raises
+    InputError where the folder's recipe is lost or damaged.
     """
     from mlflow.pyfunc import save_model
 
@@ -59,22 +60,26 @@ def save(model: Path, folder: Path, max_pixels: int, flips: Sequence[str], about
             loader_module=f"{package}.{code.LOADER}",
             data_path=str(model),
             code_paths=[f"{name}/{package}"],
-            signature=signature(recipe),
+            signature=signature(recipe, decides=served["rule"] is not None),
             input_example=example(recipe),
             pip_requirements=requirements(),
-            model_config={"max_pixels": max_pixels, "flips": list(flips), "image_root": None},
+            model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
 
 
-def signature(recipe: Delivery) -> "ModelSignature":
-    """Columns in and out. Those in are of any type: as strings, categories and a column all NaN would be refused."""
+def signature(recipe: Delivery, decides: bool) -> "ModelSignature":
+    """Columns in and out; `decides`: whether a classifier gives decisions and sets.
+
+    Those in are of any type: as strings, categories and a column all NaN would be refused.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
     inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
     inputs += [ColSpec(AnyType(), name) for name in _features(recipe)]
     if recipe.kind == "classifier":
-        outputs = [ColSpec(DataType.float, name) for name in recipe.classes] + [ColSpec(DataType.string, "label")]
+        outputs = [ColSpec(DataType.double, name) for name in recipe.classes]
+        outputs += [ColSpec(DataType.string, name) for name in ("label", *(("decision", "set") if decides else ()))]
     else:
         shares = [f"share_{name}" for name in recipe.marks] if len(recipe.marks) > 1 else []
         outputs = [
@@ -83,7 +88,7 @@ def signature(recipe: Delivery) -> "ModelSignature":
             ColSpec(DataType.binary, "mask"),
         ]
         if recipe.kind == "cascade":
-            outputs.append(ColSpec(DataType.float, f"p_{recipe.classes[1]}"))
+            outputs.append(ColSpec(DataType.double, f"p_{recipe.classes[1]}"))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 

@@ -17,7 +17,9 @@ from PIL import Image
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
 from medpipe.models import cascade, delivery, masks
+from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
+from medpipe.models.temperature import temper
 from medpipe.params import ImagesVariant, PreparedImages
 from medpipe.serving.cases import encode, read_image
 
@@ -32,14 +34,25 @@ def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
 class Predictor:
     """A classifier, segmenter or cascade that reads a table of raw cases.
 
+    `flips`, `temperature` (of what says probabilities) and `rule` (of what decides) are those that evaluate reports.
+
     `image_root` is the folder under which images may be named by their paths; None for nowhere. Who loads the model
     gives it: `load_model(uri, model_config={"image_root": "/data/images"})`. Raises InputError for no such folder.
     """
 
-    def __init__(self, folder: Path, max_pixels: int, flips: Sequence[str], image_root: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_pixels: int,
+        flips: Sequence[str],
+        temperature: float | None,
+        rule: dict[str, Any] | None,
+        image_root: str | None = None,
+    ) -> None:
         self.delivery, self.model = delivery.read(folder)
         self.max_pixels = max_pixels
-        self.flips = flips
+        self.flips, self.temperature = flips, temperature
+        self.rule = None if rule is None else Rule(**rule)
         self.root = None if image_root is None else Path(image_root).resolve()
         if self.root is not None and not self.root.is_dir():
             raise InputError(f"image_root: {image_root} is no folder; name the one that holds the images, or none")
@@ -50,12 +63,13 @@ class Predictor:
         `cases` has the column `image`, unless the model reads none: the file's bytes, the bytes as a data URI
         (`data:image/jpeg;base64,...`), or with `image_root` a path under that folder. A model that reads metadata wants
         a column for each feature too; None, NaN and what medpipe.data.missing lists stand for unknown. A classifier
-        gives a probability a class, and `label`. A segmenter gives whether it outlines any, named after the class of
-        marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the image's size, 0 and
-        255), a cascade also `p_tumour`. Where it knows several classes of pixels, `share_<class>` says how much each
-        takes, and the PNG holds their numbers, from 1 in the order of these columns. Raises MlflowException, whose
-        message the scoring server passes on, that names the columns that are missing, or the row (from 0) and the field
-        that is wrong.
+        gives a probability a class, and `label`; with a rule also `decision`, a class or `refer` for asking a person,
+        and `set`, the classes that are not ruled out, as `mel, nv`. A segmenter gives whether it outlines any, named
+        after the class of marked images (`tumour`), `share` (of the pixels that it reads) and `mask` (a PNG of the
+        image's size, 0 and 255), a cascade also `p_tumour`. Where it knows several classes of pixels, `share_<class>`
+        says how much each takes, and the PNG holds their numbers, from 1 in the order of these columns. Raises
+        MlflowException, whose message the scoring server passes on, that names the columns that are missing, or the row
+        (from 0) and the field that is wrong.
         """
         try:
             return self._answer(cases)
@@ -88,12 +102,24 @@ class Predictor:
         outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
         match self.delivery.kind:
             case "classifier":
-                return _classified(outputs["output"], self.delivery.classes)
+                return self._classified(outputs["output"])
             case "segmenter":
                 return self._outlined(outputs["output"], images)
             case "cascade":
-                p = outputs["p"].reshape(-1)
-                return self._outlined(outputs["mask"], images, p).assign(**{f"p_{self.delivery.classes[1]}": p})
+                answer = self._outlined(outputs["mask"], images, outputs["p"])
+                return answer.assign(**{f"p_{self.delivery.classes[1]}": self._tempered(outputs["p"])[:, 1]})
+
+    def _tempered(self, p: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        assert self.temperature is not None
+        return temper(p, self.temperature)
+
+    def _classified(self, p: npt.NDArray[np.float32]) -> pd.DataFrame:
+        classes, tempered = self.delivery.classes, self._tempered(p)
+        answer = pd.DataFrame(tempered, columns=list(classes))
+        answer = answer.assign(label=[classes[i] for i in tempered.argmax(axis=1)])
+        if self.rule is None:
+            return answer
+        return answer.assign(decision=decide(tempered, classes, self.rule), set=name_sets(tempered, classes, self.rule))
 
     def _outlined(
         self, probabilities: npt.NDArray[np.float32], images: Sequence[Image.Image], p: npt.NDArray | None = None
@@ -109,12 +135,6 @@ class Predictor:
             answer |= {f"share_{name}": (said == i).mean(axis=(1, 2)) for i, name in enumerate(marks, 1)}
         answer["mask"] = [_png(levels * mask, image, settings) for mask, image in zip(said, images, strict=True)]
         return pd.DataFrame(answer)
-
-
-def _classified(p: npt.NDArray[np.float32], classes: Sequence[str]) -> pd.DataFrame:
-    if p.shape[1] == 1:  # one sigmoid, of the second class
-        p = np.concatenate([1 - p, p], axis=1)
-    return pd.DataFrame(p, columns=list(classes)).assign(label=[classes[i] for i in p.argmax(axis=1)])
 
 
 def _png(mask: npt.NDArray[np.uint8], image: Image.Image, variant: ImagesVariant) -> bytes:

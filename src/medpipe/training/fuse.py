@@ -69,7 +69,7 @@ def chain(
 ) -> tuple[keras.Model, float]:
     """The classifier and the segmenter as one model, and the classifier's threshold, chosen on validation rows.
 
-    `p` (n,) are the classifier's probabilities of these as evaluate found them, over flips where it flips, since so
-    they are served; `labels` (n,) in {0, 1}.
+    `p` (n,) is what the classifier says of these before its temperature, over flips where it flips, since so it is
+    served; `labels` (n,) in {0, 1}.
     """
     return cascade.compose(*members), cascade.choose_threshold(p, labels, settings.sensitivity)

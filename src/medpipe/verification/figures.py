@@ -11,6 +11,7 @@ import pandas as pd
 
 from medpipe.evaluation.compared import texts
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
+from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Params, Task
 from medpipe.registry import claim, evidence
@@ -105,7 +106,9 @@ def _measured(
     if delivered.kind == "segmenter":
         return segmentation_report(*of, *settings)
     if delivered.kind == "classifier":
-        return classification_report(*of, report["training"], *settings)
+        rule = report["served"]["rule"]
+        known = rule and Rule(**rule | {"least": tuple(rule["least"])})
+        return classification_report(*of, report["training"], known, *settings)
     assert delivered.threshold is not None
     return cascade_report(*of, delivered.threshold, report["training"], *settings)
 
