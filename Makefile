@@ -16,7 +16,7 @@ SYNCED := .venv/.synced-$(GPU)
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --python-version 3.11 --extra dev pyproject.toml
 
-.PHONY: help setup repro new study tune test lint ui clean lock
+.PHONY: help setup repro new study tune test verify lint ui clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ tune: setup  ## search the hyperparameters of MODEL, as tuning.yaml says, and ma
 
 test: setup  ## the whole test suite, in two processes
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+verify: setup  ## compute every figure of the last run again, from its predictions and hashes
+	python stages/verify.py
 
 lint: setup  ## ruff and mypy
 	ruff check .

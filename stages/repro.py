@@ -114,7 +114,7 @@ def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> bool:
 
 
 def closing(params: Params) -> list[str]:
-    """A line a task: which model is best, and where to look. Then what `outdated` says."""
+    """A line a task: which model is best, and where to look; one where it is refused. Then what `outdated` says."""
     lines = []
     for task in params.registry:
         reports = Path("reports") / task
@@ -129,6 +129,9 @@ def closing(params: Params) -> list[str]:
         lines.append(
             f"{task}: best by {metric} is {page.best(comparison)}{''.join(found)}; see {reports}/comparison.html"
         )
+        champion = json.loads((reports / "champion.json").read_text())
+        if not champion["decision"]["moves"]:
+            lines.append(f"{task}: champion is {champion['name'] or 'none'}; {champion['decision']['why']}")
     return [*lines, *outdated(params), "all runs: `make ui`"]
 
 

@@ -146,11 +146,14 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             for name in ("skin-v1.5", "skin b4", "skin:b4", "skin/b4", "../b4", "skin@b4")
         ),
         (lambda v: v["models"].update(exploration=v["models"]["skin-b4"]), "models.exploration: so plots of the data"),
-        (lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]), "fusions.exploration: so plots of the data"),
+        (
+            lambda v: v["fusions"].update(exploration=v["fusions"]["skin-mean"]),
+            "fusions.exploration: so plots of the data",
+        ),
         (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
         (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
-        (lambda v: v["registry"].update(skin="skin/classifier"), "registry.skin"),
-        (lambda v: v["registry"].update(skin="skin's"), "registry.skin"),
+        (lambda v: v["registry"]["skin"].update(name="skin/classifier"), "registry.skin.name"),
+        (lambda v: v["registry"]["skin"].update(name="skin's"), "registry.skin.name"),
         *(
             (
                 lambda v, name=name: v["models"]["chest-convnet"].update(merge={name: ["COVID", "Normal"]}),

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,12 @@ import pytest
 from small_project import ALL, ENSEMBLE, FUSIONS, MODELS, Project, stages_in
 
 from medpipe.models.temperature import untemper
+from medpipe.params import load
+from medpipe.registry import evidence
+from medpipe.registry.claim import answers
+from medpipe.registry.evidence import PERSON
 
+HERE = Path(__file__).parent
 TASKS = ("skin", "brain", "chest")
 
 
@@ -207,6 +214,66 @@ def test_champions_give_in_a_fresh_process_what_evaluate_gave(project, tmp_path)
     for task in registered:
         served = pd.read_pickle(tmp_path / f"{task}.found.pkl")["ood"]
         np.testing.assert_allclose(served, tables[task]["ood"], atol=0.05)  # a rank among few validation rows
+
+
+def test_each_condition_of_the_gate_refuses_a_champion_and_names_figure_and_key(project):
+    champion = project.client.get_model_version_by_alias("skin-classifier", "champion")
+    best = champion.tags["model"]
+    found = json.loads(project.run(sys.executable, str(HERE / "refused.py"), "skin-image").splitlines()[-1])
+    for condition, why in {
+        "margin": r"no worse than the champion: (macro_f1 .+ worse, of 0 allowed|\d+ groups give no valid interval .+)",
+        "max_ece": r"calibrated: expected calibration error 0\.300, of 0\.2 allowed",
+        "subgroup_floor": r"no subgroup below the floor: macro_f1 0\.\d+ of sex male, the lowest of \d; the floor is 1",
+        "shortcut_alarm": r"no shortcut alarm: the border alone tells the class",
+        "unrelated": r"comparable with the champion: skin-image was made on other data \(split another, now \w+\) and "
+        r"cannot be compared: which rows trained it is not known; .+",
+    }.items():
+        said = found[condition]
+        assert (said["alias"], said["name"], said["moves"]) == ("skin-image", "skin-image", False), condition
+        assert re.fullmatch(rf"refused: {why} \(registry\.skin\.gate\.{condition}\)", said["why"]), said["why"]
+        assert said["tag"] == said["why"]
+    # Loaded and asked again, a champion of another split says of rows that it has not seen what its evaluation stored.
+    assert found["unseen"]["difference"] == pytest.approx(found["margin"]["difference"], abs=1e-6)
+    assert "and has not seen these rows: macro_f1" in found["unseen"]["rival"]
+    assert (found["accepted"]["alias"], found["accepted"]["moves"]) == (best, True)
+    project.restore()
+    assert project.client.get_model_version_by_alias("skin-classifier", "champion").version == champion.version
+
+
+def test_every_version_has_its_card_and_its_checklist(project):
+    for task, registered in (("skin", "skin-classifier"), ("brain", "brain-cascade"), ("chest", "chest-classifier")):
+        version = project.client.get_model_version_by_alias(registered, "champion")
+        name = version.tags["model"]
+        card, claim = ((project.root / f"reports/{task}/{end}.md").read_text() for end in ("card", "claim"))
+        assert version.description == card
+        report = json.loads((project.root / f"reports/{task}/models/{name}.json").read_text())
+        overall = report["sets"]["test"]["overall"]
+        value = overall["dice" if task == "brain" else "macro_f1"]["value"]
+        assert f"| {'Dice' if task == 'brain' else 'Macro F1'} | {value:.3f} [" in card
+        assert report["run"] in card
+        rows = [line.split(" | ") for line in claim.splitlines() if re.match(r"\| \d", line)]
+        assert [int(row[0].removeprefix("| ")) for row in rows] == [*range(1, 45)]
+        assert all(row[3].strip(" |") for row in rows)
+        found = evidence.read(project.root, task, name, load(project.root))
+        real = replace(found, declared=found.declared.model_copy(update={"archive": "/data/real"}))
+        said = answers(real)
+        for number in (3, 13, 14, 16, 44):  # use, acquisition, reference standard, annotators, funding
+            assert PERSON in said[number - 1]
+
+
+def test_verify_passes_as_it_is_and_names_every_file_of_which_a_digit_or_a_byte_is_altered(project):
+    before, after = json.loads(project.run(sys.executable, str(HERE / "altered.py")).splitlines()[-1])
+    assert before["problems"] == []
+    for place in after["altered"]:
+        assert any(line.startswith(place) for line in after["problems"]), place
+    best = json.loads((project.root / "reports/skin/comparison.json").read_text())["best"]
+    for key in (
+        f"reports/skin/models/{best}.json: sets.test.",
+        f"metrics/skin/{best}.json: ",
+        "reports/skin/card.md: line ",
+    ):
+        assert any(line.startswith(key) and "comes out" in line for line in after["problems"]), key
+    project.restore()
 
 
 def test_a_fresh_clone_after_dvc_pull_shows_every_model_again(project, tmp_path):

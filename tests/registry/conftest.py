@@ -16,10 +16,10 @@ CLASSES = ("mel", "nv")
 
 
 def predictions(right):
-    """Of 100 validation and 100 test rows, a lesion each, about the share `right` is told right on validation."""
+    """Of 100 validation and 100 test rows, a lesion each, about the share `right` is told right on test."""
     rng = np.random.default_rng(0)
     truth, told = np.arange(200) % 2, rng.random(200) < right
-    said = np.where(told | (np.arange(200) >= 100), truth, 1 - truth)
+    said = np.where(told | (np.arange(200) < 100), truth, 1 - truth)
     table = pd.DataFrame({"id": [f"{i:03d}" for i in range(200)], "group": [f"g{i}" for i in range(200)]})
     table["set"] = np.where(np.arange(200) < 100, "val", "test")
     table["label"] = np.array(CLASSES)[truth]
@@ -31,8 +31,8 @@ def predictions(right):
 def train(root, deliver):
     """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
 
-    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None):
-        """`right`: the share of the validation rows that it gets right."""
+    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None, test=None):
+        """`right`: the share of the test rows that it gets right; `test`: what the report says of them beside."""
         checkpoint = root / ".tmp" / name
         with tracking.begin("skin", name, {"lr": 0.1}, {"split": split}, checkpoint) as run:
             run.log_epoch(0, {"loss": 0.7})
@@ -47,8 +47,9 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            about = {"kind": "classification", "classes": CLASSES, "only": only}
-            write(root / f"reports/skin/models/{name}.json", {"run": run.key, "served": PLAIN, "sets": {}} | about)
+            about = {"model": name, "kind": "classification", "classes": CLASSES, "only": only}
+            report = {"run": run.key, "served": PLAIN, "sets": {"test": {"subgroups": {}} | (test or {})}}
+            write(root / f"reports/skin/models/{name}.json", report | about)
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
             predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")
             write(root / f"plots/skin/{name}/roc.png", "no image")

@@ -12,8 +12,8 @@ from medpipe.registry.restore import restore
 
 
 def champion(root, name):
-    said = register(name, "skin-classifier", root / "models" / name, root / f"metrics/skin/{name}.json", champion=True)
-    write(root / "reports/skin/champion.json", said)
+    said = register(name, "skin-classifier", root, {}, champion=True)
+    write(root / "reports/skin/champion.json", said | {"decision": {"candidate_run": said["run"]}})
 
 
 def test_an_empty_store_shows_everything_again(train, stored, versions, root, new_root):
@@ -53,9 +53,7 @@ def test_the_alias_goes_back_to_the_champion_that_the_repository_names(train, ve
     train("skin-v2m")
     champion(root, "skin-v2m")
     champion(root, "skin-b4")
-    register(
-        "skin-v2m", "skin-classifier", root / "models/skin-v2m", root / "metrics/skin/skin-v2m.json", champion=True
-    )
+    register("skin-v2m", "skin-classifier", root, {}, champion=True)
     list(restore(root, PIXELS))
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
 

@@ -1,4 +1,4 @@
-"""Whether a new model may take the place of the reigning champion: the paired difference on validation rows."""
+"""A new model against the reigning champion: the paired difference on test rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, estimate, paired_difference
-from medpipe.evaluation.predictions import check, classified, common_validation, counts, detected, merge_classes
+from medpipe.evaluation.predictions import check, classified, common, counts, detected, merge_classes
 from medpipe.evaluation.segmentation import estimate_masks
 from medpipe.params import Compare, Evaluate
 
@@ -22,7 +22,7 @@ class Contender:
 
 
 def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
-    """new - old in `settings.metric`, on the validation rows that both have, in the same resamples.
+    """new - old in `settings.metric`, on the test rows that both have, in the same resamples.
 
     {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Dice is a
     ratio and is compared whatever the masks' sizes. Raises InputError where the two cannot be compared: other classes,
@@ -35,7 +35,7 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
     if settings.metric == "dice":
         for side in sides.values():
             check(side.name, side.table, tuple(side.report["classes"]), counts(new.table))
-        rows = common_validation({key: side.table for key, side in sides.items()})
+        rows = common({key: side.table for key, side in sides.items()}, "test")
         found = {key: estimate_masks(table, evaluate, seed) for key, table in rows.items()}
     else:
         found = _classified(sides, settings, evaluate, seed)
@@ -48,11 +48,6 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
     }
 
 
-def is_worse(found: dict[str, Any]) -> bool:
-    """Whether the interval of the difference lies below 0; where there is no valid one, the difference."""
-    return (found["difference"] if found["high"] is None else found["high"]) < 0
-
-
 def _classified(sides: dict[str, Contender], settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Estimates]:
     merged, classes = {}, {}
     for key, side in sides.items():
@@ -60,7 +55,7 @@ def _classified(sides: dict[str, Contender], settings: Compare, evaluate: Evalua
     if set(classes["new"]) != set(classes["old"]):
         raise InputError(f"it knows {', '.join(classes['old'])}, not {', '.join(classes['new'])}")
     found = {}
-    for key, table in common_validation(merged).items():
+    for key, table in common(merged, "test").items():
         read = detected if sides[key].report["kind"] == "cascade" else classified
         found[key] = estimate(read(sides[key].name, table, classes["new"]), evaluate, seed)
     return found

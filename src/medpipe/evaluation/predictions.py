@@ -103,14 +103,20 @@ def same_rows(a: str, left: pd.DataFrame, b: str, right: pd.DataFrame) -> None:
 
 
 def common_validation(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The validation rows that all tables have, sorted by id: a cross-validated model has more of them than others.
+    """The validation rows that all tables have: a cross-validated model has more of them than others. As `common`."""
+    return common(tables, "val")
+
+
+def common(tables: Mapping[str, pd.DataFrame], part: str) -> dict[str, pd.DataFrame]:
+    """The rows of the set `part` that all tables have, sorted by id.
 
     Raises InputError where there is none, or two models have another label or group for a row.
     """
-    kept = {name: table[table["set"] == "val"] for name, table in tables.items()}
+    kept = {name: table[table["set"] == part] for name, table in tables.items()}
     shared = set.intersection(*(set(table["id"]) for table in kept.values()))
     if not shared:
-        raise InputError(f"{listed(tables)}: no validation row in common; evaluate them on one split")
+        said = {"val": "validation"}.get(part, part)
+        raise InputError(f"{listed(tables)}: no {said} row in common; evaluate them on one split")
     kept = {name: table[table["id"].isin(shared)].sort_values("id", ignore_index=True) for name, table in kept.items()}
     first, *others = kept
     for name in others:

@@ -31,7 +31,18 @@ from medpipe.params.data import (
     Variant,
 )
 from medpipe.params.decoding import Decoding, Percentiles, Values, Window
-from medpipe.params.evaluation import Compare, Cost, Decide, Evaluate, Probe, Sensitivity
+from medpipe.params.evaluation import (
+    Card,
+    Compare,
+    Cost,
+    Decide,
+    Evaluate,
+    Floor,
+    Gate,
+    Probe,
+    Registered,
+    Sensitivity,
+)
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
 from medpipe.params.references import check_classes, check_members, check_names, check_probes, check_tasks
@@ -90,7 +101,7 @@ class Params(Frozen):
     evaluate: Evaluate
     compare: dict[Task, Compare]
     probes: dict[Task, Probe]
-    registry: dict[Task, Name]
+    registry: dict[Task, Registered]
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from medpipe.params.base import Class, Frozen, Merge, Positive, Rate, Share, Task
+from medpipe.params.base import Class, Frozen, Merge, Name, Positive, Rate, Share, Task
 
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
 
@@ -90,3 +90,42 @@ class Probe(Frozen):
     border: Annotated[float, Field(gt=0, lt=0.5)]
     folds: Annotated[int, Field(ge=2)]
     c: Rate
+
+
+class Floor(Frozen):
+    """No subgroup of test rows with enough groups may be below `floor` in `metric`."""
+
+    metric: Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+    floor: Share
+
+
+class Gate(Frozen):
+    """What a task's best must meet to become its champion; what is null is not asked.
+
+    - margin: it may be so much worse than the champion in the comparison's metric on test rows, and no more
+    - max_ece: expected calibration error of test rows, at most
+    - subgroup_floor: of test rows
+    - shortcut_alarm: what to do where the probes raised one
+    - unrelated: what to do with a champion of other data that cannot be compared
+    """
+
+    margin: Share | None
+    max_ece: Share | None
+    subgroup_floor: Floor | None
+    shortcut_alarm: Literal["refuse"] | None
+    unrelated: Literal["refuse"] | None
+
+
+class Card(Frozen):
+    """What no artefact tells: intended use, licence of the data. null: the model card says that a person has to."""
+
+    use: str | None
+    licence: str | None
+
+
+class Registered(Frozen):
+    """The registered model of a task."""
+
+    name: Name
+    gate: Gate
+    card: Card

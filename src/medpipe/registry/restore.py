@@ -46,7 +46,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
     for path in sorted((root / "reports").glob("*/champion.json")):
         champion = json.loads(path.read_text())
         name = champion["name"]
-        if name is None:  # every model of the task answers for one class alone
+        if name is None:  # every model of the task answers for one class alone, or the first one was refused
             continue
         if published.get(name) != champion["run"]:
             reigning = find_reigning(tracking.connect(), champion["registered"])
@@ -56,8 +56,11 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             place = path.relative_to(root)
             yield f"{champion['registered']}: the model that {place} names is not here, or not evaluated; `dvc pull` it"
             continue
-        metrics = root / "metrics" / path.parent.name / f"{name}.json"
-        register(name, champion["registered"], root / "models" / name, metrics, champion=True)
+        # The card beside is the candidate's, which a champion that has held its own is not.
+        own = champion["decision"]["candidate_run"] == champion["run"]
+        beside = [file for file in (path.with_name("card.md"), path.with_name("claim.md")) if own and file.exists()]
+        texts = {file.stem: file.read_text(encoding="utf-8") for file in beside}
+        register(name, champion["registered"], root, texts, champion=True)
         yield f"{champion['registered']}@{champion['alias']}: {name}"
     client = store.connect()
     for version in client.search_model_versions():

@@ -1,0 +1,69 @@
+"""In a finished small project: runs the stage `register` of skin, under one gate after the other, with the model of the
+first argument as champion, and prints what each decided. Leaves store and alias as they were, the files as they come.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from small_project import Project
+
+from medpipe import tracking
+from medpipe.registry.register import find_reigning, register
+
+sys.path.insert(0, "stages")
+import register as stage
+
+REGISTERED = "skin-classifier"
+OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
+
+
+def decide(**gate: Any) -> dict[str, Any]:
+    Project(Path.cwd()).edit(lambda params: params["registry"]["skin"].update(gate=OPEN | gate))
+    stage.main("skin")
+    champion = json.loads(Path("reports/skin/champion.json").read_text())
+    client, reigning = tracking.connect(), find_reigning(tracking.connect(), REGISTERED)
+    assert reigning is not None
+    [candidate] = [
+        version
+        for version in client.search_model_versions(f"name = '{REGISTERED}'")
+        if version.tags["model"] == champion["decision"]["candidate"]
+    ]
+    told = {"name": champion["name"], "alias": reigning.tags["model"], "tag": candidate.tags["gate"]}
+    return champion["decision"] | told
+
+
+def main(rival: str) -> None:
+    best = json.loads(Path("reports/skin/comparison.json").read_text())["best"]
+    run, other = (tracking.reopen(Path("models") / name) for name in (best, rival))
+    client, local = run.client, Path(f"reports/skin/models/{best}.json")
+    report = json.loads(local.read_text())
+    report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.3}}}
+    report["sets"]["test"]["subgroups"]["sex"]["male"]["small"] = False
+    client.log_dict(run.run_id, report, f"report/{best}.json")
+    register(rival, REGISTERED, Path(), {}, champion=True)
+    found = {
+        "max_ece": decide(max_ece=0.2),
+        "subgroup_floor": decide(subgroup_floor={"metric": "macro_f1", "floor": 1.0}),
+        "margin": decide(margin=0.0),
+    }
+    probes = Path("reports/skin/probes.json")
+    kept = probes.read_bytes() if probes.exists() else None
+    probes.write_text(json.dumps({"alarm": True, "why": ["the border alone tells the class"]}))
+    found["shortcut_alarm"] = decide(shortcut_alarm="refuse")
+    probes.unlink() if kept is None else probes.write_bytes(kept)
+    split = client.get_run(other.run_id).data.tags["medpipe.split"]
+    client.set_tag(other.run_id, "medpipe.split", "another")
+    found["unseen"] = decide(margin=0.0)
+    shutil.rmtree(Path(client.get_run(other.run_id).info.artifact_uri.removeprefix("file://")) / "split")
+    found["unrelated"] = decide(unrelated="refuse")
+    found["accepted"] = decide()
+    client.set_tag(other.run_id, "medpipe.split", split)
+    run.log_artifacts(local, "report")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
