@@ -15,6 +15,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation import trust
+from medpipe.evaluation.curves import curves
 from medpipe.evaluation.intervals import Estimates, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, confusion, key, zero_r
 from medpipe.evaluation.paired import delong, mcnemar
@@ -132,6 +133,7 @@ def _classification(
         "decisions": trust.decided(reports, section["ranking"]),
         "in_sample": [name for name in section["ranking"] if reports[name].get("fitted") == "in sample"],
         "confusion": {name: confusion(predictions[name]) for name in section["ranking"]},
+        "curves": curves({name: predictions[name] for name in section["ranking"]}),
     }
 
 

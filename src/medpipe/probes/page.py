@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from medpipe.evaluation.page import bounded, bounds, metric_name, number, signed
+from medpipe.evaluation.wording import bounded, bounds, metric_name, number, signed
 from medpipe.probes.report import METRICS
 
 
