@@ -37,6 +37,7 @@ CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
 SILENT = {"sets": {"test": {"subgroups": {}}}, "shift": None, "ood": None}  # of the populations
 BESIDE = {"probes": None, "gate": [], "published": {}}  # what stands beside a comparison on its page
+ERRORS = [{"id": "ISIC_0000001", "truth": "mel", "said": "nv", "probability": 0.99, "jpeg": "aGk="}]
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 
@@ -342,10 +343,12 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     values["compare"]["skin"]["models"] = list(tables)
     values["evaluate"]["resamples"] = 50
     params.write(tmp_path, values)
+    shutil.copy(REPOSITORY / "studies.yaml", tmp_path)
     for folder in ("predictions/skin", "reports/skin/models", "metrics/skin"):
         (tmp_path / folder).mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
+        (tmp_path / f"predictions/skin/{name}.json").write_text(json.dumps(ERRORS))
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
     removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
     for path in removed:
@@ -359,9 +362,14 @@ def test_stage_writes_the_three_files(skin, tmp_path):
 
     done = run()
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "reports/skin/comparison.json").read_text())["best"] == "skin-v2m"
+    comparison = json.loads((tmp_path / "reports/skin/comparison.json").read_text())
+    assert comparison["best"] == "skin-v2m"
+    assert comparison["published"]["skin-b4"]["f1:mel"] == 0.49
     assert "**skin-v2m**" in (tmp_path / "reports/skin/comparison.md").read_text()
-    assert (tmp_path / "reports/skin/comparison.html").read_text().startswith("<!doctype html>")
+    page = (tmp_path / "reports/skin/comparison.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "data:image/jpeg;base64,aGk=" in page
+    assert "<strong>said nv</strong>, probability 0.99<br>true: mel" in page
     assert not any(path.exists() for path in removed)
 
     shutil.rmtree(tmp_path / "predictions")

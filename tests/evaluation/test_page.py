@@ -52,10 +52,10 @@ def test_the_summary_names_the_best_its_interval_and_its_differences(tables, set
     assert found["How sure?"][0] == f"Macro F1 {bounded(first['metrics']['macro_f1'])}"
     base = first["vs_baseline"]
     assert found["By how much?"][0] == f"{signed(base['difference'])} against the baseline"
-    assert f"{signed(base['difference'])} {bounds(base)} against the baseline, skin-tabular" in found["By how much?"][1]
-    up = f"{signed(-second['vs_best']['difference'])} ["
-    assert re.search(rf"{re.escape(up)}[^]]*\] against the runner-up, skin-b4", found["By how much?"][1])
-    assert "a difference is shown" in found["By how much?"][1]
+    words = found["By how much?"][1]
+    assert f"Against the baseline, skin-tabular: {signed(base['difference'])} {bounds(base)}; p" in words
+    assert f"Against the runner-up, skin-b4: {signed(-second['vs_best']['difference'])} [" in words
+    assert ": a difference is shown" in words
     assert "No probe for shortcuts was run." in found["For whom not?"][1]
 
 
@@ -74,7 +74,7 @@ def test_the_summary_says_why_there_is_no_interval_and_what_refuses(classifier_t
     assert "No valid interval: " in found["How sure?"][1]
     assert "an interval needs" in found["How sure?"][1]
     assert "The gate refuses it: calibrated: 0.3, of 0.1 allowed." in found["For whom not?"][1]
-    assert "Shortcut probes of skin-b4 raise an alarm." in found["For whom not?"][1]
+    assert "Probes for shortcuts of skin-b4, not of this model, raise an alarm." in found["For whom not?"][1]
 
 
 def test_curves_have_their_ends_and_the_measured_areas(tables):
@@ -107,7 +107,7 @@ def test_ours_stand_beside_what_was_published(tables, settings):
     comparison = compared(tables, settings) | {"published": {"skin-b4": {"f1:mel": 0.49, "accuracy@0.05": 0.9}}}
     [table] = page_tables.published(comparison["classification"], comparison["published"])
     ours = comparison["classification"]["models"][1]["per_class"]["mel"]["f1"]["value"]
-    assert table.rows == [["F1, mel", "0.490", f"{ours:.3f}", signed(ours - 0.49)]]
+    assert (table.head, table.rows) == (["of", "F1"], [["mel", f"0.490 → {ours:.3f} ({signed(ours - 0.49)})"]])
     assert "skin-b4 beside what was published" in html(comparison, [])
 
 

@@ -47,7 +47,7 @@ def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[
 def _published(path: Path, models: Collection[str]) -> dict[str, dict[str, float]]:
     """{model: {metric: value}} of test rows, of the studies' rows that change nothing of a model's recipe."""
     found: dict[str, dict[str, float]] = {}
-    for study in load_studies(_there(path)).values():
+    for study in load_studies(path).values():
         for row in study.rows.values():
             if row.model in models and not row.set and row.published:
                 found[row.model] = {name.removeprefix("test_"): value for name, value in row.published.items()}

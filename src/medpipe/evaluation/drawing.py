@@ -44,7 +44,7 @@ def panels(section: dict[str, Any]) -> list[dict[str, Any]]:
     def line(xs: list[float], ys: list[float] | None) -> str:
         return " ".join(f"{SIDE * x:.1f},{SIDE * (1 - y):.1f}" for x, y in zip(xs, ys or [], strict=bool(ys)))
 
-    whose = "mean over the classes, each against the rest" if curves["of"] == "macro" else curves["of"]
+    whose = "macro-average" if curves["of"] == "macro" else curves["of"]
     likeliest = "the likeliest class" if curves["of"] == "macro" else curves["of"]
     return [
         {

@@ -98,21 +98,23 @@ def by_class(section: Section) -> Table:
 def published(section: Section, figures: dict[str, dict[str, float]]) -> Iterator[Table]:
     """Ours beside what the original of a model published, where it did: {model: {metric: value}}."""
     for model in section["models"]:
-        ours = {m: found["value"] for m, found in model["metrics"].items()}
-        ours |= {f"{m}:{c}": found["value"] for c, row in model["per_class"].items() for m, found in row.items()}
-        rows = [
-            [_said(m), number(value), number(ours[m]), signed(ours[m] - value)]
-            for m, value in figures.get(model["model"], {}).items()
-            if ours.get(m) is not None
-        ]
-        if rows:
-            head = ["figure", "published", "ours", "ours − published"]
-            yield Table(f"{model['model']} beside what was published", "", head, rows)
-
-
-def _said(metric: str) -> str:
-    name, _, of = metric.partition(":")
-    return f"{metric_name(name)}, {of}" if of else metric_name(name)
+        cells: dict[str, dict[str, str]] = {}
+        for metric, value in figures.get(model["model"], {}).items():
+            name, _, of = metric.partition(":")
+            found = model["per_class"].get(of, {}).get(name) if of else model["metrics"].get(name)
+            if found is None or found["value"] is None:
+                continue
+            average, _, averaged = name.partition("_")
+            row, column = (average, averaged) if average in ("macro", "weighted") else (of or "all rows", name)
+            less = signed(found["value"] - value)
+            cells.setdefault(row, {})[column] = f"{number(value)} → {number(found['value'])} ({less})"
+        if cells:
+            order = [name for name in (*section["support"], "macro", "weighted", "all rows") if name in cells]
+            known = {column for row in cells.values() for column in row}
+            columns = sorted(known, key=lambda column: (*COUNTED, column).index(column))
+            rows = [[name, *(cells[name].get(column, "") for column in columns)] for name in order]
+            title = f"{model['model']} beside what was published"
+            yield Table(title, "published → ours (difference)", ["of", *map(metric_name, columns)], rows)
 
 
 def trusted(section: Section) -> Iterator[Table]:

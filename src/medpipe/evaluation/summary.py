@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from medpipe.evaluation.wording import (
     best,
-    bounded,
     bounds,
     metric_name,
     number,
     p_value,
     sections,
     signed,
-    stated,
 )
+
+NAMED = ("Dice", "Tversky")
 
 
 class Answer(NamedTuple):
@@ -36,26 +36,27 @@ def summary(comparison: dict[str, Any]) -> list[Answer]:
     return [
         Answer("Which model?", comparison["best"], _which(section)),
         Answer("By how much?", against, sentences),
-        Answer("How sure?", f"{name} {bounded(value)}", list(_sure(comparison, section))),
+        Answer("How sure?", f"{name} {_figure(value)}", list(_sure(comparison, section))),
         Answer("For whom not?", _worst_class(section), list(_not_for(comparison))),
     ]
 
 
 def _which(section: dict[str, Any]) -> list[str]:
     first, metric = section["models"][0], section["metric"]
-    validated = first["validation"]
+    validated, ranked = first["validation"], sum(model["rank"] is not None for model in section["models"])
     told = (
-        f"Of {len(section['models'])} models it has the highest {_in_words(metric)} on the {validated['rows']}"
-        f" validation rows that all have: {bounded(validated)}."
+        f"Of {ranked} models it has the highest {_in_words(metric)} on the {validated['rows']}"
+        f" validation rows that all have: {_figure(validated)}."
     )
     found = (
         f"On the {first['rows']} test rows of {first['groups']} groups, which chose nothing, it has"
-        f" {bounded(first['metrics'][metric])}."
+        f" {_in_words(metric)} {_figure(first['metrics'][metric])}."
     )
     better = [m["model"] for m in section["models"][1:] if m["rank"] and _tested(m, metric) > _tested(first, metric)]
     if better:
         found += f" There {', '.join(better)} {'has' if len(better) == 1 else 'have'} more."
-    return [told if len(section["models"]) > 1 else "It is the only model.", found]
+    others = " that answers for all classes" if len(section["models"]) > 1 else ""
+    return [told if ranked > 1 else f"It is the only model{others}.", found]
 
 
 def _tested(model: dict[str, Any], metric: str) -> float:
@@ -65,7 +66,13 @@ def _tested(model: dict[str, Any], metric: str) -> float:
 def _in_words(metric: str) -> str:
     """As it stands within a sentence."""
     name = metric_name(metric)
-    return name if name[:2].isupper() else name[0].lower() + name[1:]
+    return name if name[:2].isupper() or name.startswith(NAMED) else name[0].lower() + name[1:]
+
+
+def _figure(found: dict[str, Any]) -> str:
+    """A value, or a difference, and its interval."""
+    value = signed(found["difference"]) if "difference" in found else number(found["value"])
+    return f"{value}, no valid interval" if found["low"] is None else f"{value} {bounds(found)}"
 
 
 def _against(comparison: dict[str, Any], section: dict[str, Any]) -> tuple[str, list[str]]:
@@ -81,12 +88,12 @@ def _against(comparison: dict[str, Any], section: dict[str, Any]) -> tuple[str, 
         pair = next(pair for pair in section["pairs"] if (pair["a"], pair["b"]) == (first["model"], other))
         found = pair["metrics"][metric]
         p = next(model["vs_best"]["p_holm"] for model in others if model["model"] == other)
-        shown = "was not tested" if p is None else f"p {p_value(p)}: {_shown(comparison, p)}"
+        shown = "not tested" if p is None else f"p\u00a0{p_value(p)}: {_shown(comparison, p)}"
         rows = "" if pair["rows"] == first["rows"] else f" on the {pair['rows']} rows that both have"
-        sentences.append(f"{signed(found['difference'])} {bounds(found)}{rows} against {role}, {other}; {shown}.")
+        sentences.append(f"Against {role}, {other}: {_figure(found)}{rows}; {shown}.")
         if p is not None and p >= 1 - comparison["confidence"]:
             margin = pair["no_worse"]["a"]
-            sentences.append(f"That it is worse by {section['margin']:g} or more: p {p_value(margin)}, one-sided.")
+            sentences.append(f"That it is worse by {section['margin']:g} or more: p\u00a0{p_value(margin)}, one-sided.")
         short = short or f"{signed(found['difference'])} against {role}"
     if not rivals:
         sentences.append("There is no other model to compare it with.")
@@ -111,8 +118,12 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
     yield from _split(comparison)
     found = (comparison["classification"] or {}).get("calibration", {}).get(first["model"])
     if found:
-        before = f"{number(found['ece_before']['value'])} before its temperature of {found['temperature']:.2f}"
-        yield f"Expected calibration error of its probabilities: {stated(found['ece'])}; {before}."
+        ece, before = found["ece"], number(found["ece_before"]["value"])
+        why = f" ({ece['why']})" if "why" in ece else ""
+        yield (
+            f"Expected calibration error of its probabilities: {_figure(ece)}{why};"
+            f" {before} before its temperature of {found['temperature']:.2f}."
+        )
     else:
         yield "Its calibration was not measured."
 
@@ -130,7 +141,7 @@ def _worst_class(section: dict[str, Any]) -> str:
     if not known:
         return ""
     name = min(known, key=lambda name: known[name]["value"])
-    return f"{name}: {_in_words(of)} {bounded(known[name])}, the lowest of {len(known)} classes"
+    return f"{name}: {_in_words(of)} {_figure(known[name])}, the lowest of {len(known)} classes"
 
 
 def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
@@ -143,10 +154,10 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
     if compared:
         low = min(compared, key=lambda one: one["worst"]["difference"])
         worst, p = low["worst"], low["p_holm"]
-        shown = "not tested" if p is None else f"p {p_value(p)}: {_shown(comparison, p)}"
+        shown = "not tested" if p is None else f"p\u00a0{p_value(p)}: {_shown(comparison, p)}"
         yield (
             f"Subgroups: farthest below the rest is {low['column'].replace('_', ' ')} {worst['name']},"
-            f" {_in_words(low['metric'])} {signed(worst['difference'])} {bounds(worst)}, {shown}."
+            f" {_in_words(low['metric'])} {_figure(worst)}; {shown}."
         )
     else:
         yield "Subgroups: none has enough groups to be compared, or none is declared."
@@ -155,7 +166,7 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
         value = one["metrics"][metric]
         yield (
             f"External test set: {_in_words(metric)} {number(value['external'])},"
-            f" {signed(value['difference'])} {bounds(value)} against the internal one."
+            f" against the internal one {_figure(value)}."
         )
     for one in found["ood"]:
         flagged = one["flagged"]
@@ -167,8 +178,8 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
         yield "It has no score of how unlike its training an image is."
     probes = comparison["probes"]
     if probes:
-        raised = "raise an alarm" if probes["alarm"] else "raise no alarm"
-        yield f"Shortcut probes of {probes['model']} {raised}."
+        other = "" if probes["model"] == comparison["best"] else f" of {probes['model']}, not of this model,"
+        yield f"Probes for shortcuts{other} raise {'an' if probes['alarm'] else 'no'} alarm."
     else:
         yield "No probe for shortcuts was run."
     asked = comparison["gate"]

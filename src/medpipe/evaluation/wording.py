@@ -2,7 +2,14 @@
 
 from typing import Any
 
-NAMES = {"roc_auc": "ROC-AUC", "iou": "IoU", "hd95": "HD95 (px)", "ece": "ECE", "aurc": "AURC"}
+NAMES = {
+    "roc_auc": "ROC-AUC",
+    "iou": "IoU",
+    "hd95": "HD95 (px)",
+    "ece": "ECE",
+    "classwise_ece": "Classwise ECE",
+    "aurc": "AURC",
+}
 TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
 
 
@@ -20,7 +27,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     text = f"{value:.{digits}f}"
-    return text if float(text) else text.removeprefix("-")
+    return text.replace("-", "−") if float(text) else text.removeprefix("-")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -35,7 +42,7 @@ def bounds(interval: dict[str, Any], digits: int = 3) -> str:
     """The interval in brackets; of a figure that has none, that it has none, and of no figure nothing."""
     if interval["low"] is None:
         return "no valid interval" if interval.get("value", interval.get("difference")) is not None else ""
-    return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]".replace("-", "−")
+    return f"[{number(interval['low'], digits)}, {number(interval['high'], digits)}]"
 
 
 def bounded(interval: dict[str, Any]) -> str:
