@@ -37,7 +37,8 @@ def observed(model: keras.Model) -> keras.Model | None:
     if EMBEDDING in (layer.name for layer in model.layers):
         layer = model.get_layer(EMBEDDING)
         flattened = isinstance(layer, keras.layers.Flatten) and len(layer.input.shape) == 4
-        seen = [keras.layers.GlobalAveragePooling2D()(layer.input) if flattened else layer.output]
+        mean = keras.layers.GlobalAveragePooling2D(name=f"{EMBEDDING}_mean")
+        seen = [mean(layer.input) if flattened else layer.output]
     else:
         seen = []
 
@@ -54,7 +55,9 @@ def observed(model: keras.Model) -> keras.Model | None:
     if not seen:
         return None
     outputs = model.output if isinstance(model.output, dict) else {"output": model.output}
-    side_by_side = keras.layers.Concatenate(dtype="float32")(seen) if len(seen) > 1 else seen[0]
+    # By a name of its own: the one that Keras counts up to may be a loaded layer's.
+    together = keras.layers.Concatenate(dtype="float32", name=f"{EMBEDDING}s")
+    side_by_side = together(seen) if len(seen) > 1 else seen[0]
     return keras.Model(model.input, outputs | {EMBEDDING: side_by_side}, name=model.name)
 
 

@@ -65,7 +65,7 @@ def subgroups(evidence: Evidence) -> list[str]:
         if judged:
             worst = min(judged, key=lambda value: judged[value]["overall"][metric]["value"])
             least = evidence.report["small_groups"]
-            figure = f"{metric_name(metric)} is lowest for {worst}, {bounded(judged[worst]['metrics'][metric])}"
+            figure = f"{metric_name(metric)} is lowest for {worst}, {bounded(judged[worst]['overall'][metric])}"
             lines.append(f"{column}: {figure}, of {len(judged)} with {least} groups and more")
         else:
             lines.append(f"{column}: no value has enough groups to be judged")
