@@ -57,7 +57,7 @@ def panels(section: dict[str, Any]) -> list[dict[str, Any]]:
         },
         {
             "title": "Reliability", "about": likeliest, "x": "probability", "y": "true share", "diagonal": True,
-            "lines": [line(*zip(*((x, y) for x, y, _ in m["reliability"]), strict=True)) for m in found.values()],
+            "lines": [line(*[[b[i] for b in m["reliability"]] for i in (0, 1)]) for m in found.values()],
         },
     ]  # fmt: skip
 

@@ -28,13 +28,13 @@ def of_classes(table: pd.DataFrame, classes: tuple[str, ...], picture: Picture) 
     rows = rows[rows["label"] != rows["said"]].sort_values(["probability", "id"], ascending=[False, True])
     return [
         {
-            "id": row.id,
-            "truth": row.label,
-            "said": row.said,
-            "probability": round(float(row.probability), 4),
-            "jpeg": jpeg(picture(row.id)),
+            "id": row["id"],
+            "truth": row["label"],
+            "said": row["said"],
+            "probability": round(row["probability"], 4),
+            "jpeg": jpeg(picture(row["id"])),
         }
-        for row in rows.head(PICTURES).itertuples()
+        for row in rows.head(PICTURES).to_dict("records")
     ]
 
 
@@ -51,11 +51,11 @@ def of_masks(table: pd.DataFrame, example: Callable[[str], Example], several: bo
     rows = rows.assign(dice=2 * rows["tp"] / (2 * rows["tp"] + rows["wrong"]))
     rows = rows.sort_values(["dice", "wrong", "id"], ascending=[True, False, True])
     found = []
-    for row in rows.head(PICTURES_OF_MASKS).itertuples():
-        _, image, truth, predicted = example(row.id)
+    for row in rows.head(PICTURES_OF_MASKS).to_dict("records"):
+        _, image, truth, predicted = example(row["id"])
         sides = ((truth, CLASSES if several else [TRUTH]), (predicted, CLASSES if several else [PREDICTED]))
         pair = [(255 * overlay(image, mask, colours)).round().astype(np.uint8) for mask, colours in sides]
-        one = {"id": row.id, "dice": round(float(row.dice), 4), "missed": int(row.fn), "false": int(row.fp)}
+        one = {"id": row["id"], "dice": round(row["dice"], 4), "missed": row["fn"], "false": row["fp"]}
         found.append(one | {"jpeg": jpeg(*pair)})
     return found
 
