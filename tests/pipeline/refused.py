@@ -51,7 +51,7 @@ def main(rival: str) -> None:
     }
     probes = Path("reports/skin/probes.json")
     kept = probes.read_bytes() if probes.exists() else None
-    probes.write_text(json.dumps({"alarm": True, "why": ["the border alone tells the class"]}))
+    probes.write_text(json.dumps({"alarm": True, "why": "the border alone tells the class"}))
     found["shortcut_alarm"] = decide(shortcut_alarm="refuse")
     probes.unlink() if kept is None else probes.write_bytes(kept)
     split = client.get_run(other.run_id).data.tags["medpipe.split"]

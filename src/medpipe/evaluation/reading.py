@@ -44,6 +44,13 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
             "McNemar: p of one model being right on more rows, exact, over groups. DeLong: p of a difference in a"
             " class's ROC-AUC against the others, in Obuchowski's form for groups. Neither is corrected."
         )
+    if "curves" in section:
+        of = section["curves"]["of"]
+        whose = "the mean over the classes, each against the rest" if of == "macro" else f"of {of} against the rest"
+        notes.append(
+            f"Curves: {whose}, at {len(section['curves']['at'])} points; the precision is that where the recall is"
+            " first reached. Reliability: at most 15 bins of as many rows each, which few rows make ragged."
+        )
     if any(model["only"] for model in section["models"]):
         notes.append(
             "A model without a rank was trained and tested on the rows of one class, which nobody can tell beforehand:"
