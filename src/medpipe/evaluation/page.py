@@ -50,6 +50,6 @@ def cell(text: str) -> Markup:
     return escape(text[: start.start()]) + Markup("<small>{}</small>").format(start[0])
 
 
-def tone(text: str) -> str:
-    """The class of a cell that holds a difference."""
-    return {"+": "up", "−": "down"}.get(text[:1] if text[1:2].isdigit() else "", "")
+def tone(text: str, head: str) -> str:
+    """The class of a cell that holds a difference, by the head of its column."""
+    return {"+": "up", "−": "down"}.get(text[:1], "") if "−" in head or "difference" in head else ""

@@ -50,7 +50,7 @@ def tests(section: Section) -> tuple[Table, Table]:
     """Of the pairs with best or baseline, which the ranking tests; and of all others."""
     metric, classes = section["metric"], section.get("classes", [])
     further = [] if classes else other_metrics(section)
-    head = ["models", "rows", metric_name(metric), "p (raw)", "first no worse", "second no worse"]
+    head = ["models", "rows", f"{metric_name(metric)}, difference", "p (raw)", "first no worse", "second no worse"]
     head += ["McNemar"] if classes else []
     head += ["DeLong"] if len(classes) == 2 else []
     own: tuple[list[list[str]], list[list[str]]] = [], []
@@ -61,7 +61,7 @@ def tests(section: Section) -> tuple[Table, Table]:
         cells += [p_value(pair["delong"][classes[1]]["p"])] if len(classes) == 2 else []
         cells += [difference(pair["metrics"][m]) for m in further]
         own[not {pair["a"], pair["b"]} & {section["best"], section["baseline"]}].append(cells)
-    head += map(metric_name, further)
+    head += [f"{metric_name(m)}, difference" for m in further]
     about = "first model minus second, on test rows"
     return Table("Tests", f"of best and baseline; {about}", head, own[0]), Table("Other pairs", about, head, own[1])
 

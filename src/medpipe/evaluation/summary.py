@@ -114,7 +114,8 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
     if value["low"] is None:
         yield f"No valid interval: {value['why']}." if "why" in value else "No valid interval."
     else:
-        yield f"{level} interval over {first['groups']} groups; p are corrected for {section['tests']} tests (Holm)."
+        tests = f"{section['tests']} test{'s' if section['tests'] > 1 else ''}"
+        yield f"{level} interval over {first['groups']} groups; p are corrected for {tests} (Holm)."
     yield from _split(comparison)
     found = (comparison["classification"] or {}).get("calibration", {}).get(first["model"])
     if found:
