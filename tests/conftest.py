@@ -1,6 +1,10 @@
+import os
 import shutil
 
 import pytest
+
+# As in the stages, which set it themselves: what is computed before a test calls one has the same bits, too.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

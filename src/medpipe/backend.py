@@ -56,14 +56,17 @@ def name() -> str:
 def start(seed: int, precision: str, deterministic: bool = True) -> None:
     """Readies the backend, says on standard error where it leaves a GPU unused, and resets all as `reset` does.
 
-    With `deterministic` the same seed gives the same bits on a GPU too; TensorFlow then does without XLA. To be called
-    before anything is computed: JAX reads its flags when it first touches a device. Raises InputError where
-    KERAS_BACKEND is neither tensorflow nor jax.
+    With `deterministic` the same seed gives the same bits on a GPU too; TensorFlow then does without XLA, and on a CPU
+    computes in one thread, unless TF_NUM_INTRAOP_THREADS says otherwise: how a sum is split decides its last bits. To
+    be called before anything is computed: JAX reads its flags, and TensorFlow its threads, when they first touch a
+    device. Raises InputError where KERAS_BACKEND is neither tensorflow nor jax.
     """
     match name():
         case "tensorflow":
             import tensorflow as tf
 
+            if deterministic:
+                os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
             with _quiet():
                 gpus = tf.config.list_physical_devices("GPU")
             for gpu in gpus:
