@@ -115,7 +115,7 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
         yield f"No valid interval: {value['why']}." if "why" in value else "No valid interval."
     else:
         tests = f"{section['tests']} test{'s' if section['tests'] > 1 else ''}"
-        yield f"{level} interval over {first['groups']} groups; p are corrected for {tests} (Holm)."
+        yield f"{level} interval over {first['groups']} groups; p are corrected for {tests} (Holm), intervals are not."
     yield from _split(comparison)
     found = (comparison["classification"] or {}).get("calibration", {}).get(first["model"])
     if found:
@@ -174,7 +174,7 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
         external = f", {flagged['external']['value']:.0%} of external ones" if "external" in flagged else ""
         yield f"Images unlike its training: {flagged['test']['value']:.0%} of test rows are flagged{external}."
     if not found["external"]:
-        yield "No external test set was measured."
+        yield "No external test set was measured with it."
     if not found["ood"]:
         yield "It has no score of how unlike its training an image is."
     probes = comparison["probes"]
