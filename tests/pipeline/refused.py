@@ -41,7 +41,7 @@ def main(rival: str) -> None:
     client, local = run.client, Path(f"reports/skin/models/{best}.json")
     report = json.loads(local.read_text())
     report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.3}}}
-    report["sets"]["test"]["subgroups"]["sex"]["male"]["small"] = False
+    report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]["small"] = False
     client.log_dict(run.run_id, report, f"report/{best}.json")
     register(rival, REGISTERED, Path(), {}, champion=True)
     found = {

@@ -114,8 +114,10 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
     if value["low"] is None:
         yield f"No valid interval: {value['why']}." if "why" in value else "No valid interval."
     else:
-        tests = f"{section['tests']} test{'s' if section['tests'] > 1 else ''}"
-        yield f"{level} interval over {first['groups']} groups; p are corrected for {tests} (Holm), intervals are not."
+        yield f"{level} interval over {first['groups']} groups."
+    if tests := section["tests"]:
+        count = "1 test" if tests == 1 else f"{tests} tests"
+        yield f"Each p is corrected for {count} (Holm); intervals are not."
     yield from _split(comparison)
     found = (comparison["classification"] or {}).get("calibration", {}).get(first["model"])
     if found:
