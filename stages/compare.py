@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from medpipe import atomic
-from medpipe.evaluation import page
+from medpipe.evaluation import wording
 from medpipe.evaluation.compared import texts
 from medpipe.params import Task, load
 
@@ -22,7 +22,9 @@ def main(task: Task) -> None:
     for name, text in written.items():
         with atomic.file(reports / name) as tmp:
             tmp.write_text(text, encoding="utf-8")
-    print(f"{task}: best by {comparison['metric']} is {page.best(comparison)}, of {', '.join(comparison['ranking'])}")
+    print(
+        f"{task}: best by {comparison['metric']} is {wording.best(comparison)}, of {', '.join(comparison['ranking'])}"
+    )
 
 
 if __name__ == "__main__":

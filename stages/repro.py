@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from medpipe import provenance, tracking
-from medpipe.evaluation import page
+from medpipe.evaluation import wording
 from medpipe.params import Params, load
 
 DVC = (sys.executable, "-m", "dvc")
@@ -121,13 +121,13 @@ def closing(params: Params) -> list[str]:
         comparison = json.loads((reports / "comparison.json").read_text())
         best, metric = comparison["best"], comparison["metric"]
         found = [
-            f", {page.stated(model['metrics'][metric])} on test rows"
+            f", {wording.stated(model['metrics'][metric])} on test rows"
             for section in (comparison["classification"], comparison["masks"])
             for model in (section["models"] if section else ())
             if model["model"] == best and metric in model["metrics"]
         ]
         lines.append(
-            f"{task}: best by {metric} is {page.best(comparison)}{''.join(found)}; see {reports}/comparison.html"
+            f"{task}: best by {metric} is {wording.best(comparison)}{''.join(found)}; see {reports}/comparison.html"
         )
         champion = json.loads((reports / "champion.json").read_text())
         if not champion["decision"]["moves"]:

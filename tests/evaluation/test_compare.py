@@ -15,12 +15,14 @@ from declared import TASKS
 
 from medpipe import params
 from medpipe.errors import InputError
-from medpipe.evaluation import page
 from medpipe.evaluation.compare import compare
+from medpipe.evaluation.markdown import markdown
 from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.page import html
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
+from medpipe.evaluation.wording import bounded
 from medpipe.models.decision import Rule
 from medpipe.params import Compare
 
@@ -34,6 +36,8 @@ RULE = Rule("tumour", threshold=0.4, refer=0.6, least=(0.3, 0.3))
 CHEST = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 MERGE = {"other": ("Lung_Opacity", "Viral Pneumonia")}
 SILENT = {"sets": {"test": {"subgroups": {}}}, "shift": None, "ood": None}  # of the populations
+BESIDE = {"probes": None, "gate": [], "published": {}}  # what stands beside a comparison on its page
+ERRORS = [{"id": "ISIC_0000001", "truth": "mel", "said": "nv", "probability": 0.99, "jpeg": "aGk="}]
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 
@@ -47,7 +51,7 @@ def skin(classifier_table, settings):
     tables = {name: classifier_table(skill, i) for i, (name, skill) in enumerate(SKILLS.items())}
     reports = {name: classifier_report() for name in tables}
     wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
-    return tables, {"task": "skin"} | compare(tables, reports, GROUPED, wanted, settings, 1)
+    return tables, {"task": "skin"} | BESIDE | compare(tables, reports, GROUPED, wanted, settings, 1)
 
 
 def test_ranking_intervals_and_differences(skin):
@@ -113,17 +117,15 @@ def test_calibration_and_decisions_stand_on_the_page(brain):
     assert set(section["calibration"]) == {"brain-classifier", "brain-cascade"}
     assert set(section["decisions"]) == {"brain-classifier"}
     found = section["decisions"]["brain-classifier"]
-    assert "<td>tumour<small>from 0.4 on</small></td>" in page.html(brain[1])
-    assert f"| brain-classifier | tumour from 0.4 on | {page.bounded(found['sensitivity'])} |" in page.markdown(
-        brain[1]
-    )
+    assert "tumour from 0.4 on" in html(brain[1], [])
+    assert f"| brain-classifier | tumour from 0.4 on | {bounded(found['sensitivity'])} |" in markdown(brain[1])
 
 
 def test_operating_points_stand_on_the_page(brain):
     section = brain[1]["classification"]
     assert [point["threshold"] for point in section["operating_points"]["brain-cascade"]] == [0.5, 0.3, 0.05]
-    assert page.html(brain[1]).count("its own") == 2
-    assert "| brain-cascade | 0.3 (its own) |" in page.markdown(brain[1])
+    assert html(brain[1], []).count("its own") == 2
+    assert "| brain-cascade | 0.3 (its own) |" in markdown(brain[1])
 
 
 def test_holm_counts_each_pair_once(skin):
@@ -148,7 +150,7 @@ def test_every_pair_has_its_tests(skin):
     assert pair["delong"]["mel"]["a"] == pytest.approx(classification_metrics(a)["roc_auc:mel"])
     model = next(model for model in section["models"] if model["model"] == "skin-tabular")
     assert model["vs_best"]["no_worse"] > 0.5 > pair["no_worse"]["a"]
-    assert "McNemar" in page.html(comparison)
+    assert "McNemar" in html(comparison, [])
 
 
 def test_what_has_no_valid_interval_is_said_on_the_page(classifier_table, settings):
@@ -159,7 +161,7 @@ def test_what_has_no_valid_interval_is_said_on_the_page(classifier_table, settin
     first = found["classification"]["models"][0]["metrics"]["macro_f1"]
     assert (first["low"], first["high"]) == (None, None)
     assert "an interval needs" in first["why"]
-    for text in (page.html({"task": "skin"} | found), page.markdown({"task": "skin"} | found)):
+    for text in (html({"task": "skin"} | BESIDE | found, []), markdown({"task": "skin"} | BESIDE | found)):
         assert "no valid interval" in text
         assert first["why"] in text
 
@@ -252,7 +254,7 @@ def brain(mask_table, settings):
     for name, report in reports.items():
         report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}
     wanted = Compare(models=tuple(tables), metric="dice", margin=0.02, merge={})
-    return tables, {"task": "brain"} | compare(tables, reports, LEAKING, wanted, settings, 1)
+    return tables, {"task": "brain"} | BESIDE | compare(tables, reports, LEAKING, wanted, settings, 1)
 
 
 def test_a_segmenter_of_tumour_slices_cannot_be_the_best(brain):
@@ -280,9 +282,9 @@ def test_a_segmenter_of_one_class_is_no_champion_where_nothing_else_is_compared(
     wanted = Compare(models=("brain-resunet",), metric="dice", margin=0.02, merge={})
     for only, best, rank in (("tumour", None, None), (None, "brain-resunet", 1)):
         reports = {"brain-resunet": report | {"only": only, "mask_pixels": [64, 64]}}
-        found = {"task": "brain"} | compare({"brain-resunet": table}, reports, GROUPED, wanted, settings, 1)
+        found = {"task": "brain"} | BESIDE | compare({"brain-resunet": table}, reports, GROUPED, wanted, settings, 1)
         assert (found["best"], found["masks"]["models"][0]["rank"]) == (best, rank)
-        for text in (page.html(found), page.markdown(found)):
+        for text in (html(found, []), markdown(found)):
             assert ("none, for every model knows one class alone" in text) == (best is None)
             assert ("tumour only" in text) == (best is None)
 
@@ -316,21 +318,21 @@ def test_a_metric_that_no_model_has_is_refused(skin, settings):
 def test_page_is_whole_and_loads_nothing(task, request):
     tables, comparison = request.getfixturevalue(task)
     json.dumps(comparison, allow_nan=False)
-    text, notes = page.html(comparison), page.markdown(comparison)
+    text, notes = html(comparison, []), markdown(comparison)
     for name in tables:
         assert name in text
         assert name in notes
     assert not re.search(r"https?://|src=|href=(?!\"exploration\.html)|@import|url\(", text)
     assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
     assert ("inflated" in text) == ("inflated" in notes) == (task == "brain")  # split by image
-    assert text == page.html(comparison)
+    assert text == html(comparison, [])
 
 
 def test_names_are_escaped(skin):
     text = json.dumps(skin[1]).replace("skin-b4", "<b>|")
     found = json.loads(text)
-    assert "<b>|" not in page.html(found)
-    assert "<b>\\|" in page.markdown(found)
+    assert "<b>|" not in html(found, [])
+    assert "<b>\\|" in markdown(found)
 
 
 def test_stage_writes_the_three_files(skin, tmp_path):
@@ -341,10 +343,12 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     values["compare"]["skin"]["models"] = list(tables)
     values["evaluate"]["resamples"] = 50
     params.write(tmp_path, values)
+    shutil.copy(REPOSITORY / "studies.yaml", tmp_path)
     for folder in ("predictions/skin", "reports/skin/models", "metrics/skin"):
         (tmp_path / folder).mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
+        (tmp_path / f"predictions/skin/{name}.json").write_text(json.dumps(ERRORS))
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
     removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
     for path in removed:
@@ -358,9 +362,14 @@ def test_stage_writes_the_three_files(skin, tmp_path):
 
     done = run()
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "reports/skin/comparison.json").read_text())["best"] == "skin-v2m"
+    comparison = json.loads((tmp_path / "reports/skin/comparison.json").read_text())
+    assert comparison["best"] == "skin-v2m"
+    assert comparison["published"]["skin-b4"]["f1:mel"] == 0.49
     assert "**skin-v2m**" in (tmp_path / "reports/skin/comparison.md").read_text()
-    assert (tmp_path / "reports/skin/comparison.html").read_text().startswith("<!doctype html>")
+    page = (tmp_path / "reports/skin/comparison.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "data:image/jpeg;base64,aGk=" in page
+    assert "<strong>said nv</strong>, probability 0.99<br>true: mel" in page
     assert not any(path.exists() for path in removed)
 
     shutil.rmtree(tmp_path / "predictions")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.evaluate import evaluate
+from medpipe.evaluation.mistakes import PICTURES
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Decide, load
@@ -80,6 +81,10 @@ def test_the_training_rows_measured_are_those_that_trained(rows, arrays, model, 
     np.testing.assert_allclose(ranks, np.arange(2, 42) / 41)  # 40 validation rows, each one of those that lie as far
     test = found.table.loc[found.table["set"] == "test", "ood"]
     assert found.report["ood"]["flagged"]["test"]["value"] == (test <= 0.05).mean()
+    labels = rows.set_index("id")["label"]
+    assert all(error["truth"] == labels[error["id"]] != error["said"] for error in found.errors)
+    confusion = np.array(found.report["sets"]["test"]["confusion"])
+    assert len(found.errors) == min(confusion.sum() - confusion.trace(), PICTURES) > 0
 
 
 def test_what_is_served_is_what_evaluate_tabled(rows, arrays, model, settings, tmp_path):

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from declared import TASKS
 
-from medpipe.evaluation import for_whom, page
 from medpipe.evaluation.compare import compare
+from medpipe.evaluation.markdown import markdown
 from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.page import html
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import classification_report, segmentation_report
 from medpipe.params import Compare
@@ -68,7 +69,9 @@ def test_the_comparison_shows_them(table, settings):
     reports = {name: {"only": None} | report for name, report in reports.items()}
     split = {"by": "group", "grouped": True, "leak": {}}
     wanted = Compare(models=("a", "b"), metric="macro_f1", margin=0.02, merge={})
-    comparison = {"task": "skin"} | compare(dict.fromkeys("ab", table), reports, split, wanted, settings, 1)
+    comparison = {"task": "skin", "probes": None, "gate": [], "published": {}} | compare(
+        dict.fromkeys("ab", table), reports, split, wanted, settings, 1
+    )
     populations = comparison["populations"]
     assert [(f["model"], f["column"]) for f in populations["subgroups"]] == [(m, c) for m in "ab" for c in COLUMNS]
     values = reports["a"]["sets"]["test"]["subgroups"]["sex"]["values"]
@@ -76,11 +79,11 @@ def test_the_comparison_shows_them(table, settings):
     lowest = min(found["difference"] for found in against)
     assert populations["subgroups"][0]["worst"]["difference"] == lowest < 0
     assert [found["model"] for found in populations["ood"]] == ["a"]
-    text, html = for_whom.markdown(comparison), page.html(comparison)
+    text, page = markdown(comparison), html(comparison, [])
     for words in ("### Subgroups", "### External test set", "### Out of distribution", "| a | 0.250 [0.125, 0.500] |"):
         assert words in text
-    for words in ("<h2>For whom</h2>", "External test set", "Out of distribution", "0.250"):
-        assert words in html
+    for words in (">For whom</h2>", "External test set", "Out of distribution", "0.250"):
+        assert words in page
     silent = comparison | {"populations": {"subgroups": [], "external": [], "ood": []}}
-    assert for_whom.markdown(silent) == ""
-    assert "For whom" not in page.html(silent)
+    assert "## For whom" not in markdown(silent)
+    assert ">For whom</h2>" not in html(silent, [])

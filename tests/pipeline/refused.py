@@ -41,7 +41,7 @@ def main(rival: str) -> None:
     client, local = run.client, Path(f"reports/skin/models/{best}.json")
     report = json.loads(local.read_text())
     report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.3}}}
-    report["sets"]["test"]["subgroups"]["sex"]["male"]["small"] = False
+    report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]["small"] = False
     client.log_dict(run.run_id, report, f"report/{best}.json")
     register(rival, REGISTERED, Path(), {}, champion=True)
     found = {
@@ -51,7 +51,7 @@ def main(rival: str) -> None:
     }
     probes = Path("reports/skin/probes.json")
     kept = probes.read_bytes() if probes.exists() else None
-    probes.write_text(json.dumps({"alarm": True, "why": ["the border alone tells the class"]}))
+    probes.write_text(json.dumps({"alarm": True, "why": "the border alone tells the class"}))
     found["shortcut_alarm"] = decide(shortcut_alarm="refuse")
     probes.unlink() if kept is None else probes.write_bytes(kept)
     split = client.get_run(other.run_id).data.tags["medpipe.split"]

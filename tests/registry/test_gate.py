@@ -51,8 +51,8 @@ def calibrated(ece):
         ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {}, False, 0.4),
         ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {"report": {"subgroups": {}}}, None, None),
         ({"shortcut_alarm": "refuse"}, {}, None, None),
-        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": False, "why": []}}, True, None),
-        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": True, "why": ["0.9 from the border alone"]}}, False, None),
+        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": False, "why": "0.5"}}, True, None),
+        ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": True, "why": "0.9 from the border alone"}}, False, None),
         ({"unrelated": "refuse"}, {"rival": "it cannot be compared"}, False, None),
     ],
 )
@@ -63,8 +63,13 @@ def test_a_condition_refuses_by_its_figure_and_names_its_key(gate, evidence, met
     assert (found["key"] in refusal([found])) == (met is False)
 
 
+def test_an_alarm_is_said_in_its_words():
+    [found] = asked({"shortcut_alarm": "refuse"}, probes={"alarm": True, "why": "0.9 from the border alone"})
+    assert found["why"] == "0.9 from the border alone"
+
+
 def test_what_is_null_is_not_asked():
-    assert asked({}, calibrated(1.0), {"alarm": True, "why": []}, RIVAL) == []
+    assert asked({}, calibrated(1.0), {"alarm": True, "why": "0.5"}, RIVAL) == []
     assert asked({"margin": 0.0, "unrelated": "refuse"}) == []  # there is no champion
 
 

@@ -19,10 +19,11 @@ from medpipe.data.ingest import build_manifest
 from medpipe.data.prepare import prepare_images
 from medpipe.data.source import Archive
 from medpipe.data.split import split
-from medpipe.evaluation import page
 from medpipe.evaluation.challenge import Contender, challenge
 from medpipe.evaluation.compare import compare
 from medpipe.evaluation.evaluate import evaluate
+from medpipe.evaluation.markdown import markdown
+from medpipe.evaluation.page import html
 from medpipe.evaluation.plots import plot_all
 from medpipe.evaluation.segmentation import patients
 from medpipe.exploration import page as exploration_page
@@ -164,7 +165,7 @@ def test_the_pages_and_plots_name_both_classes(prepared, evaluated, tmp_path):
     assert names == ["dice.png", "gallery.png"]
     other = found.table.assign(**{"tp:red": 0, "fn:red": found.table["tp:red"] + found.table["fn:red"]})
     both = {"m": found.table, "worse": other}
-    comparison = {"task": "squares"} | compare(
+    comparison = {"task": "squares", "probes": None, "gate": [], "published": {}} | compare(
         both, dict.fromkeys(both, found.report), prepared[5], COMPARE.model_copy(update={"models": tuple(both)}),
         EVALUATE, 1,
     )  # fmt: skip
@@ -176,8 +177,8 @@ def test_the_pages_and_plots_name_both_classes(prepared, evaluated, tmp_path):
     assert section["models"][0]["per_class"]["red"]["dice"]["value"] == found.headline["dice/red"]
     assert section["pairs"][0]["per_class"]["red"]["dice"]["difference"] > 0
     assert section["pairs"][0]["per_class"]["blue"]["dice"]["difference"] == 0
-    assert "Dice of each class" in page.html(comparison)
-    assert "### Dice of each class" in page.markdown(comparison)
+    assert "Dice of each class" in html(comparison, [])
+    assert "### Dice of each class" in markdown(comparison)
     result = challenge(
         Contender("worse", other, found.report), Contender("m", found.table, found.report), COMPARE, EVALUATE, 1
     )

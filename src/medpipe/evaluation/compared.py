@@ -1,15 +1,18 @@
 """The comparison of a task as its stage writes it, from the files that the evaluations left."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from medpipe.errors import InputError
-from medpipe.evaluation import for_whom, page
 from medpipe.evaluation.compare import compare
-from medpipe.params import Params, Task
+from medpipe.evaluation.markdown import markdown
+from medpipe.evaluation.page import html
+from medpipe.params import Params, Task, load_studies
+from medpipe.registry.gate import conditions
 
 
 def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[str, str]]:
@@ -17,24 +20,41 @@ def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[
 
     Raises InputError, naming the file, where an evaluation is missing, and as `compare` does.
     """
-    settings, reports = params.compare[task], root / "reports" / task
+    settings, folder = params.compare[task], root / "reports" / task
+    predictions = root / "predictions" / task
+    reports = {name: _json(folder / "models" / f"{name}.json") for name in settings.models}
     comparison = {"task": task} | compare(
-        {name: pd.read_parquet(_there(root / "predictions" / task / f"{name}.parquet")) for name in settings.models},
-        {name: _json(reports / "models" / f"{name}.json") for name in settings.models},
-        _json(reports / "split.json"),
+        {name: pd.read_parquet(_there(predictions / f"{name}.parquet")) for name in settings.models},
+        reports,
+        _json(folder / "split.json"),
         settings,
         params.evaluate,
         params.evaluate.seed,
     )
-    comparison["probes"] = _json(reports / "probes.json") if task in params.probes else None
+    best = comparison["best"]
+    comparison["probes"] = _json(folder / "probes.json") if task in params.probes else None
+    comparison["gate"] = []
+    if best and task in params.registry:
+        comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], None)
+    comparison["published"] = _published(root / "studies.yaml", settings.models)
     return comparison, {
         "comparison.json": json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        "comparison.md": page.markdown(comparison) + for_whom.markdown(comparison),
-        "comparison.html": page.html(comparison),
+        "comparison.md": markdown(comparison),
+        "comparison.html": html(comparison, _json(predictions / f"{best}.json") if best else []),
     }
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _published(path: Path, models: Collection[str]) -> dict[str, dict[str, float]]:
+    """{model: {metric: value}} of test rows, of the studies' rows that change nothing of a model's recipe."""
+    found: dict[str, dict[str, float]] = {}
+    for study in load_studies(path).values():
+        for row in study.rows.values():
+            if row.model in models and not row.set and row.published:
+                found[row.model] = {name.removeprefix("test_"): value for name, value in row.published.items()}
+    return found
+
+
+def _json(path: Path) -> Any:
     return json.loads(_there(path).read_text())
 
 

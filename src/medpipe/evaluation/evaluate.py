@@ -12,7 +12,7 @@ import pandas as pd
 
 from medpipe.data.arrays import Arrays, targets
 from medpipe.errors import InputError
-from medpipe.evaluation import ood, segmentation
+from medpipe.evaluation import mistakes, ood, segmentation
 from medpipe.evaluation.calibration import fit_temperature
 from medpipe.evaluation.decisions import choose
 from medpipe.evaluation.explain import mean_shap
@@ -40,6 +40,7 @@ class Evaluation:
     table: pd.DataFrame
     headline: dict[str, Any]
     report: dict[str, Any]
+    errors: list[dict[str, Any]] = field(default_factory=list)  # the worst, as pictures
     examples: list[Example] = field(default_factory=list)
     shap: tuple[str, pd.Series] | None = None
     detector: Detector | None = None
@@ -110,6 +111,10 @@ def evaluate(
         found = Evaluation(table, *measures)
         found.report |= {"only": only, "served": served | {"rule": rule and asdict(rule)}}
         _score(found, detector, outputs, settings, seed)
+        images = next((part.inputs for part in arrays if part.inputs.ndim == 4), None)
+        if images is not None:
+            place = dict(zip(table["id"], chosen, strict=True))
+            found.errors = mistakes.of_classes(table, classes, lambda identifier: images[place[identifier]])
         if fitted := delivered.settings.get("fitted"):
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
@@ -138,12 +143,14 @@ def evaluate(
             detector = ood.fit(embedding, numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
     _score(found, detector, outputs, settings, seed)
     found.report |= {"only": only, "served": served, "mask_pixels": list(truth.shape[1:])}
-    place = {identifier: i for i, identifier in enumerate(table["id"])}
-    found.examples = [
-        Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
-        for identifier in segmentation.examples(table, GALLERY)
-        for i in [place[identifier]]
-    ]
+    at = {identifier: i for i, identifier in enumerate(table["id"])}
+
+    def example(identifier: str) -> Example:
+        i = at[identifier]
+        return Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
+
+    found.examples = [example(identifier) for identifier in segmentation.examples(table, GALLERY)]
+    found.errors = mistakes.of_masks(table, example, len(arrays[0].marks) > 1)
     return found
 
 

@@ -15,7 +15,7 @@ from medpipe.tracking import Run
 
 
 def write(found: Evaluation, run: Run, max_pixels: int) -> str:
-    """Write table, out-of-distribution detector, metrics, report and plots of the model that models/ holds.
+    """Write table, worst errors, detector, metrics, report and plots of the model that models/ holds.
 
     They are published with the model in `run`. Says loudly where another backend or library evaluates than has trained.
     Returns the headline as a line. Images of more than `max_pixels` pixels will be refused by the published model.
@@ -35,7 +35,8 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     detector = predictions.with_suffix(".npz")
     with atomic.file(detector) as path:
         ood.write(found.detector, path)
-    for target, content in ((metrics, found.headline), (report, {"run": run.key} | found.report)):
+    errors, whole = predictions.with_suffix(".json"), {"run": run.key} | found.report
+    for target, content in ((metrics, found.headline), (report, whole), (errors, found.errors)):
         with atomic.file(target) as path:
             path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     with atomic.folder(plots) as path:

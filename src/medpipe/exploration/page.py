@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medpipe.evaluation.page import number, template
+from medpipe.evaluation.wording import number
+from medpipe.templates import template
 
 SECTIONS = {  # heading: how the names of its plots begin
     "Classes": ("classes", "balance"),

@@ -1,4 +1,4 @@
-"""studies.yaml: named sets of experiments. No stage reads it."""
+"""studies.yaml: named sets of experiments. Of the stages only compare reads it, for what was published."""
 
 from typing import Annotated, Any
 

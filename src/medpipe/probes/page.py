@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from medpipe.evaluation.page import bounded, bounds, metric_name, number, signed
+from medpipe.evaluation.wording import bounded, bounds, metric_name, number, p_value, signed
 from medpipe.probes.report import METRICS
 
 
@@ -55,5 +55,5 @@ def _row(name: str, found: Mapping[str, Any]) -> list[str]:
     difference = found.get("difference", {}).get(METRICS[0])
     cells.append("" if difference is None else f"{signed(difference['difference'])} {bounds(difference)}")
     tested = "alarm" in found
-    cells += [number(found["p_holm"]) if tested else "", ("yes" if found["alarm"] else "no") if tested else ""]
+    cells += [p_value(found["p_holm"]) if tested else "", ("yes" if found["alarm"] else "no") if tested else ""]
     return [name, *cells]

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from medpipe.evaluation.page import bounded, metric_name, number
+from medpipe.evaluation.wording import bounded, metric_name, number
 from medpipe.registry import gate
 from medpipe.registry.evidence import Evidence
 

@@ -7,7 +7,7 @@ What only a person knows is marked so; an item that does not apply says why.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from medpipe.evaluation.page import bounded, metric_name, table
+from medpipe.evaluation.wording import bounded, metric_name, table
 from medpipe.registry.card import card, kind, reads, subgroups
 from medpipe.registry.evidence import PERSON, Evidence
 from medpipe.registry.gate import probed

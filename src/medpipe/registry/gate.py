@@ -111,7 +111,7 @@ def probed(probes: dict[str, Any] | None) -> str:
     """What the probes for shortcuts say, in words."""
     if probes is None:
         return "no probes were run"
-    return "; ".join(probes["why"]) if probes["alarm"] else "the probes raise no alarm"
+    return probes["why"] if probes["alarm"] else "the probes raise no alarm"
 
 
 def _unrelated(gate: Gate, rival: dict[str, Any] | str | None) -> Condition | None:

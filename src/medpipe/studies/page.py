@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from medpipe.evaluation.page import bounded, bounds, metric_name, number, signed, table
+from medpipe.evaluation.wording import bounded, bounds, metric_name, number, signed, table
 
 
 def markdown(study: dict[str, Any]) -> str:
