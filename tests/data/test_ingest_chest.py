@@ -115,8 +115,8 @@ def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise
     )
     table = of_classes(rows, labels, classes, p, 1.0)
     _, report = classification_report("m", table, classes, {"COVID": 8}, None, settings, 1)
-    found = report["sets"]["test"]["subgroups"]["source"]
-    assert {name: group["metrics"]["accuracy"]["value"] for name, group in found.items()} == {
+    found = report["sets"]["test"]["subgroups"]["source"]["values"]
+    assert {name: group["overall"]["accuracy"]["value"] for name, group in found.items()} == {
         "github.com/one/covid": 1, "github.com/two/covid": 0, "kaggle.com/one/x-rays": 1, "kaggle.com/two/x-rays": 1,
     }  # fmt: skip
     tested = rows[rows["set"] == "test"]

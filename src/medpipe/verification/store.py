@@ -28,7 +28,7 @@ def versions(root: Path, task: Task, params: Params) -> Iterator[str]:
     version = max(found, key=lambda version: int(version.version))
     where = f"{registered}, version {version.version}"
     if version.description != shortened((root / "reports" / task / "card.md").read_text(encoding="utf-8")):
-        yield f"{where}: its description is not reports/{task}/card.md"
+        yield f"{where}: its description is not reports/{task}/card.md; `make ui` sets it"
     logged = client.get_logged_model(str(version.source).removeprefix("models:/"))
     with TemporaryDirectory() as folder:
         for file in ("model.keras", "recipe.json"):
