@@ -11,7 +11,7 @@ from small_training import ignore
 from medpipe import backend, params
 from medpipe.data.vocabulary import merged_classes
 from medpipe.models.build import build
-from medpipe.models.embedding import EMBEDDING
+from medpipe.models.embedding import EMBEDDING, standardise
 from medpipe.recipe import resolve
 from medpipe.studies.plan import plan
 from medpipe.training.batches import Samples
@@ -53,6 +53,8 @@ def step(recipe, folder):
     samples = Samples(inputs, truth, np.arange(len(labels)))
     backend.start(1, recipe.precision)
     model = build(recipe, shape, len(classes), TABLE | {"channels": CHANNELS})
+    if recipe.architecture == "backbone":
+        standardise(model, inputs, len(inputs))
     before = {layer.name: [ops.convert_to_numpy(weight) for weight in layer.weights] for layer in model.layers}
     history = fit(
         model, samples, samples, recipe,
@@ -121,6 +123,6 @@ def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
     if recipe.architecture == "backbone":
         # The networks themselves take their steps above; here a small one does, under all else that the row says.
         layers = recipe.network.unfreeze if isinstance(recipe.network.unfreeze, int) else "all"
-        small = {"backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": layers}
+        small = {"backbone": "MobileNet", "options": {"alpha": 0.25}, "unfreeze": layers}
         recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=small)})
     check(recipe, *step(recipe, tmp_path))
