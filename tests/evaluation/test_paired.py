@@ -65,6 +65,27 @@ def test_delong_is_its_definition():
     assert found["p"] == pytest.approx(2 * norm.sf(abs(areas[0] - areas[1]) / se))
 
 
+# Of 43 patients: albumin, total protein, K-G score, and whether an operation helped (DeLong et al. 1988).
+OVARIAN = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0  1.6 5.6 5 1  3.8 5.7 5 1
+3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1  4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0
+4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1  3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1
+4.3 6.5 4 1  3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1  3.5 6.2 5 1
+2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1  3.6 6.6 5 1
+"""
+
+
+def test_delong_gives_the_published_figures():
+    """Those that SAS/STAT's manual prints of these data (the LOGISTIC procedure, comparing ROC curves)."""
+    albumin, protein, score, helped = np.array(OVARIAN.split(), float).reshape(-1, 4).T
+    for scores, published in (
+        (albumin, {"a": 0.7366, "b": 0.7258, "difference": 0.0108, "se": 0.0953, "p": 0.9102}),
+        (protein, {"a": 0.6478, "b": 0.7258, "difference": -0.0780, "se": 0.1046, "p": 0.4561}),
+    ):
+        found = delong(helped == 1, scores, 10 - score, np.arange(len(helped)))
+        assert {name: round(value, 4) for name, value in found.items()} == published
+
+
 def test_obuchowski_is_its_definition():
     """Groups with rows of both sides: sums of components, their squares and products (Obuchowski 1997, section 2)."""
     rng = np.random.default_rng(3)
