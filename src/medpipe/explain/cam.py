@@ -66,8 +66,8 @@ def _maps(
         x = cut.features(tensors)
         gradient = backend.gradient(score, x)
         x, gradient = ops.cast(x, "float32"), ops.cast(gradient, "float32")
-        heat = ops.sum(weigh(x, gradient) * x, axis=-1)
-        total += cut.weight * enlarge(scale(ops.convert_to_numpy(heat)), size)
+        heat = ops.relu(ops.sum(weigh(x, gradient) * x, axis=-1))
+        total += cut.weight * scale(enlarge(ops.convert_to_numpy(heat), size))
     return scale(total)
 
 
@@ -77,7 +77,7 @@ def _mean_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _weighted_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """(b, 1, 1, channels), by equation 19 of the paper, where the derivatives of exp(logit) are powers of `gradient`."""
+    """(b, 1, 1, channels), by equation 19 of the paper: the derivatives of exp(logit) are powers of `gradient`."""
     below = 2 * gradient**2 + ops.sum(x, axis=(1, 2), keepdims=True) * gradient**3
     alpha = ops.where(below == 0, 0.0, gradient**2 / ops.where(below == 0, 1.0, below))
     return ops.sum(alpha * ops.relu(gradient), axis=(1, 2), keepdims=True)

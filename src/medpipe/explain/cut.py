@@ -73,11 +73,11 @@ def _cuts(model: keras.Model, layer: str | None) -> Iterator[Cut]:
         rest, weight = keras.Model([output, *clone.inputs], clone.output), shares.get(member.name, 1.0)
         for inner in _cuts(member, layer):
             cut = _within(inner, _places(clone, read))
-            yield replace(
-                cut,
-                weight=weight * cut.weight,
-                scores=lambda x, inputs, cut=cut, rest=rest: rest([cut.scores(x, inputs), *inputs]),
-            )
+            yield replace(cut, weight=weight * cut.weight, scores=_onward(cut, rest))
+
+
+def _onward(cut: Cut, rest: keras.Model) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
+    return lambda x, inputs: rest([cut.scores(x, inputs), *inputs])
 
 
 def _cut(model: keras.Model, name: str | None) -> Cut:

@@ -13,8 +13,8 @@ from medpipe.explain.rise import Predict, of_class
 def pointing_game(maps: npt.NDArray, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """(n,) 1 where a map's largest value lies within its mask, else 0; of several largest, the share that does.
 
-    Zhang et al. 2016, arXiv 1608.00507, without their tolerance of 15 pixels. A map that says nothing, and by chance any,
-    has the mask's share of the image. `maps` and `masks` are (n, h, w).
+    Zhang et al. 2016, arXiv 1608.00507, without their tolerance of 15 pixels. A map that says nothing, and by chance
+    any, has the mask's share of the image. `maps` and `masks` are (n, h, w).
     """
     largest = maps == maps.max(axis=(1, 2), keepdims=True)
     return (largest & masks).sum(axis=(1, 2)) / largest.sum(axis=(1, 2))

@@ -26,17 +26,19 @@ def rise(
 
     `images` (n, h, w, 3) in [0, 255]; `classes` the number of the class to be explained, of each. Half of `cells` x
     `cells` places, drawn `masks` times by `seed`, are covered smoothly by the image's mean colour (the original's zeros
-    are the data's mean); a pixel's value is the mean probability over the masks that show it, weighed by how much they do. `predict` is called with
-    one image's variants at a time, BATCH at once; of one with two outputs, (b, 1) is the second.
-    A model that reads more than an image is given one image at a time, the rest held fast in `predict`.
+    are the data's mean); a pixel's value is the mean probability over the masks that show it, weighed by how much they
+    do. `predict` is called with one image's variants at a time, BATCH at most; where it gives (b, 1), that is the
+    second of two classes. Of a model that reads more than an image, give one row at a time, the rest of it held fast in
+    `predict`.
     """
     maps = np.empty(images.shape[:3], np.float32)
     for place, (image, number) in enumerate(zip(images.astype(np.float32), classes, strict=True)):
         mean = image.mean(axis=(0, 1))
-        total, seen = np.zeros(image.shape[:2]), np.full(image.shape[:2], 1e-6)
+        total, seen, first = np.zeros(image.shape[:2]), np.full(image.shape[:2], 1e-6), None
         for shown in draw(image.shape[:2], masks, cells, seed):
             p = of_class(predict(mean + shown[..., None] * (image - mean)), number)
-            total += np.tensordot(p.astype(np.float64), shown, 1)
+            first = p[0] if first is None else first  # which without a difference leaves exactly 0
+            total += np.tensordot((p - first).astype(np.float64), shown, 1)
             seen += shown.sum(axis=0)
         value = total / seen
         low, high = value.min(), value.max()
