@@ -71,7 +71,7 @@ def phantom() -> Task:
 
 def measure(name: str, task: Task, pictures: Path | None) -> None:
     """Prints the rows of one task."""
-    from medpipe.explain.faithfulness import deletion, insertion, pointing_game
+    from medpipe.explain.faithfulness import blur, deletion, insertion, pointing_game
 
     found: dict[str, list[list[npt.NDArray]]] = {}
     labels = task.masks.any(axis=(1, 2)).astype(int)
@@ -86,13 +86,13 @@ def measure(name: str, task: Task, pictures: Path | None) -> None:
         rows = test[(said > 0.5) & (labels[test] == 1)]
         rows = np.sort(np.random.default_rng(SEED).permutation(rows)[: EXPLAINED // FOLDS])
         images, masks, ones = task.images[rows], task.masks[rows], np.ones(len(rows), int)
-        predict = forward(model)
+        predict, blank = forward(model), blur(images, SIDE / 8)
         random = build()
         maps = {key: method(images) for key, method in methods(model, random, predict).items()}
         for key, heat in maps.items():
             scores = (
                 pointing_game(heat, masks),
-                *(f(predict, images, heat, ones, STEPS) for f in (insertion, deletion)),
+                *(f(predict, images, blank, heat, ones, STEPS) for f in (insertion, deletion)),
             )
             found.setdefault(key, []).append([*scores, task.groups[rows]])
         shown.append([images, masks, maps])
