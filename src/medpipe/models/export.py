@@ -8,7 +8,6 @@ Keras has channels last, ONNX first: here every tensor of four axes is (batch, c
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,8 +23,8 @@ OPSET, IR = 20, 10  # the first with Gelu; what goes with it
 LIMIT = 2**31  # bytes of a protocol buffer, below
 
 
-def export(model: keras.Model, path: Path) -> None:
-    """Write `model` to `path`. The graph's inputs are the model's, in their order and with their names, float32, images
+def export(model: keras.Model) -> bytes:
+    """The ONNX file of `model`. Its inputs are the model's, in their order and with their names, float32, images
     (b, h, w, 3); its outputs are float32 and bear the names of the model's dict, or `output`; b is free.
 
     Raises InputError that names the model and a layer or setting that is not provided for (export_layers), and for a
@@ -49,7 +48,7 @@ def export(model: keras.Model, path: Path) -> None:
     )
     if (size := made.ByteSize()) >= LIMIT:
         raise InputError(f"{model.name}: {size} bytes are too many for ONNX, which holds less than {LIMIT}; fuse fewer")
-    path.write_bytes(made.SerializeToString())
+    return made.SerializeToString()
 
 
 class Graph:
