@@ -1,0 +1,107 @@
+"""A packaged model, loaded, and what it is: name, version, hash."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from medpipe.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a model's address means now. `number` is None for a model that is in no registry."""
+
+    uri: str  # of this very version
+    name: str
+    number: str | None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded model. `inputs` and `outputs` are its columns, `error` not among them."""
+
+    version: Version
+    sha256: str  # of the manifest of its files
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    example: pd.DataFrame
+    pyfunc: "PyFuncModel"
+
+    @property
+    def about(self) -> dict[str, str | None]:
+        """What every answer says of the model that gave it."""
+        return {"model": self.version.name, "version": self.version.number, "sha256": self.sha256}
+
+    def predict(self, cases: pd.DataFrame) -> pd.DataFrame:
+        """One row a case: `outputs`, and `error`."""
+        answers = self.pyfunc.predict(cases)
+        assert isinstance(answers, pd.DataFrame)
+        return answers
+
+
+def follows(uri: str) -> bool:
+    """Whether what a model's address means may change: that of an alias."""
+    return "@" in uri and REGISTERED.fullmatch(uri) is not None
+
+
+def find(uri: str) -> Version:
+    """The version that a model's address means. Raises InputError where the registry has none."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    match = REGISTERED.fullmatch(uri)
+    if match is None:
+        return Version(uri, Path(uri).name, None)
+    name, alias, number = match.groups()
+    client = MlflowClient()
+    try:
+        get, which = (client.get_model_version_by_alias, alias) if alias else (client.get_model_version, number)
+        found = str(get(name, which).version)
+    except MlflowException as error:
+        raise InputError(
+            f"{uri}: {client.tracking_uri} has none ({error.message}); set MLFLOW_TRACKING_URI to the store that does, "
+            "or name another model"
+        ) from None
+    return Version(f"models:/{name}/{found}", name, found)
+
+
+def load(version: Version, **config: Any) -> Served:
+    """The model, run once on its own example. `config` are arguments of the Predictor in the package.
+
+    Raises InputError where it cannot be had or is no model of this pipeline.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import load_model
+
+    try:
+        folder = Path(download_artifacts(version.uri))
+        pyfunc = load_model(str(folder), model_config=config)
+    except (MlflowException, OSError, InputError) as error:
+        raise InputError(f"{version.uri}: cannot be loaded: {error}") from None
+    signature = pyfunc.metadata.signature
+    if signature is None or signature.outputs is None or pyfunc.input_example is None:
+        raise InputError(f"{version.uri}: no model of this pipeline: it has no signature or no example")
+    inputs, outputs = signature.inputs.input_names(), signature.outputs.input_names()
+    outputs = [name for name in outputs if name != "error"]
+    example = pyfunc.input_example
+    pyfunc.predict(example)  # a model that cannot answer is not served, and the first request is as fast as the others
+    return Served(version, manifest(folder), tuple(inputs), tuple(outputs), example, pyfunc)
+
+
+def manifest(folder: Path) -> str:
+    """SHA-256 over the hashes and names of a package's files, in order, as `sha256sum` prints them."""
+    lines = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
