@@ -53,7 +53,7 @@ def _run(asked: argparse.Namespace) -> int:
         case _:
             from medpipe.drift import watch
 
-            return watch.drift(asked.logs, asked.validation, asked.page)
+            return watch.check(asked.logs, asked.validation, asked.page)
 
 
 def _parser() -> argparse.ArgumentParser:
