@@ -10,6 +10,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.predictions import pooled
+from medpipe.service.served import registry
 
 KEYS = ["model", "version", "sha256"]
 
@@ -69,9 +70,9 @@ def _logged(model: str, version: str | None, sha256: str, rows: pd.DataFrame, kn
         raise InputError(f"{model}: its log and the prediction table are of different models: no validation row of it")
     places = {name: place for place, name in enumerate(names)}
     return Logged(
-        model, version, sha256, rows["time"], names, said.map(places).to_numpy(np.int64),
+        model, version, sha256, rows["time"], names, np.asarray(said.map(places), np.int64),
         rows["ood"].to_numpy(np.float64) if "ood" in rows else None,
-        np.array([(predicted == place).sum() for place in range(len(names))], np.int64),
+        np.bincount(predicted, minlength=len(names)),
     )  # fmt: skip
 
 
@@ -84,12 +85,11 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 def _of_run(model: str, version: str | None) -> pd.DataFrame:
     """The prediction table that evaluate logged with the version's run."""
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     if version is None:
         raise InputError(f"{model}: no registered version; give its prediction table with --validation")
-    client = MlflowClient()
+    client = registry()
     try:
         run = str(client.get_model_version(model, version).run_id)
         with TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """A packaged model, loaded, and what it is: name, version, hash."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from medpipe import store  # noqa: F401  # for what it tells MLflow
 from medpipe.errors import InputError
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.pyfunc import PyFuncModel
 
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
@@ -53,16 +56,24 @@ def follows(uri: str) -> bool:
     return "@" in uri and REGISTERED.fullmatch(uri) is not None
 
 
+def registry() -> "MlflowClient":
+    """The store that MLFLOW_TRACKING_URI names, else mlflow.db here. Raises InputError where there is neither."""
+    from mlflow import MlflowClient
+
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():  # MLflow would make one
+        raise InputError("MLFLOW_TRACKING_URI is not set, and no mlflow.db is here; set it to the store of the model")
+    return MlflowClient()
+
+
 def find(uri: str) -> Version:
     """The version that a model's address means. Raises InputError where the registry has none."""
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     match = REGISTERED.fullmatch(uri)
     if match is None:
         return Version(uri, Path(uri).name, None)
     name, alias, number = match.groups()
-    client = MlflowClient()
+    client = registry()
     try:
         get, which = (client.get_model_version_by_alias, alias) if alias else (client.get_model_version, number)
         found = str(get(name, which).version)
@@ -86,7 +97,7 @@ def load(version: Version, **config: Any) -> Served:
     try:
         folder = Path(download_artifacts(version.uri))
         pyfunc = load_model(str(folder), model_config=config)
-    except (MlflowException, OSError, InputError) as error:
+    except (MlflowException, OSError, ValueError) as error:  # the package has an InputError of its own
         raise InputError(f"{version.uri}: cannot be loaded: {error}") from None
     signature = pyfunc.metadata.signature
     if signature is None or signature.outputs is None or pyfunc.input_example is None:
