@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from medpipe.service import openapi, served
 from medpipe.service.answers import combined
@@ -66,6 +67,10 @@ def create(settings: Settings, first: Served) -> Guard:
     async def bad(request: Request, error: BadRequestError) -> Response:
         return _problem(request, error.status, str(error))
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # which nobody reads
+
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         return _problem(request, 500, "internal error; the service's log has it under this id")
@@ -119,14 +124,14 @@ async def _rows(request: Request, now: Served, settings: Settings) -> Rows:
         request.headers, request.stream(), max_files=most, max_fields=most * len(now.inputs), max_part_size=1024
     )
     try:
-        form = await parser.parse()
+        parts = (await parser.parse()).multi_items()
+        images = [(name, await value.read()) for name, value in parts if not isinstance(value, str)]
     except (MultiPartException, KeyError, ValueError) as error:
         raise BadRequestError(400, f"body: no form: {error}") from None
-    try:
-        images = [(name, await value.read()) for name, value in form.multi_items() if not isinstance(value, str)]
-        texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     finally:
-        await form.close()
+        for file in parser._files_to_close_on_error:  # of a form without end, too
+            file.close()
+    texts = [(name, value) for name, value in parts if isinstance(value, str)]
     for name, _ in images:
         if name != "image":
             raise BadRequestError(422, f"{name[:60]!a}: a file; only image is one")

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -109,7 +110,8 @@ def protocol(seconds: float) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
+            half = self.conn.their_state is h11.SEND_BODY or (self.conn.their_state is h11.IDLE and self._rest())
+            if not half or self._answering():
                 self._stop()
             elif self.timer is None:
                 self.timer = self.loop.call_later(seconds, self._late)
@@ -123,9 +125,16 @@ def protocol(seconds: float) -> type[H11Protocol]:
                 self.timer.cancel()
                 self.timer = None
 
+        def _answering(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _rest(self) -> bool:
+            """Whether part of a head has come."""
+            return bool(self.conn.trailing_data[0])
+
         def _late(self) -> None:
             self.timer = None
-            if self.cycle is not None and not self.cycle.response_complete:
+            if self._answering():
                 return
             if self.cycle is None and not self.transport.is_closing():
                 self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

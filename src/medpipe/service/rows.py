@@ -120,12 +120,20 @@ def _wrong_value(value: Any, name: str) -> str | None:
         return f"{_kind(value)}; a text, a number or null wanted"
     if isinstance(value, float) and not math.isfinite(value):
         return "no finite number; null stands for unknown"
-    if isinstance(value, str) and name != IMAGE:
-        if len(value) > LONGEST:
+    if isinstance(value, str):
+        if name != IMAGE and len(value) > LONGEST:
             return f"a text of {len(value)} characters, at most {LONGEST} wanted"
-        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        if "\0" in value or not _encodes(value):
             return f"{quoted(value)}, which is no text"
     return None
+
+
+def _encodes(text: str) -> bool:
+    """Whether it is without halves of a letter, which JSON's escapes can say."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _kind(value: Any) -> str:
