@@ -50,11 +50,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 sys.path = [path for path in sys.path if Path(path) != Path(sys.argv[1])]
+sys.modules |= dict.fromkeys(("keras", "tensorflow", "medpipe"))  # to import them raises
 import mlflow
 cases = pd.read_pickle(sys.argv[3])
 root = {"image_root": str(Path(sys.argv[3]).parent)}
 models = {path.name: mlflow.pyfunc.load_model(str(path), model_config=root) for path in Path(sys.argv[2]).iterdir()}
-assert "medpipe" not in sys.modules
 for name, model in models.items():
     paths = cases.assign(image=[Path(path).name if i % 2 else path for i, path in enumerate(cases["image"])])
     model.predict(paths).to_pickle(sys.argv[4] + f"/{name}-paths")
@@ -264,7 +264,7 @@ def test_a_package_tells_signature_example_and_versions(packages):
     assert example["columns"] == ["image", "age", "sex", "localization"]
     assert example["data"][0][0].startswith("data:image/png;base64,")
     wanted = (packages / "skin-early/requirements.txt").read_text().split()
-    assert f"keras=={keras.__version__}" in wanted
+    assert [name.partition("==")[0] for name in wanted] == [*package.LIBRARIES]
     [brought] = (packages / "skin-early/code").iterdir()
     assert brought.name == f"medpipe_{code.digest()}"
     found = {path.relative_to(brought).as_posix(): path.read_text() for path in brought.rglob("*.py")}

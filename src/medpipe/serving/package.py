@@ -1,4 +1,4 @@
-"""A delivered model in MLflow's format: weights, recipe, the code that reads raw cases, signature, example, versions.
+"""A delivered model in MLflow's format: graph, recipe, the code that reads raw cases, signature, example, versions.
 
 Nothing here runs the model, so TensorFlow is not imported.
 """
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from medpipe.models import delivery, ood
 from medpipe.models.delivery import Delivery
 from medpipe.params import Category, Feature
-from medpipe.serving import code, columns
+from medpipe.serving import code, columns, manifest
 from medpipe.serving.cases import declared_features
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
+LIBRARIES = ("mlflow-skinny", "onnxruntime", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
 
 
 def requirements() -> list[str]:
@@ -35,10 +35,9 @@ def requirements() -> list[str]:
 def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
     total = hashlib.sha256(json.dumps([code.digest(), max_pixels, dict(served), requirements()]).encode())
-    for path in (model / "model.keras", model / "recipe.json", model / ood.FILE):
-        if path.exists():
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+    for file in sorted(model.iterdir()):
+        with file.open("rb") as opened:
+            total.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
     return total.hexdigest()
 
 
@@ -66,6 +65,7 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
             pip_requirements=requirements(),
             model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
+    manifest.write(folder)
 
 
 def signature(recipe: Delivery, decides: bool, scored: bool) -> "ModelSignature":

@@ -17,14 +17,14 @@ from PIL import Image
 
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
-from medpipe.models import cascade, delivery, masks, ood
+from medpipe.models import delivery, masks, ood, threshold
 from medpipe.models.decision import Rule, decide, name_sets
-from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import PreparedImages
-from medpipe.serving import columns
+from medpipe.serving import columns, manifest
 from medpipe.serving.cases import encode, read_image
+from medpipe.serving.session import Session
 
 BATCH = 32
 
@@ -32,7 +32,10 @@ Size = tuple[int, int]  # width and height of an image
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
-    """What MLflow calls to load the model of the folder `path`."""
+    """What MLflow calls to load the model of the folder `path`, two below the package's own. Raises InputError for a
+    package of which a byte was changed.
+    """
+    manifest.check(Path(path).parents[1])
     return Predictor(Path(path), **model_config)
 
 
@@ -54,10 +57,8 @@ class Predictor:
         rule: dict[str, Any] | None,
         image_root: str | None = None,
     ) -> None:
-        self.delivery, self.model = delivery.read(folder)
+        self.delivery, self.session = delivery.read_recipe(folder), Session(folder / delivery.GRAPH)
         self.detector = ood.read(folder / ood.FILE)
-        if self.detector is not None:
-            self.model = observed(self.model)
         self.images = [PreparedImages(**v) for v in self.delivery.variants if v["kind"] == "images"]
         self.max_pixels = max_pixels
         self.flips, self.temperature = flips, temperature
@@ -128,7 +129,7 @@ class Predictor:
         }
         inputs = [left[variant["kind"]].pop(0) for variant in self.delivery.variants]
         shown = [sizes[row] for row in rows if row in sizes]
-        outputs = predict(self.model, inputs, np.arange(len(rows)), len(rows), self.flips)
+        outputs = predict(self.session, inputs, np.arange(len(rows)), len(rows), self.flips)
         match self.delivery.kind:
             case "classifier":
                 answer = self._classified(outputs["output"])
@@ -139,7 +140,7 @@ class Predictor:
                 answer = self._outlined(outputs["mask"], shown, outputs["p"])
                 answer = answer.assign(**{f"p_{self.delivery.classes[1]}": tempered})
         if self.detector is not None:
-            answer = answer.assign(**{ood.COLUMN: self.detector.score(outputs[EMBEDDING])})
+            answer = answer.assign(**{ood.COLUMN: self.detector.score(outputs[ood.EMBEDDING])})
         return answer.set_index(rows)
 
     def _tempered(self, p: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -160,7 +161,7 @@ class Predictor:
         said = masks.said(probabilities)
         if p is not None:
             assert self.delivery.threshold is not None
-            _, said = cascade.apply(p, said, self.delivery.threshold)
+            _, said = threshold.apply(p, said, self.delivery.threshold)
         marks = self.delivery.marks
         levels = np.uint8(1 if len(marks) > 1 else 255)
         answer = {self.delivery.classes[1]: said.any(axis=(1, 2)), "share": (said > 0).mean(axis=(1, 2))}
