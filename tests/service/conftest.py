@@ -47,8 +47,9 @@ def package(deliver, tmp_path_factory):
     from keras import layers
 
     from medpipe.evaluation.ood import fit
-    from medpipe.models import ood
+    from medpipe.models import delivery, ood
     from medpipe.models.embedding import observed
+    from medpipe.models.export import export
     from medpipe.models.predict import predict
     from medpipe.serving import package
 
@@ -65,6 +66,7 @@ def package(deliver, tmp_path_factory):
         rng = np.random.default_rng(0)
         rows = [rng.random((60, 4)).astype(np.float32) * 50, rng.integers(0, 256, (60, SIDE, SIDE, 3)).astype(np.uint8)]
         embedding = predict(observed(model), rows, np.arange(60))["embedding"]
+        (folder / delivery.GRAPH).write_bytes(export(observed(model)))
         ood.write(fit(embedding[:40], np.arange(40) % 2, embedding[40:]), folder / ood.FILE)
         packed = tmp_path_factory.mktemp("packages") / name
         package.save(folder, packed, PIXELS, {"flips": [], "temperature": 1.0, "rule": None})

@@ -6,14 +6,15 @@ import re
 import socket
 import tempfile
 
-import hostile
 import httpx
 import psutil
 import pytest
 from conftest import picture, uri
+from hostile_files import files
+from hostile_requests import bodies, raw, values
 
 SOUND = json.dumps({"image": uri(picture(200)), "age": 45, "sex": "male"})
-FILES, VALUES, BODIES, RAW = (list(cases()) for cases in (hostile.files, hostile.values, hostile.bodies, hostile.raw))
+FILES, VALUES, BODIES, RAW = list(files()), list(values()), list(bodies()), list(raw())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,14 +28,14 @@ def stays_up(client, tmp_path_factory):
         yield
         assert predicted(client, [SOUND]) == before
         assert process.memory_info().rss - size < 200 * 2**20
-        assert not hostile.written(empty)
+        assert not [*empty.iterdir()]
         assert "medpipe_requests_running 1.0" in client.get("/metrics").text  # this one
         assert "medpipe_held_bytes 0.0" in client.get("/metrics").text
         assert 'status="500"' not in client.get("/metrics").text
 
 
 def predicted(client, rows):
-    body = '{"rows": [%s]}' % ", ".join(rows)
+    body = f'{{"rows": [{", ".join(rows)}]}}'
     answer = client.post("/predict", content=body.encode(), headers={"content-type": "application/json"})
     assert answer.status_code == 200, answer.text
     return answer.json()["rows"]

@@ -11,6 +11,8 @@ import pandas as pd
 
 from medpipe import store  # noqa: F401  # for what it tells MLflow
 from medpipe.errors import InputError
+from medpipe.serving import manifest
+from medpipe.serving.columns import ERROR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,22 +99,14 @@ def load(version: Version, **config: Any) -> Served:
     try:
         folder = Path(download_artifacts(version.uri))
         pyfunc = load_model(str(folder), model_config=config)
+        sha256 = hashlib.sha256((folder / manifest.FILE).read_bytes()).hexdigest()
     except (MlflowException, OSError, ValueError) as error:  # the package has an InputError of its own
         raise InputError(f"{version.uri}: cannot be loaded: {error}") from None
     signature = pyfunc.metadata.signature
-    if signature is None or signature.outputs is None or pyfunc.input_example is None:
-        raise InputError(f"{version.uri}: no model of this pipeline: it has no signature or no example")
+    assert signature is not None
+    assert signature.outputs is not None
     inputs, outputs = signature.inputs.input_names(), signature.outputs.input_names()
-    outputs = [name for name in outputs if name != "error"]
+    outputs.remove(ERROR)
     example = pyfunc.input_example
     pyfunc.predict(example)  # a model that cannot answer is not served, and the first request is as fast as the others
-    return Served(version, manifest(folder), tuple(inputs), tuple(outputs), example, pyfunc)
-
-
-def manifest(folder: Path) -> str:
-    """SHA-256 over the hashes and names of a package's files, in order, as `sha256sum` prints them."""
-    lines = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-        with path.open("rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder)}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return Served(version, sha256, tuple(inputs), tuple(outputs), example, pyfunc)
