@@ -80,10 +80,13 @@ def model(package):
     return package("skin-early", bias=0.0)
 
 
-@contextmanager
 def running(settings):
-    """The service in a thread, and its address."""
-    server = run.server(settings)
+    """The service in a thread."""
+    return in_thread(run.server(settings))
+
+
+@contextmanager
+def in_thread(server):
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

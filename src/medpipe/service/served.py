@@ -105,8 +105,10 @@ def load(version: Version, **config: Any) -> Served:
     signature = pyfunc.metadata.signature
     assert signature is not None
     assert signature.outputs is not None
+    assert pyfunc.input_example is not None  # all of which the manifest has found
     inputs, outputs = signature.inputs.input_names(), signature.outputs.input_names()
     outputs.remove(ERROR)
-    example = pyfunc.input_example
-    pyfunc.predict(example)  # a model that cannot answer is not served, and the first request is as fast as the others
-    return Served(version, sha256, tuple(inputs), tuple(outputs), example, pyfunc)
+    pyfunc.predict(
+        pyfunc.input_example
+    )  # a model that cannot answer is not served, and the first request is as fast as the others
+    return Served(version, sha256, tuple(inputs), tuple(outputs), pyfunc.input_example, pyfunc)
