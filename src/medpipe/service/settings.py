@@ -18,7 +18,7 @@ class Settings:
     max_held: int = 256 * MEBI  # bytes of all requests that are being read or answered
     max_pixels: int = 25_000_000  # an image
     max_connections: int = 256
-    max_batch: int = 32  # rows that go through the model at once
+    max_batch: int = 8  # rows that go through the model at once
     max_wait: float = 0.002  # seconds that a row waits for others while the model is idle
     header_seconds: float = 10.0  # for a request's head
     body_seconds: float = 30.0  # for its body, and for taking the answer
