@@ -9,6 +9,7 @@ from io import BytesIO
 
 import httpx
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import CLASSES, free_port, picture, running, uri
@@ -54,6 +55,8 @@ def test_the_example_of_openapi_works(client):
     assert answered["error"] is None
     schema = described["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert set(answered) == set(schema["properties"]["rows"]["items"]["properties"])
+    body = described["paths"]["/explain"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert client.post("/explain", json=body).json()["class"] == answered["label"]
 
 
 def test_a_request_keeps_its_id_or_gets_one(client, row):
@@ -73,6 +76,43 @@ def test_prometheus_reads_what_happened(client, row):
     before = [counted(name) for name in names]
     send(client, row, row | {"age": "old"}, row | {"age": [1]})
     assert [counted(name) - start for name, start in zip(names, before, strict=True)] == [1, 2, 1, 2]
+
+
+def test_a_heat_map_shows_what_speaks_for_the_class(client, row):
+    """The class's probability grows with the image's green and falls with its red; the left half is green."""
+    image = Image.new("RGB", (48, 32), (255, 0, 0))
+    image.paste((0, 255, 0), (0, 0, 24, 32))
+    image.save(buffer := BytesIO(), "PNG")
+    said = {name: client.post("/explain", json={"row": row | {"image": uri(buffer.getvalue())}, "class": name}).json()
+            for name in CLASSES}  # fmt: skip
+    maps = {}
+    for name, found in said.items():
+        assert found["class"] == name
+        heat, over = (
+            Image.open(BytesIO(base64.b64decode(found[key].partition(",")[2]))) for key in ("heat", "overlay")
+        )
+        assert heat.size == over.size == (48, 32)
+        assert (heat.mode, over.mode) == ("L", "RGB")
+        maps[name] = np.asarray(heat, float)
+    assert said["mel"]["probability"] + said["nv"]["probability"] == pytest.approx(1)
+    assert np.corrcoef(maps["mel"].ravel(), maps["nv"].ravel())[0, 1] < -0.99
+    assert abs(maps["mel"][:, :20].mean() - maps["mel"][:, 28:].mean()) > 80
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class": "covid"}, "class: 'covid' is none of mel, nv"),
+        ({"class": 3}, "class: a text wanted"),
+        ({"row": {"image": "/etc/passwd", "age": 1, "sex": "male"}}, "row: image: '/etc/passwd' is no data URI"),
+        ({"row": {"age": 1}}, "row: image is not there"),
+        ({"rows": []}, "and nothing else"),
+    ],
+)
+def test_a_heat_map_that_cannot_be_made_says_why(client, row, change, message):
+    answer = client.post("/explain", json={"row": row} | change)
+    assert answer.status_code == 422
+    assert message in answer.json()["error"]
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,14 @@ from medpipe.service import openapi, served
 from medpipe.service.answers import combined
 from medpipe.service.batching import Batcher
 from medpipe.service.guard import Guard, declared
+from medpipe.service.heat import explained
 from medpipe.service.log import Log
 from medpipe.service.metrics import Metrics
-from medpipe.service.rows import BadRequestError, Rows, from_form, from_json
+from medpipe.service.rows import BadRequestError, Rows, decoded, from_form, from_json, wrong
 from medpipe.service.served import Served
 from medpipe.service.settings import Settings
 
-PATHS = frozenset({"/predict", "/model", "/health", "/metrics", "/docs", "/openapi.json"})
+PATHS = frozenset({"/predict", "/explain", "/model", "/health", "/metrics", "/docs", "/openapi.json"})
 NOTICE = "No medical device: for research, not for diagnosis."
 
 log = logging.getLogger("medpipe.service")
@@ -39,6 +40,7 @@ def create(settings: Settings, first: Served) -> Guard:
     """The app, which answers by `first` until the alias moves."""
     metrics = Metrics()
     metrics.serves(first)
+    explaining = asyncio.Semaphore(1)  # each asks the model hundreds of times
     answers = None if settings.log is None else Log(settings.log)
 
     @contextlib.asynccontextmanager
@@ -89,6 +91,14 @@ def create(settings: Settings, first: Served) -> Guard:
             await run_in_threadpool(answers.write)
         return JSONResponse({"rows": told})
 
+    @app.post("/explain")
+    async def explain(request: Request) -> Response:
+        """A heat map of one case, by perturbation: what of its image speaks for a class."""
+        batcher: Batcher = request.app.state.batcher
+        row, asked = await _case(request, batcher.served, settings)
+        async with explaining:
+            return JSONResponse(await explained(batcher, row, asked, settings.max_pixels))
+
     @app.get("/model")
     async def model(request: Request) -> dict[str, Any]:
         """What answers now: name, version, SHA-256 of its manifest, fields, answers, limits."""
@@ -108,6 +118,20 @@ def create(settings: Settings, first: Served) -> Guard:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     return Guard(app, settings, metrics, PATHS)
+
+
+async def _case(request: Request, now: Served, settings: Settings) -> tuple[dict[str, Any], str | None]:
+    """The case of `{"row": {...}, "class": "mel"}` and the class, which may be left out."""
+    declared(request.headers, settings.max_body)
+    sent = await run_in_threadpool(decoded, await request.body())
+    if not isinstance(sent, dict) or not {"row"} <= set(sent) <= {"row", "class"}:
+        raise BadRequestError(422, 'body: {"row": {...}, "class": ...} wanted, and nothing else; class may be left out')
+    asked = sent.get("class")
+    if problem := wrong(sent["row"], now.inputs):
+        raise BadRequestError(422, f"row: {problem}")
+    if not isinstance(asked, str | None):
+        raise BadRequestError(422, "class: a text wanted")
+    return sent["row"], asked
 
 
 async def _rows(request: Request, now: Served, settings: Settings) -> Rows:

@@ -34,16 +34,23 @@ def described(app: FastAPI, served: Served, settings: Settings) -> dict[str, Any
             "multipart/form-data": {"schema": {"type": "object", "properties": form}},
         },
     }
+    asked = {"type": "object", "properties": {"row": one, "class": {"type": "string"}}, "required": ["row"]}
+    found["paths"]["/explain"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": asked, "example": {"row": example}}},
+    }
     nullable = {name: {"description": "null where the row is wrong"} for name in served.outputs}
     about = {name: {"type": ["string", "null"]} for name in ("error", *served.about)}
     answer = {"type": "object", "properties": {"row": {"type": "integer"}, **nullable, **about}}
     body = {"type": "object", "properties": {"rows": {"type": "array", "items": answer}}}
     problem = {"type": "object", "properties": {"error": {"type": "string"}, "request": {"type": "string"}}}
-    responses = found["paths"]["/predict"]["post"]["responses"]
-    responses["200"]["content"]["application/json"]["schema"] = body
+    paths = found["paths"]
+    paths["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] = body
     for status, says in (
         ("400", "No JSON, or no form"), ("408", "Too slow"), ("413", "Too large"), ("415", "Neither JSON nor a form"),
         ("422", "Not of this shape"), ("503", "Too much at once"),
     ):  # fmt: skip
-        responses[status] = {"description": says, "content": {"application/json": {"schema": problem}}}
+        for path in ("/predict", "/explain"):
+            content = {"application/json": {"schema": problem}}
+            paths[path]["post"]["responses"][status] = {"description": says, "content": content}
     return found

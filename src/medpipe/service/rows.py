@@ -48,9 +48,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return doubled
 
 
-def from_json(body: bytes, fields: Sequence[str], most: int) -> Rows:
-    """The rows of `{"rows": [{field: value, ...}, ...]}`; an image is a data URI. Raises BadRequestError."""
-    wanted = f'{{"rows": [{{{", ".join(f"{name!r}: ..." for name in fields)}}}]}}'.replace("'", '"')
+def decoded(body: bytes) -> Any:
+    """A body's JSON; an object in which a key stands twice is a row that is wrong. Raises BadRequestError."""
     try:
         # Numbers too long for int() are beyond any range; float() says inf.
         text = body.decode("utf-8")
@@ -58,13 +57,20 @@ def from_json(body: bytes, fields: Sequence[str], most: int) -> Rows:
     except UnicodeDecodeError as error:
         raise BadRequestError(400, f"body: no UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise BadRequestError(400, f"body: nested too deeply; {wanted} wanted") from None
+        raise BadRequestError(400, "body: nested too deeply") from None
     except ValueError as error:
         raise BadRequestError(400, f"body: no JSON: {error}") from None
     if isinstance(sent, _Doubled):
         raise BadRequestError(400, f"body: {quoted(sent.key)} stands there twice")
+    return sent
+
+
+def from_json(body: bytes, fields: Sequence[str], most: int) -> Rows:
+    """The rows of `{"rows": [{field: value, ...}, ...]}`; an image is a data URI. Raises BadRequestError."""
+    sent = decoded(body)
     if not isinstance(sent, dict) or set(sent) != {"rows"} or not isinstance(sent["rows"], list):
-        raise BadRequestError(422, f"body: {wanted} wanted, and nothing else")
+        wanted = ", ".join(f'"{name}": ...' for name in fields)
+        raise BadRequestError(422, f'body: {{"rows": [{{{wanted}}}]}} wanted, and nothing else')
     _count(len(sent["rows"]), most)
     return Rows(tuple(sent["rows"]), tuple(wrong(row, fields) for row in sent["rows"]))
 

@@ -11,6 +11,8 @@ import pandas as pd
 
 from medpipe import store  # noqa: F401  # for what it tells MLflow
 from medpipe.errors import InputError
+from medpipe.models.delivery import read_recipe
+from medpipe.params import Decoding, PreparedImages
 from medpipe.serving import manifest
 from medpipe.serving.columns import ERROR
 
@@ -38,6 +40,7 @@ class Served:
     sha256: str  # of the manifest of its files
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    decoding: Decoding | None  # of its images
     example: pd.DataFrame
     pyfunc: "PyFuncModel"
 
@@ -99,6 +102,8 @@ def load(version: Version, **config: Any) -> Served:
     try:
         folder = Path(download_artifacts(version.uri))
         pyfunc = load_model(str(folder), model_config=config)
+        [data] = (folder / "data").iterdir()
+        variants = [variant for variant in read_recipe(data).variants if variant["kind"] == "images"]
         sha256 = hashlib.sha256((folder / manifest.FILE).read_bytes()).hexdigest()
     except (MlflowException, OSError, ValueError) as error:  # the package has an InputError of its own
         raise InputError(f"{version.uri}: cannot be loaded: {error}") from None
@@ -111,4 +116,5 @@ def load(version: Version, **config: Any) -> Served:
     pyfunc.predict(
         pyfunc.input_example
     )  # a model that cannot answer is not served, and the first request is as fast as the others
-    return Served(version, sha256, tuple(inputs), tuple(outputs), pyfunc.input_example, pyfunc)
+    decoding = PreparedImages(**variants[0]).decoding if variants else None
+    return Served(version, sha256, tuple(inputs), tuple(outputs), decoding, pyfunc.input_example, pyfunc)
