@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -100,3 +102,11 @@ def test_a_folder_of_images_gives_masks(deliver, tmp_path, folder):
     assert [row["mask"] for row in rows] == ["0.png", "", "2.png"]
     assert Image.open(BytesIO((masks / "2.png").read_bytes())).size == (20, 16)
     assert main(["predict", str(tmp_path / "packed"), str(folder / "a.png"), "--out", str(out)]) == 0
+
+
+def test_a_consumer_imports_no_backend():
+    program = "import sys, mlflow.pyfunc, medpipe.cli, medpipe.service.run, medpipe.service.files, medpipe.drift.page; "
+    program += (
+        "import medpipe.drift.watch; print(sorted({'keras', 'tensorflow', 'jax', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
