@@ -33,6 +33,7 @@ def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
     columns = ["image", "age", "sex", "note", "mel", "nv", "label", "ood", "error", "model", "version", "sha256"]
     assert list(found) == columns
     assert found["note"].tolist() == [1, 2, 3]
+    assert found["image"].tolist() == ["a.png", "b.png", "c.png"]
     assert found["label"].isna().tolist() == [False, True, False]
     assert found["error"][1].startswith("sex is 'x', must be unknown or one of: male, female; image: ")
     assert set(found["model"]) == {"skin-early"}
