@@ -6,8 +6,8 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PIXELS, VARIANT, picture
 from PIL import Image
+from small_service import PIXELS, VARIANT, picture
 
 from medpipe.cli import main
 
