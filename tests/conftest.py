@@ -52,10 +52,11 @@ def root(new_root, monkeypatch):
 
 @pytest.fixture(scope="session")
 def deliver():
-    """A function that delivers a Keras model, as train and fuse do, to a new folder named after it."""
+    """A function that delivers a Keras model, as train, fuse and evaluate do, to a new folder named after it."""
 
     def deliver(folder, model, *, task="skin", kind="classifier", classes, variants, features, threshold=None):
-        from medpipe.models.delivery import Delivery
+        from medpipe.models.delivery import GRAPH, Delivery
+        from medpipe.models.export import export
 
         folder.mkdir(parents=True)
         Delivery(
@@ -70,6 +71,7 @@ def deliver():
             threshold=threshold,
             settings={},
         ).write(folder, model)
+        (folder / GRAPH).write_bytes(export(model))
         return folder
 
     return deliver

@@ -15,7 +15,7 @@ from PIL import Image
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.evaluation.mistakes import PICTURES
-from medpipe.models.delivery import Delivery, OutOfFold
+from medpipe.models.delivery import GRAPH, Delivery, OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Decide, load
 from medpipe.serving.predictor import Predictor
@@ -101,6 +101,7 @@ def test_what_is_served_is_what_evaluate_tabled(rows, arrays, model, settings, t
     assert found.headline["temperature"] > 1.5
     assert found.headline["log_loss"] < found.report["sets"]["test"]["calibration"]["before"]["log_loss"]["value"]
     made.write(tmp_path, model)
+    (tmp_path / GRAPH).write_bytes(found.graph)
     test = found.table[found.table["set"] == "test"]
     places = rows.index[rows["set"] == "test"]
     answer = Predictor(tmp_path, max_pixels=64, **found.report["served"]).predict(

@@ -9,6 +9,7 @@ from small_models import SMALL, pixels
 from medpipe.errors import InputError
 from medpipe.models import cascade
 from medpipe.models.build import build
+from medpipe.models.threshold import apply, choose
 
 
 def test_one_model_gives_both_answers(tmp_path):
@@ -33,7 +34,7 @@ def test_verdict(shape):
     mask = np.zeros(shape, "uint8")
     mask[:3, 0] = 1
     p = np.array([[0.9], [0.4], [0.5], [0.9]], "float32")
-    tumour, kept = cascade.apply(p, mask, 0.5)
+    tumour, kept = apply(p, mask, 0.5)
     # Above, below, at the threshold; above it with an empty mask.
     np.testing.assert_array_equal(tumour, [True, False, True, False])
     assert kept.dtype == mask.dtype
@@ -45,7 +46,7 @@ def test_verdict(shape):
 def test_threshold(sensitivity, expected):
     p = np.array([0.2, 0.9, 0.95, 0.4, 0.6, 0.1])
     truth = np.array([1, 1, 0, 1, 1, 0])
-    threshold = cascade.choose_threshold(p, truth, sensitivity)
+    threshold = choose(p, truth, sensitivity)
     assert threshold == expected
     reached = [np.mean(p[truth == 1] >= t) >= sensitivity for t in (threshold, np.nextafter(threshold, 1))]
     assert reached == [True, False]
@@ -53,10 +54,10 @@ def test_threshold(sensitivity, expected):
 
 def test_threshold_reaches_the_sensitivity_in_float32():
     p = np.random.default_rng(0).random((100, 1)).astype("float32")
-    threshold = cascade.choose_threshold(p, np.ones(100), 0.07)
+    threshold = choose(p, np.ones(100), 0.07)
     assert np.sum(p >= threshold) == 7
 
 
 def test_threshold_needs_tumour():
     with pytest.raises(InputError, match="no validation slice has tumour"):
-        cascade.choose_threshold(np.array([0.5]), np.array([0]), 0.9)
+        choose(np.array([0.5]), np.array([0]), 0.9)

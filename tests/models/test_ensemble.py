@@ -11,8 +11,9 @@ from PIL import Image
 from small_models import SIDE, SMALL, pixels
 
 from medpipe.models.build import build
-from medpipe.models.delivery import Delivery
+from medpipe.models.delivery import GRAPH, Delivery
 from medpipe.models.ensemble import combine
+from medpipe.models.export import export
 from medpipe.models.mean import mean
 from medpipe.models.predict import predict
 from medpipe.serving.predictor import Predictor
@@ -40,7 +41,9 @@ def test_what_is_served_is_the_mean_of_the_tables(tmp_path, flips):
     weights = [0.3, 0.7]
     outputs = [predict(model, [images], np.arange(4), flips=flips)["output"] for model in members]
     expected = sum(weight * output for weight, output in zip(weights, outputs, strict=True))
-    combine([DELIVERED] * 2).write(tmp_path, mean(members, ["skin-32"] * 2, weights))
+    model = mean(members, ["skin-32"] * 2, weights)
+    combine([DELIVERED] * 2).write(tmp_path, model)
+    (tmp_path / GRAPH).write_bytes(export(model))
     reader = Predictor(tmp_path, max_pixels=SIDE * SIDE, **PLAIN | {"flips": flips})
     served = reader.predict(pd.DataFrame({"image": map(png, images)}))
     np.testing.assert_allclose(served[list(CLASSES)], expected, atol=1e-5)

@@ -7,7 +7,7 @@ from keras import layers
 from outputs import PIXELS, places, write
 
 from medpipe import tracking
-from medpipe.models import ood
+from medpipe.models import delivery, ood
 from medpipe.registry.publish import publish
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
@@ -53,6 +53,7 @@ def train(root, deliver):
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)
             predictions(right).to_parquet(root / f"predictions/skin/{name}.parquet")
             write(root / f"plots/skin/{name}/roc.png", "no image")
+            (folder / delivery.GRAPH).rename(root / f"predictions/skin/{name}.onnx")
             ood.write(None, root / f"predictions/skin/{name}.npz")
             publish(tracking.reopen(folder), **places(root, name), max_pixels=PIXELS)
         return run

@@ -12,6 +12,7 @@ def places(root, name):
         "metrics": root / f"metrics/skin/{name}.json",
         "report": root / f"reports/skin/models/{name}.json",
         "plots": root / "plots/skin" / name,
+        "graph": root / f"predictions/skin/{name}.onnx",
         "detector": root / f"predictions/skin/{name}.npz",
         "predictions": root / f"predictions/skin/{name}.parquet",
     }

@@ -181,7 +181,8 @@ def test_the_model_is_served_with_numbered_masks_and_the_share_of_each_class(pre
     folder = tmp_path / "m"
     folder.mkdir()
     delivered.write(folder, trained[1])
-    columns = ["marked", "share", "share_red", "share_blue", "mask"]
+    (folder / delivery.GRAPH).write_bytes(found.graph)
+    columns = ["marked", "share", "share_red", "share_blue", "mask", "error"]
     assert package.signature(delivery.read_recipe(folder), False, False).outputs.input_names() == columns
     served = Predictor(folder, 1000, EVALUATE.flips, None, None, image_root=prepared[1].archive)
     example = found.examples[-1]

@@ -16,11 +16,12 @@ from medpipe.evaluation import mistakes, ood, segmentation
 from medpipe.evaluation.calibration import fit_temperature
 from medpipe.evaluation.decisions import choose
 from medpipe.evaluation.explain import mean_shap
+from medpipe.evaluation.exported import exported
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import chances, of_classes, of_masks
-from medpipe.models import cascade, masks
+from medpipe.models import masks, threshold
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
@@ -40,6 +41,7 @@ class Evaluation:
     table: pd.DataFrame
     headline: dict[str, Any]
     report: dict[str, Any]
+    graph: bytes  # the ONNX file of the model that is served
     errors: list[dict[str, Any]] = field(default_factory=list)  # the worst, as pictures
     examples: list[Example] = field(default_factory=list)
     shap: tuple[str, pd.Series] | None = None
@@ -85,6 +87,10 @@ def evaluate(
     chosen = np.flatnonzero(wanted)
     watched = None if _crossed(delivered.settings) else observed(model)
     outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips)
+    own = np.ones(len(chosen), bool) if out_of_fold is None else ~np.isin(chosen, out_of_fold.rows)
+    of_own = {name: values[own] for name, values in outputs.items()}
+    inputs = [part.inputs for part in arrays]
+    graph = exported(delivered.name, watched or model, inputs, chosen[own], of_own, settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *dealt.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
     learnt = np.empty(0, np.int64)
@@ -108,7 +114,7 @@ def evaluate(
             measured = pd.concat([table, known], ignore_index=True)
         rule = _rule(delivered, table, settings)
         measures = classification_report(delivered.name, measured, classes, training, rule, settings, seed)
-        found = Evaluation(table, *measures)
+        found = Evaluation(table, *measures, graph=graph)
         found.report |= {"only": only, "served": served | {"rule": rule and asdict(rule)}}
         _score(found, detector, outputs, settings, seed)
         images = next((part.inputs for part in arrays if part.inputs.ndim == 4), None)
@@ -129,14 +135,15 @@ def evaluate(
     if delivered.kind == "segmenter":
         predicted = masks.said(outputs["output"])
         table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {})
-        found = Evaluation(table, *segmentation_report(delivered.name, table, classes, settings, seed))
+        measures = segmentation_report(delivered.name, table, classes, settings, seed)
+        found = Evaluation(table, *measures, graph=graph)
     else:
         assert delivered.threshold is not None
-        _, predicted = cascade.apply(said, masks.said(outputs["mask"]), delivered.threshold)
+        _, predicted = threshold.apply(said, masks.said(outputs["mask"]), delivered.threshold)
         columns = chances(classes, said, temperature)
         table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, columns)
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
-        found = Evaluation(table, *measures)
+        found = Evaluation(table, *measures, graph=graph)
         if watched is not None:
             seen = keras.Model(watched.input, {EMBEDDING: watched.output[EMBEDDING]})
             embedding = _outputs(seen, arrays, learnt, None, settings.flips)[EMBEDDING]

@@ -15,7 +15,7 @@ from medpipe.tracking import Run
 
 
 def write(found: Evaluation, run: Run, max_pixels: int) -> str:
-    """Write table, worst errors, detector, metrics, report and plots of the model that models/ holds.
+    """Write table, worst errors, ONNX file, detector, metrics, report and plots of the model that models/ holds.
 
     They are published with the model in `run`. Says loudly where another backend or library evaluates than has trained.
     Returns the headline as a line. Images of more than `max_pixels` pixels will be refused by the published model.
@@ -32,7 +32,9 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     predictions = Path("predictions") / task / f"{name}.parquet"
     with atomic.file(predictions) as path:
         found.table.to_parquet(path, index=False)
-    detector = predictions.with_suffix(".npz")
+    graph, detector = predictions.with_suffix(".onnx"), predictions.with_suffix(".npz")
+    with atomic.file(graph) as path:
+        path.write_bytes(found.graph)
     with atomic.file(detector) as path:
         ood.write(found.detector, path)
     errors, whole = predictions.with_suffix(".json"), {"run": run.key} | found.report
@@ -42,6 +44,5 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     with atomic.folder(plots) as path:
         plot_all(path, found.report, found.table, history, found.examples, found.shap)
     places = {"model": folder, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
-    places["detector"] = detector
-    publish(run, **places, max_pixels=max_pixels)
+    publish(run, **places, graph=graph, detector=detector, max_pixels=max_pixels)
     return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.headline.items() if value is not None)

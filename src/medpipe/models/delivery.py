@@ -1,6 +1,7 @@
-"""What a trained model is delivered as: `model.keras` and `recipe.json` in one folder."""
+"""What a trained model is delivered as: `model.keras` and `recipe.json` in one folder, `model.onnx` once evaluated."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,9 @@ from medpipe.errors import InputError
 
 if TYPE_CHECKING:
     import keras  # what packs a model does without
+
+KERAS, RECIPE = "model.keras", "recipe.json"
+GRAPH = "model.onnx"  # the model that is served
 
 Kind = Literal["classifier", "segmenter", "cascade"]
 
@@ -71,26 +75,40 @@ class Delivery:
 
     def write(self, folder: Path, model: "keras.Model") -> None:
         """Save the model, and this beside it."""
-        model.save(folder / "model.keras")
-        (folder / "recipe.json").write_text(json.dumps(asdict(self), indent=1))
+        model.save(folder / KERAS)
+        (folder / RECIPE).write_text(json.dumps(asdict(self), indent=1))
 
 
 def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
-    """The delivered model, not compiled. Raises InputError where the folder holds none, or a file of it is damaged."""
+    """The delivered model, not compiled, which computes in float32 whatever it was trained in: so it is served.
+
+    Raises InputError where the folder holds none, or a file of it is damaged.
+    """
     import keras
 
-    delivery, path = read_recipe(folder), folder / "model.keras"
+    delivery, path = read_recipe(folder), folder / KERAS
     if not path.exists():
         raise _lost(path)
     try:
-        return delivery, keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False)
     except Exception as error:  # zipfile's, h5py's and Keras' own
         raise _damaged(path, error) from error
+    for layer in _layers(model):
+        layer.dtype_policy = "float32"
+    return delivery, model
+
+
+def _layers(model: "keras.Model") -> "Iterator[keras.Layer]":
+    """With the layers of models in it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
 
 
 def read_recipe(folder: Path) -> Delivery:
     """What the delivered model is, without the model. Raises InputError as `read` does."""
-    path = folder / "recipe.json"
+    path = folder / RECIPE
     try:
         values = json.loads(path.read_text())
         tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medpipe.errors import SettingError
+from medpipe.models.ood import EMBEDDING
 from medpipe.models.predict import predict
 
-EMBEDDING = "embedding"
 # Of the batch normalisation in our own networks. Keras' 0.99 lags hundreds of steps behind: on small data val_loss
 # would choose an epoch by statistics of the random start.
 MOMENTUM = 0.9

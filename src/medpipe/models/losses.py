@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from medpipe import params
-from medpipe.models.masks import one_hot
 
 
 def build_loss(settings: params.Loss) -> keras.losses.Loss:
@@ -61,3 +60,8 @@ class FocalTversky(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"alpha": self.alpha, "gamma": self.gamma}
+
+
+def one_hot(y: Any, outputs: int) -> Any:
+    """Truth, (b, h, w, k) of what is marked, beside an output of so many channels; k is 1 where that is one."""
+    return y if outputs == 1 else ops.one_hot(ops.cast(y[..., 0], "int32"), outputs, dtype="float32")[..., 1:]

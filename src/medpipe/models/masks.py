@@ -4,11 +4,8 @@ An output is (b, h, w, 1), the probability that something is marked, or (b, h, w
 classes. Truth is (b, h, w, 1) in {0, ..., k}, 0 for background.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 
 def said(p: npt.NDArray) -> npt.NDArray[np.uint8]:
@@ -20,8 +17,3 @@ def hard(p: npt.NDArray) -> npt.NDArray[np.uint8]:
     """An output of the same shape, in {0, 1}, of which `said` says the same."""
     masks = said(p)
     return masks[..., None] if p.shape[-1] == 1 else np.eye(p.shape[-1], dtype=np.uint8)[masks]
-
-
-def one_hot(y: Any, outputs: int) -> Any:
-    """Truth, (b, h, w, k) of what is marked, beside an output of so many channels; k is 1 where that is one."""
-    return y if outputs == 1 else ops.one_hot(ops.cast(y[..., 0], "int32"), outputs, dtype="float32")[..., 1:]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from medpipe.models.masks import one_hot
+from medpipe.models.losses import one_hot
 
 
 @keras.saving.register_keras_serializable("medpipe")

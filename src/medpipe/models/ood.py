@@ -17,6 +17,7 @@ from medpipe.errors import InputError
 
 FILE = "ood.npz"  # beside the model that is served
 COLUMN = "ood"
+EMBEDDING = "embedding"  # the layer, and the output, in which distances are measured
 
 Array = npt.NDArray[np.float32]
 

@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
 
 
+class Model(Protocol):
+    """A Keras model, or what runs one that was exported (`serving.session`)."""
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Of an array, or a list of several, to an array, or several by name."""
+
+
 def predict(
-    model: keras.Model,
+    model: Model,
     inputs: Sequence[npt.NDArray],
     rows: npt.NDArray[np.int64],
     batch: int = 32,
@@ -37,7 +44,7 @@ def predict(
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _view(model: keras.Model, x: list[npt.NDArray], axes: tuple[int, ...]) -> dict[str, npt.NDArray[np.float32]]:
+def _view(model: Model, x: list[npt.NDArray], axes: tuple[int, ...]) -> dict[str, npt.NDArray[np.float32]]:
     """The outputs for a batch whose images are flipped along `axes`, masks flipped back."""
     turned = [_flip(values, axes) for values in x]
     outputs = model.predict_on_batch(turned if len(turned) > 1 else turned[0])

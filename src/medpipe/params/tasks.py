@@ -9,7 +9,21 @@ from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
 # What every table of rows has already, or what a served model calls its own; and what readers' tables have.
-_TAKEN = ("id", "path", "label", "group", "source", "set", "image", "mask", "share", "decision", "refer", "ood")
+_TAKEN = (
+    "id",
+    "path",
+    "label",
+    "group",
+    "source",
+    "set",
+    "image",
+    "mask",
+    "share",
+    "decision",
+    "refer",
+    "ood",
+    "error",
+)
 _READ = ("file", "folder", "marked")
 
 MaskValues = Annotated[

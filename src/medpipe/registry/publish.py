@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from medpipe.models.ood import FILE
+from medpipe.models import delivery, ood
 from medpipe.registry.models import log_model
 from medpipe.tracking import Run
 
@@ -15,6 +15,7 @@ def publish(
     run: Run,
     *,
     model: Path,
+    graph: Path,
     detector: Path,
     metrics: Path,
     report: Path,
@@ -24,15 +25,15 @@ def publish(
 ) -> None:
     """Log the delivered model (a folder), its headline metrics as `test/<name>`, report, plots (a folder), predictions.
 
-    The model, with its out-of-distribution `detector` (a file) beside it, gives what the report measured: it does to
-    its outputs what the report says under `served`. Doing it again changes nothing.
+    The model as ONNX, its `graph` (a file), with its out-of-distribution `detector` (a file) gives what the report
+    measured: it does to its outputs what the report says under `served`. Doing it again changes nothing.
     """
     with TemporaryDirectory() as name:
         served = Path(name) / model.name
         served.mkdir()
-        for file in model.iterdir():
-            (served / file.name).symlink_to(file.resolve())
-        (served / FILE).symlink_to(detector.resolve())
+        files = {file: model / file for file in (delivery.KERAS, delivery.RECIPE)}
+        for file, source in (files | {delivery.GRAPH: graph, ood.FILE: detector}).items():
+            (served / file).symlink_to(source.resolve())
         model_id = log_model(run, served, max_pixels, json.loads(report.read_text())["served"])
     values = json.loads(metrics.read_text())
     run.log_metrics({f"test/{name}": value for name, value in values.items() if value is not None}, model_id)

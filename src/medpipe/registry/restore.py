@@ -26,15 +26,16 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
         model, report = root / "models" / name, root / "reports" / task / "models" / f"{name}.json"
         run = tracking.reopen(model)
         metrics, plots = root / "metrics" / task / f"{name}.json", root / "plots" / task / name
-        predictions, detector = (root / "predictions" / task / f"{name}.{end}" for end in ("parquet", "npz"))
-        if not all(path.exists() for path in (report, metrics, plots, predictions, detector)):
+        ends = ("parquet", "onnx", "npz")
+        predictions, graph, detector = (root / "predictions" / task / f"{name}.{end}" for end in ends)
+        if not all(path.exists() for path in (report, metrics, plots, predictions, graph, detector)):
             yield f"{name}: run; not evaluated yet"
         elif json.loads(report.read_text()).get("run") != run.key:
             yield f"{name}: run; its evaluation is of an earlier training"
         else:
             published[name] = run.key
             places = {"model": model, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
-            publish(run, **places, detector=detector, max_pixels=max_pixels)
+            publish(run, **places, graph=graph, detector=detector, max_pixels=max_pixels)
             yield f"{name}: run, evaluation, model"
     for path in sorted((root / explored.RECORDS).glob(f"*/{tracking.RECORD}")):
         task = path.parent.name

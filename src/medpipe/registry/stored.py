@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medpipe import atomic, store
 from medpipe.errors import SettingError
+from medpipe.models import delivery
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +80,8 @@ def whole(client: "MlflowClient", model: "LoggedModel") -> bool:
         *client.list_logged_model_artifacts(model.model_id),
         *client.list_logged_model_artifacts(model.model_id, data),
     )
-    return {"MLmodel", f"{data}/model.keras", f"{data}/recipe.json"} <= {file.path for file in files}
+    ours = {f"{data}/{file}" for file in (delivery.KERAS, delivery.RECIPE, delivery.GRAPH)}
+    return {"MLmodel", *ours} <= {file.path for file in files}
 
 
 def _logged(client: "MlflowClient", run_id: str) -> "Sequence[LoggedModel]":
@@ -94,7 +96,7 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    place = f"{model.artifact_location}/data/{model.name}/model.keras"
+    place = f"{model.artifact_location}/data/{model.name}/{delivery.KERAS}"
     try:
         if place.startswith("file:"):
             return Path(download_artifacts(place, tracking_uri=client.tracking_uri))
@@ -104,6 +106,6 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
             if not kept.exists():
                 with atomic.folder(kept) as folder:
                     download_artifacts(place, dst_path=str(folder), tracking_uri=client.tracking_uri)
-        return kept / "model.keras"
+        return kept / delivery.KERAS
     except (MlflowException, OSError) as error:
         raise SettingError(f"network.weights: {name}: {place} cannot be had: {error}") from None

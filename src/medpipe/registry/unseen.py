@@ -36,7 +36,7 @@ def on_unseen_rows(
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, of_classes, of_masks
-    from medpipe.models import cascade, delivery, masks
+    from medpipe.models import delivery, masks, threshold
     from medpipe.models.predict import predict
 
     logged = client.get_logged_model(model_id)
@@ -71,5 +71,5 @@ def on_unseen_rows(
     if delivered.kind == "cascade":
         assert delivered.threshold is not None
         p = chances(classes, outputs["p"], served["temperature"])
-        _, marked = cascade.apply(outputs["p"], marked, delivered.threshold)
+        _, marked = threshold.apply(outputs["p"], marked, delivered.threshold)
     return replace(old, table=of_masks(shown, said, arrays[0].masks[chosen], marked, arrays[0].marks, p))

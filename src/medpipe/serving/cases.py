@@ -1,7 +1,7 @@
 """Raw cases as a served model is sent them: images in any form that may come, and metadata, to what the model reads."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,32 +73,33 @@ def _from_file(path: str, name: str, root: Path | None, limit: int) -> bytes:
     raise InputError(f"{shown} {problem}; {WANTED}")
 
 
-def encode(cases: pd.DataFrame, variant: Mapping[str, Any], names: Sequence[str]) -> npt.NDArray[np.float32]:
-    """(rows, features) of raw metadata, NaN for unknown, by the code that encodes training rows.
+def encode(
+    cases: pd.DataFrame, variant: Mapping[str, Any], names: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], list[tuple[Hashable, str]]]:
+    """(rows, features) of raw metadata, NaN for unknown, by the code that encodes training rows; and what is wrong, in
+    which row: a value that is none of a feature's, or no number in its range.
 
     `variant` is what the model was trained on, with the task's `features`; `names` are the model's columns, which tell
-    how it takes unknown categories. Raises InputError that names the row whose value is none of a feature's, or no
-    number in its range.
+    how it takes unknown categories.
     """
     declared = declared_features(variant)
-    columns: dict[str, pd.Series] = {}
+    parsed: dict[str, pd.Series] = {}
+    wrong: list[tuple[Hashable, str]] = []
     for name, feature in declared.items():
         if isinstance(feature, Category):
-            columns[name] = _text(cases[name], UNKNOWN)
-            for row in cases.index[~columns[name].isin([*feature.values, UNKNOWN])]:
-                choice = ", ".join(feature.values)
-                raise InputError(f"row {row}: {name} is {columns[name][row]!r}, must be {UNKNOWN} or one of: {choice}")
+            text = parsed[name] = _text(cases[name], UNKNOWN)
+            bad = ~text.isin([*feature.values, UNKNOWN])
+            wanted = f"{UNKNOWN} or one of: {', '.join(feature.values)}"
         else:
-            text = _text(cases[name], None)
-            columns[name] = pd.to_numeric(text, errors="coerce").astype(np.float64)
-            low, high = feature.range
-            for row in cases.index[text.notna() & ~columns[name].between(low, high)]:
-                raise InputError(
-                    f"row {row}: {name} is {text[row]!r}, must be a number from {low:g} to {high:g}, or {UNKNOWN}"
-                )
+            text, (low, high) = _text(cases[name], None), feature.range
+            number = parsed[name] = pd.to_numeric(text, errors="coerce").astype(np.float64)
+            bad = text.notna() & ~number.between(low, high)
+            wanted = f"a number from {low:g} to {high:g}, or {UNKNOWN}"
+        wrong += [(row, f"{name} is {text[row]!r}, must be {wanted}") for row in cases.index[bad]]
     policy = "category" if any(f"{name}_{UNKNOWN}" in names for name in declared) else "impute"
-    table = pd.DataFrame(columns, index=cases.index)
-    return pd.concat([table, features.encode(table, declared, policy)], axis=1)[list(names)].to_numpy(np.float32)
+    table = pd.DataFrame(parsed, index=cases.index)
+    encoded = pd.concat([table, features.encode(table, declared, policy)], axis=1)
+    return encoded[list(names)].to_numpy(np.float32), wrong
 
 
 def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medpipe import fingerprint
 
 if TYPE_CHECKING:
-    # Never imported here, since it brings Keras. It says that what packs a model depends on this code.
+    # Never imported here. It says that what packs a model depends on this code.
     from medpipe.serving import predictor  # noqa: F401
 
 LOADER = "serving.predictor"

@@ -1,4 +1,4 @@
-"""A delivered model in MLflow's format: weights, recipe, the code that reads raw cases, signature, example, versions.
+"""A delivered model in MLflow's format: graph, recipe, the code that reads raw cases, signature, example, versions.
 
 Nothing here runs the model, so TensorFlow is not imported.
 """
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from medpipe.models import delivery, ood
 from medpipe.models.delivery import Delivery
 from medpipe.params import Category, Feature
-from medpipe.serving import code
+from medpipe.serving import code, columns, manifest
 from medpipe.serving.cases import declared_features
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-LIBRARIES = ("mlflow", "keras", "tensorflow", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
+LIBRARIES = ("mlflow-skinny", "onnxruntime", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
 
 
 def requirements() -> list[str]:
@@ -35,10 +35,9 @@ def requirements() -> list[str]:
 def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
     total = hashlib.sha256(json.dumps([code.digest(), max_pixels, dict(served), requirements()]).encode())
-    for path in (model / "model.keras", model / "recipe.json", model / ood.FILE):
-        if path.exists():
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+    for file in sorted(model.iterdir()):
+        with file.open("rb") as opened:
+            total.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
     return total.hexdigest()
 
 
@@ -66,33 +65,19 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
             pip_requirements=requirements(),
             model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
+    manifest.write(folder)
 
 
 def signature(recipe: Delivery, decides: bool, scored: bool) -> "ModelSignature":
-    """Columns in and out; `decides`: whether a classifier gives decisions and sets; `scored`: whether the model has an
-    out-of-distribution score.
+    """Columns in and out, as `columns` tells them.
 
     Those in are of any type: as strings, categories and a column all NaN would be refused.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, ColSpec, Schema
 
-    inputs = [ColSpec(AnyType(), "image")] if _reads(recipe, "images") else []
-    inputs += [ColSpec(AnyType(), name) for name in _features(recipe)]
-    if recipe.kind == "classifier":
-        outputs = [ColSpec(DataType.double, name) for name in recipe.classes]
-        outputs += [ColSpec(DataType.string, name) for name in ("label", *(("decision", "set") if decides else ()))]
-    else:
-        shares = [f"share_{name}" for name in recipe.marks] if len(recipe.marks) > 1 else []
-        outputs = [
-            ColSpec(DataType.boolean, recipe.classes[1]),
-            *(ColSpec(DataType.double, name) for name in ("share", *shares)),
-            ColSpec(DataType.binary, "mask"),
-        ]
-        if recipe.kind == "cascade":
-            outputs.append(ColSpec(DataType.double, f"p_{recipe.classes[1]}"))
-    if scored:
-        outputs.append(ColSpec(DataType.double, ood.COLUMN))
+    inputs = [ColSpec(AnyType(), name) for name in columns.read(recipe)]
+    outputs = [ColSpec(of, name, required=False) for name, of in columns.answered(recipe, decides, scored).items()]
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
@@ -102,7 +87,7 @@ def example(recipe: Delivery) -> "pd.DataFrame":
     from PIL import Image
 
     case: dict[str, Any] = {}
-    if _reads(recipe, "images"):
+    if "image" in columns.read(recipe):
         buffer = BytesIO()
         Image.linear_gradient("L").resize((64, 48)).save(buffer, "PNG")
         case["image"] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -114,7 +99,3 @@ def example(recipe: Delivery) -> "pd.DataFrame":
 def _features(recipe: Delivery) -> dict[str, Feature]:
     """What the model reads beside images, each once."""
     return {name: feature for variant in recipe.variants for name, feature in declared_features(variant).items()}
-
-
-def _reads(recipe: Delivery, kind: str) -> bool:
-    return any(variant["kind"] == kind for variant in recipe.variants)

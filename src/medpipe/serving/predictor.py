@@ -3,7 +3,8 @@
 This module and those that it imports travel with every logged model (serving.code).
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,25 @@ from PIL import Image
 
 from medpipe.data.images import to_array
 from medpipe.errors import InputError
-from medpipe.models import cascade, delivery, masks, ood
+from medpipe.models import delivery, masks, ood, threshold
 from medpipe.models.decision import Rule, decide, name_sets
-from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
-from medpipe.params import ImagesVariant, PreparedImages
+from medpipe.params import PreparedImages
+from medpipe.serving import columns, manifest
 from medpipe.serving.cases import encode, read_image
+from medpipe.serving.session import Session
 
 BATCH = 32
 
+Size = tuple[int, int]  # width and height of an image
+
 
 def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
-    """What MLflow calls to load the model of the folder `path`."""
+    """What MLflow calls to load the model of the folder `path`, two below the package's own. Raises InputError for a
+    package of which a byte was changed.
+    """
+    manifest.check(Path(path).parents[1])
     return Predictor(Path(path), **model_config)
 
 
@@ -50,10 +57,9 @@ class Predictor:
         rule: dict[str, Any] | None,
         image_root: str | None = None,
     ) -> None:
-        self.delivery, self.model = delivery.read(folder)
+        self.delivery, self.session = delivery.read_recipe(folder), Session(folder / delivery.GRAPH)
         self.detector = ood.read(folder / ood.FILE)
-        if self.detector is not None:
-            self.model = observed(self.model)
+        self.images = [PreparedImages(**v) for v in self.delivery.variants if v["kind"] == "images"]
         self.max_pixels = max_pixels
         self.flips, self.temperature = flips, temperature
         self.rule = None if rule is None else Rule(**rule)
@@ -75,48 +81,67 @@ class Predictor:
         has an out-of-distribution score, `ood` is the share of validation rows that lie as far from its training rows,
         or farther: near 0 for what it has not learnt.
 
-        Raises MlflowException, whose message the scoring server passes on, that names the columns that are missing, or
-        the row (from 0) and the field that is wrong.
+        `error` says what is wrong with a row, and its field; the row's other columns are null. It is null where all is
+        well. Raises MlflowException, whose message the scoring server passes on, that names the columns that are
+        missing.
         """
-        try:
-            return self._answer(cases)
-        except InputError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from None
-
-    def _answer(self, cases: pd.DataFrame) -> pd.DataFrame:
-        variants = self.delivery.variants
-        wanted = ["image"] * any(v["kind"] == "images" for v in variants)
-        wanted += dict.fromkeys(name for v in variants for name in v.get("features", ()))
+        wanted = columns.read(self.delivery)
         if missing := [name for name in wanted if name not in cases]:
-            raise InputError(f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}")
+            raise MlflowException.invalid_parameter_value(
+                f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}"
+            )
         cases = cases[wanted].reset_index(drop=True)
-        parts = [self._predict(cases[start : start + BATCH]) for start in range(0, len(cases), BATCH)]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        errors = defaultdict[Hashable, list[str]](list)
+        parts = [self._answer(cases[start : start + BATCH], errors) for start in range(0, len(cases), BATCH)]
+        names = [*columns.answered(self.delivery, self.rule is not None, self.detector is not None)]
+        parts = [part for part in parts if len(part)] or [pd.DataFrame()]
+        answer = pd.concat(parts).reindex(cases.index, columns=names)
+        if errors:
+            answer = answer.astype(object).where(answer.notna(), None)  # what JSON calls null
+        told = ["; ".join(errors[row]) if row in errors else None for row in cases.index]
+        return answer.assign(**{columns.ERROR: pd.Series(told, dtype=object)})
 
-    def _predict(self, cases: pd.DataFrame) -> pd.DataFrame:
-        prepared = [PreparedImages(**variant) for variant in self.delivery.variants if variant["kind"] == "images"]
-        images = [
-            read_image(value, f"row {row}: image", self.max_pixels, prepared[0].decoding, self.root)
-            for row, value in cases.get("image", pd.Series(dtype=object)).items()
-        ]
-        inputs = []
+    def _answer(self, cases: pd.DataFrame, errors: dict[Hashable, list[str]]) -> pd.DataFrame:
+        """The answers to those of a few cases that can be read; what is wrong with the others comes into `errors`."""
+        tables = []
         for variant, names in zip(self.delivery.variants, self.delivery.features, strict=True):
             if variant["kind"] == "table":
-                inputs.append(encode(cases, variant, names))
+                values, wrong = encode(cases, variant, names)
+                tables.append(values)
+                for row, what in wrong:
+                    errors[row].append(what)
+        read: dict[Hashable, list[npt.NDArray]] = {row: [] for row in cases.index}
+        sizes: dict[Hashable, Size] = {}
+        for row, value in cases.get("image", pd.Series(dtype=object)).items():
+            try:
+                image = read_image(value, "image", self.max_pixels, self.images[0].decoding, self.root)
+            except InputError as error:
+                errors[row].append(str(error))
             else:
-                settings = PreparedImages(**variant)
-                inputs.append(np.stack([to_array(image, settings) for image in images]))
-        outputs = predict(self.model, inputs, np.arange(len(cases)), len(cases), self.flips)
+                sizes[row], read[row] = image.size, [to_array(image, settings) for settings in self.images]
+        sound = ~cases.index.isin([*errors])
+        rows = cases.index[sound]
+        if rows.empty:
+            return pd.DataFrame()
+        left = {
+            "table": [values[sound] for values in tables],
+            "images": [np.stack(of_one) for of_one in zip(*(read[row] for row in rows), strict=True)],
+        }
+        inputs = [left[variant["kind"]].pop(0) for variant in self.delivery.variants]
+        shown = [sizes[row] for row in rows if row in sizes]
+        outputs = predict(self.session, inputs, np.arange(len(rows)), len(rows), self.flips)
         match self.delivery.kind:
             case "classifier":
                 answer = self._classified(outputs["output"])
             case "segmenter":
-                answer = self._outlined(outputs["output"], images)
+                answer = self._outlined(outputs["output"], shown)
             case "cascade":
                 tempered = self._tempered(outputs["p"])[:, 1]
-                answer = self._outlined(outputs["mask"], images, outputs["p"])
+                answer = self._outlined(outputs["mask"], shown, outputs["p"])
                 answer = answer.assign(**{f"p_{self.delivery.classes[1]}": tempered})
-        return answer if self.detector is None else answer.assign(ood=self.detector.score(outputs[EMBEDDING]))
+        if self.detector is not None:
+            answer = answer.assign(**{ood.COLUMN: self.detector.score(outputs[ood.EMBEDDING])})
+        return answer.set_index(rows)
 
     def _tempered(self, p: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         assert self.temperature is not None
@@ -131,28 +156,29 @@ class Predictor:
         return answer.assign(decision=decide(tempered, classes, self.rule), set=name_sets(tempered, classes, self.rule))
 
     def _outlined(
-        self, probabilities: npt.NDArray[np.float32], images: Sequence[Image.Image], p: npt.NDArray | None = None
+        self, probabilities: npt.NDArray[np.float32], sizes: Sequence[Size], p: npt.NDArray | None = None
     ) -> pd.DataFrame:
         said = masks.said(probabilities)
         if p is not None:
             assert self.delivery.threshold is not None
-            _, said = cascade.apply(p, said, self.delivery.threshold)
-        settings, marks = PreparedImages(**self.delivery.variants[0]), self.delivery.marks
+            _, said = threshold.apply(p, said, self.delivery.threshold)
+        marks = self.delivery.marks
         levels = np.uint8(1 if len(marks) > 1 else 255)
         answer = {self.delivery.classes[1]: said.any(axis=(1, 2)), "share": (said > 0).mean(axis=(1, 2))}
         if len(marks) > 1:
             answer |= {f"share_{name}": (said == i).mean(axis=(1, 2)) for i, name in enumerate(marks, 1)}
-        answer["mask"] = [_png(levels * mask, image, settings) for mask, image in zip(said, images, strict=True)]
+        answer["mask"] = [
+            _png(levels * mask, size, self.images[0].square) for mask, size in zip(said, sizes, strict=True)
+        ]
         return pd.DataFrame(answer)
 
 
-def _png(mask: npt.NDArray[np.uint8], image: Image.Image, variant: ImagesVariant) -> bytes:
+def _png(mask: npt.NDArray[np.uint8], size: Size, square: bool) -> bytes:
     """The mask (h, w) at the image's size; nothing where the model's square crop leaves the image out."""
-    side = min(image.size)
-    width, height = (side, side) if variant.square else image.size
-    whole = Image.new("L", image.size)
+    width, height = (min(size), min(size)) if square else size
+    whole = Image.new("L", size)
     part = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    whole.paste(part, ((image.width - width) // 2, (image.height - height) // 2))
+    whole.paste(part, ((size[0] - width) // 2, (size[1] - height) // 2))
     buffer = BytesIO()
     whole.save(buffer, "PNG")
     return buffer.getvalue()

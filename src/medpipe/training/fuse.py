@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from medpipe.models import cascade, fusion
+from medpipe.models import cascade, fusion, threshold
 from medpipe.models.delivery import OutOfFold
 from medpipe.models.predict import predict
 from medpipe.params import Cascade, DenseFusion, StackedFusion
@@ -72,4 +72,4 @@ def chain(
     `p` (n,) is what the classifier says of these before its temperature, over flips where it flips, since so it is
     served; `labels` (n,) in {0, 1}.
     """
-    return cascade.compose(*members), cascade.choose_threshold(p, labels, settings.sensitivity)
+    return cascade.compose(*members), threshold.choose(p, labels, settings.sensitivity)
