@@ -1,12 +1,13 @@
-"""What only one backend of Keras can do: determinism, memory growth, GPUs. All else uses `keras` alone."""
+"""What only one backend of Keras can do: determinism, memory growth, GPUs, gradients. All else uses `keras` alone."""
 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -105,6 +106,20 @@ def reset(seed: int, precision: str) -> None:
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_dtype_policy(precision)
+
+
+def gradient(function: Callable[[Any], Any], x: Any) -> Any:
+    """Of a function of one tensor to a number, at the tensor `x`; of x's shape. Computed at once, not compiled."""
+    if name() == "jax":
+        import jax
+
+        return jax.grad(function)(x)
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _gpus(devices: Path = Path("/dev")) -> list[str]:

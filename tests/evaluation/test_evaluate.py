@@ -58,7 +58,7 @@ def delivered(settings):
 @pytest.fixture
 def model():
     inputs = keras.Input((8, 8, 3))
-    x = layers.Flatten(name="embedding")(inputs / 255.0)
+    x = layers.Flatten(name="embedding")(layers.Rescaling(1 / 255)(inputs))
     return keras.Model(inputs, layers.Dense(len(CLASSES), activation="softmax")(x))
 
 

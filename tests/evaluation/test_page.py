@@ -145,7 +145,14 @@ def decoded(error):
 def test_the_surest_errors_come_first(classifier_table):
     table = classifier_table(0.5)
     image = np.full((120, 192, 3), (200, 30, 30), np.uint8)
-    errors = mistakes.of_classes(table, SKIN, lambda identifier: image)
+    asked = []
+
+    def explain(ids, said):
+        asked.extend(zip(ids, said, strict=True))
+        return np.repeat(np.linspace(0, 1, 192)[None, None, :], len(ids), 0).repeat(120, 1)
+
+    errors = mistakes.of_classes(table, SKIN, lambda identifier: image, explain)
+    assert asked == [(error["id"], SKIN.index(error["said"])) for error in errors]
     test = table[table["set"] == "test"]
     chances = test[[f"p_{name}" for name in SKIN]].to_numpy()
     wrong = np.array(SKIN)[chances.argmax(axis=1)] != test["label"]
@@ -153,8 +160,10 @@ def test_the_surest_errors_come_first(classifier_table):
         np.sort(chances.max(axis=1)[wrong])[:-13:-1], abs=1e-4
     )
     assert all(error["truth"] != error["said"] for error in errors)
-    assert decoded(errors[0]).shape == (60, 96, 3)
-    assert decoded(errors[0])[30, 48, 2] > 180 > 60 > decoded(errors[0])[30, 48, 0]  # red stays red
+    picture = decoded(errors[0]).astype(int)  # blue, green, red; at the right the map
+    assert picture.shape == (60, 192, 3)
+    assert picture[30, 48, 2] > 180 > 60 > picture[30, 48, 0]  # red stays red
+    assert picture[30, 186, 1] > picture[30, 102, 1] + 80  # from violet to yellow
 
 
 def test_the_worst_slices_have_no_overlap(mask_table):

@@ -1,7 +1,7 @@
 """Run by test_backends.py with KERAS_BACKEND=jax: `on_jax.py FOLDER`.
 
-Loads FOLDER/*.keras, saved under TensorFlow, writes what each says of its test batch, and trains its architecture for a
-step: with SGD and little of the backbone, since compiling is what takes the time here.
+Loads FOLDER/*.keras, saved under TensorFlow, writes what each says of its test batch, of one the heat maps too, and
+trains its architecture for a step: with SGD and little of the backbone, since compiling is what takes the time here.
 """
 
 import sys
@@ -12,6 +12,7 @@ import numpy as np
 from small_models import ARCHITECTURES, SMALL, STATS, batch
 
 from medpipe import backend
+from medpipe.explain.cam import grad_cam, grad_cam_plus_plus
 from medpipe.models.build import build
 from medpipe.models.embedding import unfreeze_layers
 from medpipe.models.losses import build_loss
@@ -23,6 +24,9 @@ for name in ARCHITECTURES:
     inputs, targets = batch(name)
     loaded = keras.saving.load_model(folder / f"{name}.keras")
     np.save(folder / f"{name}.npy", loaded.predict_on_batch(inputs))
+    if name == "convnet":
+        maps = [method(loaded, [inputs], [0, 1, 1]) for method in (grad_cam, grad_cam_plus_plus)]
+        np.save(folder / "maps.npy", maps)
     model = build(SMALL[name], inputs.shape[1:], 3, STATS)
     if name == "backbone":
         unfreeze_layers(model, 3, freeze_norm=False)

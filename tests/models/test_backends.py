@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 from small_models import ARCHITECTURES, SMALL, STATS, batch
 
+from medpipe.explain.cam import grad_cam, grad_cam_plus_plus
 from medpipe.models.build import build
 from medpipe.models.losses import build_loss
 
@@ -43,9 +45,12 @@ def test_models_load_in_a_fresh_process(saved):
     assert loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_jax_says_the_same_and_trains_every_architecture(saved):
+def test_jax_says_the_same_explains_it_alike_and_trains_every_architecture(saved):
     quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     lines = run("on_jax.py", saved, KERAS_BACKEND="jax", XLA_FLAGS=quick)
     assert lines == [f"trained {name}" for name in ARCHITECTURES]
     for name in ARCHITECTURES:
         np.testing.assert_allclose(np.load(saved / f"{name}.npy"), np.load(saved / f"{name}.npz")["outputs"], atol=1e-4)
+    model, (inputs, _) = keras.saving.load_model(saved / "convnet.keras", compile=False), batch("convnet")
+    maps = [method(model, [inputs], [0, 1, 1]) for method in (grad_cam, grad_cam_plus_plus)]
+    np.testing.assert_allclose(np.load(saved / "maps.npy"), maps, atol=1e-3)

@@ -15,12 +15,14 @@ from medpipe.errors import InputError
 from medpipe.evaluation import mistakes, ood, segmentation
 from medpipe.evaluation.calibration import fit_temperature
 from medpipe.evaluation.decisions import choose
-from medpipe.evaluation.explain import mean_shap
 from medpipe.evaluation.exported import exported
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.tables import chances, of_classes, of_masks
+from medpipe.explain.cam import grad_cam
+from medpipe.explain.maps import Maps
+from medpipe.explain.tables import mean_shap
 from medpipe.models import masks, threshold
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
@@ -117,10 +119,7 @@ def evaluate(
         found = Evaluation(table, *measures, graph=graph)
         found.report |= {"only": only, "served": served | {"rule": rule and asdict(rule)}}
         _score(found, detector, outputs, settings, seed)
-        images = next((part.inputs for part in arrays if part.inputs.ndim == 4), None)
-        if images is not None:
-            place = dict(zip(table["id"], chosen, strict=True))
-            found.errors = mistakes.of_classes(table, classes, lambda identifier: images[place[identifier]])
+        found.errors = _errors(model, table, dict(zip(table["id"], chosen, strict=True)), classes, arrays)
         if fitted := delivered.settings.get("fitted"):
             found.report["fitted"] = fitted
         if delivered.settings.get("kind") == "mean":
@@ -159,6 +158,22 @@ def evaluate(
     found.examples = [example(identifier) for identifier in segmentation.examples(table, GALLERY)]
     found.errors = mistakes.of_masks(table, example, len(arrays[0].marks) > 1)
     return found
+
+
+def _errors(
+    model: keras.Model, table: pd.DataFrame, place: dict[str, int], classes: tuple[str, ...], arrays: list[Arrays]
+) -> list[dict[str, Any]]:
+    """The worst ones with their heat maps, of a model that reads images; `place`: of each id its row number."""
+    images = [part.inputs for part in arrays if part.inputs.ndim == 4]
+    if not images:
+        return []
+
+    def explain(ids: Sequence[str], said: Sequence[int]) -> Maps:
+        rows = [place[identifier] for identifier in ids]
+        return grad_cam(model, [part.inputs[rows] for part in arrays], said)
+
+    largest = max(images, key=lambda values: values.shape[1])
+    return mistakes.of_classes(table, classes, lambda identifier: largest[place[identifier]], explain)
 
 
 def _score(

@@ -1,7 +1,7 @@
 """A model's worst errors on test rows as small pictures."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -11,30 +11,39 @@ import pandas as pd
 
 from medpipe.evaluation.mask_plots import CLASSES, PREDICTED, TRUTH, Example, overlay
 from medpipe.evaluation.predictions import pooled
+from medpipe.explain import maps
 
 PICTURES, PICTURES_OF_MASKS = 12, 6
 SIDE, QUALITY = 96, 80  # pixels of the longer side of each; of JPEG
 
 Picture = Callable[[str], npt.NDArray[np.uint8]]  # of an id: (h, w, 3)
+Explain = Callable[[Sequence[str], Sequence[int]], maps.Maps]  # of n ids and a class of each: (n, h, w)
 
 
-def of_classes(table: pd.DataFrame, classes: tuple[str, ...], picture: Picture) -> list[dict[str, Any]]:
+def of_classes(
+    table: pd.DataFrame, classes: tuple[str, ...], picture: Picture, explain: Explain
+) -> list[dict[str, Any]]:
     """{id, truth, said, probability, jpeg} of the test rows with the highest probability on a wrong class, highest
-    first. The class said is the likeliest; `jpeg` is in base64."""
+    first. The class said is the likeliest; `jpeg`, in base64, has the image at the left, at the right the heat map of
+    the class said over it."""
     rows = table[table["set"] == "test"]
     chances = rows[[f"p_{name}" for name in classes]].to_numpy(np.float64)
     said = np.array(classes)[chances.argmax(axis=1)]
     rows = rows[["id", "label"]].assign(said=said, probability=chances.max(axis=1))
     rows = rows[rows["label"] != rows["said"]].sort_values(["probability", "id"], ascending=[False, True])
+    rows = rows.head(PICTURES)
+    if rows.empty:
+        return []
+    heats = explain(rows["id"].tolist(), [classes.index(name) for name in rows["said"]])
     return [
         {
             "id": row["id"],
             "truth": row["label"],
             "said": row["said"],
             "probability": round(row["probability"], 4),
-            "jpeg": jpeg(picture(row["id"])),
+            "jpeg": jpeg(picture(row["id"]), maps.overlay(picture(row["id"]), heat)),
         }
-        for row in rows.head(PICTURES).to_dict("records")
+        for row, heat in zip(rows.to_dict("records"), heats, strict=True)
     ]
 
 

@@ -1,5 +1,6 @@
 """The weighted mean of trained models as one model."""
 
+import re
 from collections.abc import Sequence
 
 import keras
@@ -30,6 +31,12 @@ def mean(members: Sequence[keras.Model], reads: Sequence[str], weights: Sequence
         parts.append(layers.Rescaling(float(weight), dtype="float32", name=f"weight_{i + 1}")(x))
     total = layers.Add(dtype="float32", name="mean")(parts) if len(parts) > 1 else parts[0]
     return keras.Model(_single([*inputs.values()]), total, name="mean")
+
+
+def weights(model: keras.Model) -> dict[str, float]:
+    """The members' weights by their layers' names, of a model that `mean` made; of any other none."""
+    found = {layer.name: layer for layer in model.layers if re.fullmatch(r"weight_\d+", layer.name)}
+    return {name.replace("weight", "member"): layer.scale for name, layer in found.items()}
 
 
 def _single(tensors: list[keras.KerasTensor]) -> list[keras.KerasTensor] | keras.KerasTensor:

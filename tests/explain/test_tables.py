@@ -5,7 +5,7 @@ import pytest
 
 from medpipe.errors import InputError
 from medpipe.evaluation.evaluate import _of
-from medpipe.evaluation.explain import mean_shap, readable
+from medpipe.explain.tables import mean_shap, readable
 from medpipe.models.delivery import Delivery
 
 FEATURES = ["age", "sex_male", "localization_lower extremity", "localization_back"]
