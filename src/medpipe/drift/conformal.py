@@ -1,0 +1,49 @@
+"""Logged answers as online conformal p values: independent and uniform as long as cases come as validation rows did.
+
+Each case is ranked among the validation rows and all cases before it, ties by chance (Vovk et al. 2021, arXiv
+2102.10439). Ranked among the validation rows alone, p values would share the luck of these rows, and 10,000 of
+them would tell 500 rows from their own distribution.
+"""
+
+from bisect import bisect, insort
+
+import numpy as np
+import numpy.typing as npt
+
+from medpipe.errors import InputError
+
+Array = npt.NDArray[np.float64]
+
+
+def of_scores(scores: Array, validation: int, seed: np.random.SeedSequence) -> Array:
+    """(n,) in (0, 1), low for what lies farther out than those before it. More scores leave the first p values alone.
+
+    `scores` (n,) are out-of-distribution scores (models.ood), which say between which two of the `validation` rows a
+    case's distance lies. Among the cases in one such gap the order is drawn: under exchangeability any is as likely as
+    any other. Raises InputError where a score is not one of so many rows.
+    """
+    steps = scores * (validation + 1)
+    if not (np.abs(steps - steps.round()) < 1e-3).all() or not ((scores > 0) & (scores <= 1)).all():
+        raise InputError(f"an out-of-distribution score in the log is none of {validation} validation rows")
+    order, chances = np.random.default_rng(seed).random((len(scores), 2)).T
+    distances = validation + 1 - steps.round() + order  # validation rows are at 1, 2 ...
+    seen, p = [float(i) for i in range(1, validation + 1)], np.empty(len(scores))
+    for i, (distance, chance) in enumerate(zip(distances.tolist(), chances.tolist(), strict=True)):
+        p[i] = (len(seen) - bisect(seen, distance) + chance) / (len(seen) + 1)
+        insort(seen, distance)
+    return p
+
+
+def of_classes(
+    classes: npt.NDArray[np.int64], validation: npt.NDArray[np.int64], seed: np.random.SeedSequence
+) -> tuple[Array, Array]:
+    """p values (n, k) of "it is this class", low where it is, and the share (n, k) of the class before each case.
+
+    `classes` (n,) are predicted ones, `validation` (k,) how often each was predicted of a validation row.
+    """
+    told = np.eye(len(validation))[classes]
+    before = validation + told.cumsum(axis=0) - told
+    rows = validation.sum() + np.arange(len(classes))[:, None]
+    chance = np.random.default_rng(seed).random(told.shape)
+    inside, outside = chance * (before + 1), before + chance * (rows - before + 1)
+    return np.where(told > 0, inside, outside) / (rows + 1), (before + 0.5) / (rows + 1)

@@ -1,0 +1,35 @@
+"""The model's answers as JSON: one object a row, in the request's order."""
+
+import base64
+import math
+from typing import Any
+
+import pandas as pd
+
+from medpipe.service.rows import Rows
+from medpipe.service.served import Served
+
+
+def combined(rows: Rows, served: Served, answers: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of each row what the model said, or what is wrong with it; `answers` are those of the sound rows.
+
+    Bytes are data URIs of PNGs. A row that is wrong has `error` and null for all else that the model would say.
+    """
+    said = iter(answers.to_dict("records"))
+    found = []
+    for number, error in enumerate(rows.errors):
+        values = next(said) if error is None else {"error": error}
+        told = {name: plain(values.get(name)) for name in served.outputs}
+        found.append({"row": number, **told, "error": plain(values["error"]), **served.about})
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value of an answer as JSON has it; None for NaN."""
+    if isinstance(value, bytes):
+        return "data:image/png;base64," + base64.b64encode(value).decode()
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value

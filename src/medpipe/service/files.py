@@ -1,0 +1,105 @@
+"""`medpipe predict`: a model's answers to files, as a table."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from medpipe import atomic
+from medpipe.errors import InputError
+from medpipe.service.rows import IMAGE
+from medpipe.service.served import Served, find, load
+
+BATCH = 32
+WRITERS = (".csv", ".parquet")
+
+
+def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -> int:
+    """Write the answers to `out`, and masks to files of the folder `masks`. Returns 1 where a row is wrong, else 0.
+
+    The table has the columns of the CSV or `image`, the answers, `error`, and model, version and sha256; `mask` holds
+    the PNG's name. Raises InputError where nothing can be answered.
+    """
+    if out.suffix not in WRITERS:
+        raise InputError(f"{out}: a table that ends in {' or '.join(WRITERS)} wanted")
+    cases = read(inputs)
+    # Whoever runs the command may read these files anyway.
+    served = load(find(model), image_root="/")
+    if missing := [name for name in served.inputs if name not in cases]:
+        raise InputError(
+            f"{', '.join(map(str, inputs))}: columns missing: {', '.join(missing)}; the model reads "
+            f"{', '.join(served.inputs)}: give a CSV that has them (an empty cell stands for unknown)"
+        )
+    if masks is not None and "mask" not in served.outputs:
+        raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
+    if taken := [name for name in (*served.outputs, "error", *served.about) if name in cases]:
+        raise InputError(f"columns {', '.join(taken)}: what the model answers is named so; rename them")
+    found = pd.concat([cases, pd.concat(list(_answers(cases, served)), ignore_index=True)], axis=1)
+    if "mask" in served.outputs:
+        found["mask"] = _written(found, masks)
+    with atomic.file(out) as file:
+        if out.suffix == ".csv":
+            found.to_csv(file, index=False)
+        else:
+            found.to_parquet(file, index=False)
+    wrong = int(found["error"].notna().sum())
+    print(f"{out}: {len(found)} rows, {wrong} of them wrong")
+    return int(wrong > 0)
+
+
+def read(inputs: Sequence[Path]) -> pd.DataFrame:
+    """The cases that files, a folder (its files, by name) or a CSV (paths from its own folder) name; paths absolute.
+
+    Raises InputError for what is not there, or empty.
+    """
+    if missing := [str(path) for path in inputs if not path.exists()]:
+        raise InputError(f"{', '.join(missing[:5])}: not there")
+    if len(inputs) == 1 and inputs[0].suffix.lower() == ".csv":
+        return _table(inputs[0])
+    paths = [path for given in inputs for path in (_inside(given) if given.is_dir() else [given])]
+    if not paths:
+        raise InputError(f"{', '.join(map(str, inputs))}: no file in it")
+    return pd.DataFrame({IMAGE: [str(path.absolute()) for path in paths]})
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:  # of which pandas' and Unicode's own are
+        raise InputError(f"{path}: no CSV in UTF-8: {error}") from None
+    if table.empty:
+        raise InputError(f"{path}: no row")
+    if IMAGE in table:
+        folder = path.absolute().parent
+        table[IMAGE] = [cell if cell[:5].lower() == "data:" else str(folder / cell) for cell in table[IMAGE]]
+    return table
+
+
+def _inside(folder: Path) -> list[Path]:
+    """A folder's files, hidden ones left out."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
+
+
+def _answers(cases: pd.DataFrame, served: Served) -> Iterator[pd.DataFrame]:
+    columns = list(served.inputs)
+    with tqdm(total=len(cases), desc="predict", unit="row", disable=None) as bar:
+        for start in range(0, len(cases), BATCH):
+            part = cases[columns].iloc[start : start + BATCH].reset_index(drop=True)
+            yield served.predict(part).reindex(columns=[*served.outputs, "error"]).assign(**served.about)
+            bar.update(len(part))
+
+
+def _written(found: pd.DataFrame, folder: Path | None) -> list[str | None]:
+    """The name of each row's mask in the folder: the row's number, since files of two folders may have one name."""
+    if folder is None:
+        return [None] * len(found)
+    width, names = len(str(len(found) - 1)), []
+    with atomic.folder(folder) as new:
+        for row, png in enumerate(found["mask"]):
+            name = f"{row:0{width}}.png" if isinstance(png, bytes) else None
+            if name is not None:
+                (new / name).write_bytes(png)
+            names.append(name)
+    return names

@@ -1,0 +1,37 @@
+"""`medpipe serve`."""
+
+import logging
+
+import uvicorn
+
+from medpipe.service import app, served
+from medpipe.service.guard import protocol
+from medpipe.service.settings import Settings
+
+
+def server(settings: Settings) -> uvicorn.Server:
+    """The service with its model loaded, ready to `run`. Raises InputError where there is no such model."""
+    first = served.load(served.find(settings.model), max_pixels=settings.max_pixels)
+    config = uvicorn.Config(
+        app.create(settings, first),
+        settings.host,
+        settings.port,
+        http=protocol(settings.header_seconds),
+        ws="none",
+        limit_concurrency=settings.max_connections,
+        timeout_graceful_shutdown=int(settings.stop_seconds),
+        access_log=False,  # the guard tells more
+        server_header=False,
+        log_level="warning",
+    )
+    return uvicorn.Server(config)
+
+
+def serve(settings: Settings) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    running = server(settings)
+    logging.getLogger("medpipe.service").info(
+        "%s answers on http://%s:%d", settings.model, settings.host, settings.port
+    )
+    running.run()
+    return 0 if running.started else 1

@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medpipe.cli import main
+from medpipe.service import log
+
+NAMES = np.array(["mel", "nv", "vasc"])
+SHARES = [0.2, 0.7, 0.1]
+ROWS = 300
+
+
+@pytest.fixture
+def validation(tmp_path):
+    """The prediction table of a model, of which 300 rows are validation's."""
+    p = np.eye(3)[np.random.default_rng(0).choice(3, ROWS + 50, p=SHARES)]
+    table = pd.DataFrame(p, columns=[f"p_{name}" for name in NAMES]).assign(set=["val"] * ROWS + ["test"] * 50)
+    table.to_parquet(tmp_path / "predictions.parquet")
+    return tmp_path / "predictions.parquet"
+
+
+@pytest.fixture
+def answer(tmp_path):
+    """A function that logs n answers, as a service does, and returns the log's folder."""
+    rng, known = np.random.default_rng(1), np.sort(np.random.default_rng(2).random(ROWS))
+    kept = log.Log(tmp_path / "log")
+
+    def answer(n, farther=0.0, shares=SHARES, version="3"):
+        distance = rng.random(n) + farther
+        score = (1 + ROWS - np.searchsorted(known, distance)) / (1 + ROWS)
+        for i, label in enumerate(NAMES[rng.choice(3, n, p=shares)]):
+            row = {"row": 0, "label": label, "ood": score[i], "error": None, "mask": b"x"}
+            kept.add(f"{i:05d}", [row | {"model": "skin", "version": version, "sha256": "ab" * 32}, {"error": "wrong"}])
+        kept.write()
+        return str(kept.folder)
+
+    return answer
+
+
+def test_no_drift_gives_0_and_drift_3(validation, answer, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    arguments = ["drift", answer(800), "--validation", str(validation), "--page", str(page)]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(": no drift in 800 answers")[0] for line in told] == [
+        "skin, version 3: distance from what it was trained on", "skin, version 3: predicted classes",
+    ]  # fmt: skip
+    assert "DRIFT" not in page.read_text()
+    answer(300, farther=0.5)
+    assert main(arguments) == 3
+    far, classes = capsys.readouterr().out.splitlines()
+    assert "DRIFT, certain at answer 8" in far
+    assert "no drift in 1100 answers" in classes
+    assert "DRIFT" in page.read_text()
+    assert "http" not in page.read_text()  # nothing is loaded
+
+
+def test_another_prevalence_is_found_by_the_predicted_classes(validation, answer, capsys):
+    folder = answer(800, shares=[0.5, 0.4, 0.1])
+    assert main(["drift", folder, "--validation", str(validation)]) == 3
+    far, classes = capsys.readouterr().out.splitlines()
+    assert "no drift" in far
+    assert "DRIFT" in classes
+
+
+def test_the_log_holds_answers_and_no_image(answer, tmp_path):
+    answer(3)
+    [file] = (tmp_path / "log").iterdir()
+    table = pd.read_parquet(file)
+    assert list(table) == ["time", "request", "row", "label", "ood", "model", "version", "sha256"]
+    assert len(table) == 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "no log in it; `medpipe serve --log"),
+        (lambda folder: (folder / "x.parquet").write_bytes(b"PAR1"), "x.parquet: no Parquet file that can be read"),
+        (lambda folder: pd.DataFrame({"a": [1]}).to_parquet(next(folder.iterdir())), "columns missing: time, request"),
+    ],
+)
+def test_a_log_that_is_none_says_so_and_gives_2(validation, answer, tmp_path, capsys, damage, message):
+    answer(3)
+    damage(tmp_path / "log")
+    assert main(["drift", str(tmp_path / "log"), "--validation", str(validation)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_each_version_is_held_against_its_own_validation(validation, answer, capsys):
+    answer(3)
+    folder = answer(3, version="4")
+    assert main(["drift", folder, "--validation", str(validation)]) == 2
+    assert "answers of 2 versions; one prediction table cannot be all of theirs" in capsys.readouterr().err
+
+
+def test_another_models_table_is_refused(validation, answer, capsys):
+    pd.read_parquet(validation).rename(columns={"p_mel": "p_covid"}).to_parquet(validation)
+    assert main(["drift", answer(30), "--validation", str(validation)]) == 2
+    assert "of different models" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+import csv
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PIXELS, VARIANT, picture
+from PIL import Image
+
+from medpipe.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, one of them broken, and the table that names them."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, data in {"a.png": picture(9), "b.png": b"no image", "c.png": picture(200)}.items():
+        (images / name).write_bytes(data)
+    table = pd.DataFrame(
+        {"image": ["a.png", "b.png", "c.png"], "age": ["45", "45", ""], "sex": ["male", "x", "female"]}
+    )
+    table.assign(note=["1", "2", "3"]).to_csv(images / "cases.csv", index=False)
+    return images
+
+
+def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
+    out = tmp_path / "answers/answers.csv"
+    assert main(["predict", str(model), str(folder / "cases.csv"), "--out", str(out)]) == 1
+    found = pd.read_csv(out)
+    columns = ["image", "age", "sex", "note", "mel", "nv", "label", "ood", "error", "model", "version", "sha256"]
+    assert list(found) == columns
+    assert found["note"].tolist() == [1, 2, 3]
+    assert found["label"].isna().tolist() == [False, True, False]
+    assert found["error"][1].startswith("sex is 'x', must be unknown or one of: male, female; image: ")
+    assert set(found["model"]) == {"skin-early"}
+    assert found["sha256"].str.fullmatch("[0-9a-f]{64}").all()
+    assert f"{out}: 3 rows, 1 of them wrong" in capsys.readouterr().out
+    assert [path.name for path in out.parent.iterdir()] == ["answers.csv"]
+
+
+def test_parquet_has_the_same_and_a_sound_table_gives_0(model, folder, tmp_path):
+    sound = pd.read_csv(folder / "cases.csv", dtype=str)[::2]
+    sound.to_csv(folder / "sound.csv", index=False)
+    for suffix in ("csv", "parquet"):
+        assert main(["predict", str(model), str(folder / "sound.csv"), "--out", str(tmp_path / f"o.{suffix}")]) == 0
+    written = pd.read_parquet(tmp_path / "o.parquet")
+    read = pd.read_csv(tmp_path / "o.csv")
+    np.testing.assert_allclose(written[["mel", "nv", "ood"]], read[["mel", "nv", "ood"]])
+    assert written["error"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "out", "message"),
+    [
+        (["nowhere"], "o.csv", "nowhere: not there"),
+        (["images"], "o.xlsx", "o.xlsx: a table that ends in .csv or .parquet wanted"),
+        (["images"], "o.csv", "columns missing: age, sex; the model reads image, age, sex: give a CSV"),
+        (["empty"], "o.csv", "empty: no file in it"),
+        (["empty.csv"], "o.csv", "empty.csv: no CSV"),
+        (["latin.csv"], "o.csv", "latin.csv: no CSV in UTF-8"),
+        (["taken.csv"], "o.csv", "columns mel: what the model answers is named so"),
+    ],
+)
+def test_what_cannot_be_done_says_why_and_gives_2(model, folder, tmp_path, monkeypatch, capsys, inputs, out, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "latin.csv").write_bytes(b"image\n\xe9\n")
+    (tmp_path / "taken.csv").write_text("image,age,sex,mel\na.png,1,male,0.5\n")
+    assert main(["predict", str(model), *inputs, "--out", out]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
+
+
+def test_bad_usage_gives_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "m"])
+    assert stopped.value.code == 2
+
+
+def test_a_folder_of_images_gives_masks(deliver, tmp_path, folder):
+    import keras
+    from keras import layers
+
+    from medpipe.serving import package
+
+    inputs = keras.Input((16, 16, 3))
+    net = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(inputs))
+    about = {"classes": ("healthy", "tumour"), "variants": (VARIANT | {"task": "brain"},), "features": ((),)}
+    delivered = deliver(tmp_path / "brain-resunet", net, task="brain", kind="segmenter", **about)
+    package.save(delivered, tmp_path / "packed", PIXELS, {"flips": [], "temperature": None, "rule": None})
+    (folder / "cases.csv").unlink()
+    (folder / ".hidden").touch()
+    masks, out = tmp_path / "masks", tmp_path / "o.csv"
+    assert main(["predict", str(tmp_path / "packed"), str(folder), "--out", str(out), "--masks", str(masks)]) == 1
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"].rpartition("/")[2] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert [row["mask"] for row in rows] == ["0.png", "", "2.png"]
+    assert Image.open(BytesIO((masks / "2.png").read_bytes())).size == (20, 16)
+    assert main(["predict", str(tmp_path / "packed"), str(folder / "a.png"), "--out", str(out)]) == 0
