@@ -88,13 +88,15 @@ def _choose(say: Speaker, found: list[Choice]) -> list[Choice]:
     choice = second.selectbox(
         say("version"), versions, format_func=lambda choice: _named(choice, say), key=f"version-{name}"
     )
+    rivals = models.rivals(choice, found)
     beside = third.selectbox(
         say("beside"),
-        models.rivals(choice, found),
+        rivals,
         index=None,
         format_func=lambda other: f"{other.registered} {_named(other, say)}",
         placeholder=say("nobody"),
         key=f"beside-{choice.uri}",
+        disabled=not rivals,
     )
     return [choice] if beside is None else [choice, beside]
 
@@ -145,7 +147,7 @@ def _cases(say: Speaker, task: str, served: Sequence[Served]) -> list[Case]:
     """The uploads, and the drawings that are chosen; of models that read no image, one case without."""
     if not any(IMAGE in model.inputs for model in served):
         return [Case("case", say("case"), None)]
-    files = st.file_uploader(say("images"), accept_multiple_files=True, key="files", help=say("private"))
+    files = st.file_uploader(say("images"), accept_multiple_files=True, key="files")
     st.caption(say("private"))
     drawn = drawings(task)
     chosen = st.pills(
