@@ -14,9 +14,9 @@ LOCK := $(or $(if $(filter 0,$(GPU)),requirements.lock),$(if $(filter 1,$(GPU)),
   $(error GPU is '$(GPU)'; set it to 0 or 1))
 SYNCED := .venv/.synced-$(GPU)
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-  --python-version 3.11 --extra dev pyproject.toml
+  --python-version 3.11 --extra dev --extra app pyproject.toml
 
-.PHONY: help setup repro new study tune test verify lint ui clean lock
+.PHONY: help setup repro new study tune test verify lint ui app clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	@echo 'http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
+
+app: PORT = 8501
+app: setup  ## the app on PORT (8501): what the registry's models say of images
+	python -m medpipe.app --server.port $(PORT)
 
 clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
 	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ predictions plots reports/*/*.html

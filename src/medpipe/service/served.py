@@ -11,7 +11,7 @@ import pandas as pd
 
 from medpipe import store  # noqa: F401  # for what it tells MLflow
 from medpipe.errors import InputError
-from medpipe.models.delivery import read_recipe
+from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Decoding, PreparedImages
 from medpipe.serving import manifest
 from medpipe.serving.columns import ERROR
@@ -40,6 +40,7 @@ class Served:
     sha256: str  # of the manifest of its files
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    recipe: Delivery
     decoding: Decoding | None  # of its images
     example: pd.DataFrame
     pyfunc: "PyFuncModel"
@@ -103,7 +104,8 @@ def load(version: Version, **config: Any) -> Served:
         folder = Path(download_artifacts(version.uri))
         pyfunc = load_model(str(folder), model_config=config)
         [data] = (folder / "data").iterdir()
-        variants = [variant for variant in read_recipe(data).variants if variant["kind"] == "images"]
+        recipe = read_recipe(data)
+        variants = [variant for variant in recipe.variants if variant["kind"] == "images"]
         sha256 = hashlib.sha256((folder / manifest.FILE).read_bytes()).hexdigest()
     except (MlflowException, OSError, ValueError) as error:  # the package has an InputError of its own
         raise InputError(f"{version.uri}: cannot be loaded: {error}") from None
@@ -117,4 +119,4 @@ def load(version: Version, **config: Any) -> Served:
         pyfunc.input_example
     )  # a model that cannot answer is not served, and the first request is as fast as the others
     decoding = PreparedImages(**variants[0]).decoding if variants else None
-    return Served(version, sha256, tuple(inputs), tuple(outputs), decoding, pyfunc.input_example, pyfunc)
+    return Served(version, sha256, tuple(inputs), tuple(outputs), recipe, decoding, pyfunc.input_example, pyfunc)
