@@ -1,6 +1,6 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
-from medpipe.params import DenseFusion, Fusion, ImagesVariant, Params, Recipe, Sampling, Variant, validated
+from medpipe.params import DenseFusion, Fusion, Generator, ImagesVariant, Params, Recipe, Sampling, Variant, validated
 
 
 def resolve(params: Params, name: str) -> Recipe:
@@ -51,6 +51,24 @@ def resolve_fusion(params: Params, name: str) -> Fusion:
         return fusion
     changes = {"epochs": scale.head_epochs, "lr": scale.head_lr, "batch": min(fusion.batch, scale.batch)}
     return fusion.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def resolve_generator(params: Params, name: str) -> Generator:
+    """The settings of `generators.<name>`, with no number over the chosen scale's, and its rates."""
+    generator, scale = params.generators[name], params.scales[params.scale]
+    if scale is None:
+        return generator
+    caps = scale.generator.model_dump(exclude={"lr", "channels"})
+    channels = min(generator.network.channels, scale.generator.channels)
+    changes: dict[str, object] = {key: min(getattr(generator, key), most) for key, most in caps.items()}
+    changes |= {"network": generator.network.model_copy(update={"channels": channels})}
+    return generator.model_copy(update=changes | {"lr": scale.generator.lr or generator.lr})
+
+
+def pretrained(params: Params) -> bool:
+    """Whether networks begin with weights that others trained, at the chosen scale."""
+    scale = params.scales[params.scale]
+    return scale is None or scale.pretrained
 
 
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:
