@@ -62,7 +62,7 @@ ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 	  mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
-	rm -rf data/phantom data/manifest data/clean data/split data/prepared data/generated models/*/ generators predictions plots reports/*/*.html
+	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ generators predictions plots reports/*/*.html reports/*/generators
 	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
 	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 

@@ -28,6 +28,11 @@ def generator(values, **changes):
     values["generators"]["skin-sagan"].update(changes)
 
 
+def dope(values, name, kind):
+    sampling = {"kind": kind, "schedule": [[1, 100]]}
+    values["models"]["skin-b0"].update(inputs=["skin-224", name], sampling=sampling)
+
+
 def brain_mean(values, member):
     values["fusions"]["brain-mean"] = {
         "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
@@ -185,6 +190,14 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         ),
         (lambda v: generator(v, task="liver"), "generators.skin-sagan.task: 'liver' is none of tasks"),
         (lambda v: generator(v, batch=1), "generators.skin-sagan.batch"),
+        (
+            lambda v: dope(v, "skin-sagan", "fill"),
+            "models.skin-b0.inputs: of sampling.kind generated",
+        ),
+        (
+            lambda v: dope(v, "skin-480", "generated"),
+            "models.skin-b0.inputs: 'skin-480' is none of gen",
+        ),
         (
             lambda v: v["generators"].update({"skin-b4": v["generators"]["skin-sagan"]}),
             "generators.skin-b4: is a name in prepare, models or fusions, too",

@@ -1,5 +1,6 @@
 """What the stages of generators write."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -47,10 +48,18 @@ def read(folder: Path) -> keras.Model:
 
 def write(found: Measured, name: str, task: str, classes: Sequence[str], run: tracking.Run) -> str:
     """Write images, report and pictures, log them to the generator's run, and say in a line what was found."""
-    with atomic.folder(Path("data/generated") / name) as folder:
+    with atomic.folder(Path("data/prepared") / name) as folder:
         np.save(folder / "inputs.npy", found.images)
         of = [classes[label] for label in found.labels]
-        (folder / "meta.json").write_text(json.dumps({"labels": of, "memorised": found.report["memorised"]}))
+        meta = {
+            "ids": [f"{name}-{place:06}" for place in range(len(of))],
+            "labels": of,
+            "variant": {"task": task, "kind": "images", "generator": name},
+            "features": [],
+            "digest": hashlib.sha256(found.images.tobytes() + "".join(of).encode()).hexdigest(),
+            "memorised": found.report["memorised"],
+        }
+        (folder / "meta.json").write_text(json.dumps(meta))
     with atomic.file(Path("reports") / task / "generators" / f"{name}.json") as path:
         path.write_text(json.dumps(found.report, indent=1) + "\n")
     plots = Path("plots") / task / "generators" / name

@@ -78,7 +78,11 @@ def check_names(params: "Params") -> None:
                 raise ValueError(
                     f"{section}.{name}: so plots of the data, files of probes or of generators are called; rename it"
                 )
-            for key in recipe.inputs:
+            generator = getattr(recipe, "generator", None)
+            if generator is not None and getattr(params.generators.get(generator), "task", None) != recipe.task:
+                known = [k for k, v in params.generators.items() if v.task == recipe.task]
+                raise ValueError(f"{section}.{name}.inputs: {generator!r} is none of generators: {', '.join(known)}")
+            for key in recipe.inputs[: len(recipe.inputs) - (generator is not None)]:
                 variant = params.prepare.get(key)
                 if variant is None or variant.task != recipe.task:
                     known = [k for k, v in params.prepare.items() if v.task == recipe.task]
@@ -123,7 +127,9 @@ def check_members(params: "Params") -> None:
                 f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
                 "out of fold"
             )
-        read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
+        read = dict.fromkeys(
+            key for member in fusion.members for key in pool[member].inputs if key not in params.generators
+        )
         if fusion.inputs != tuple(read):
             raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
 
@@ -136,9 +142,9 @@ def check_probes(params: "Params") -> None:
             found = params.models.get(model)
             if found is None or found.task != task:
                 raise ValueError(f"{where}.models: {model!r} is no {task} model in models")
-            if isinstance(found, ResunetRecipe) or found.only or found.folds:
+            if isinstance(found, ResunetRecipe) or found.only or found.folds or found.generator:
                 raise ValueError(
-                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, and without `folds`"
+                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, `folds`, generator"
                 )
             if found.architecture == "mlp" if model == name else found.architecture != "mlp":
                 raise ValueError(f"{where}.models: {model!r} must read {'images' if model == name else 'a table'}")

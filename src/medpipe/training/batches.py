@@ -27,12 +27,18 @@ class Samples:
 
     - inputs: (n, h, w, 3) uint8, or (n, features) float
     - targets: (n, classes) or (n, 1) float32, or masks (n, h, w) uint8 in {0, ..., k}
-    - rows: (m,) the row numbers that are used
+    - rows: (m,) the row numbers that are used; of these the last `generated` are of generated images
     """
 
     inputs: npt.NDArray
     targets: npt.NDArray
     rows: npt.NDArray[np.int64]
+    generated: int = 0
+
+    @property
+    def real(self) -> "Samples":
+        """Without the generated images."""
+        return Samples(self.inputs, self.targets, self.rows[: len(self.rows) - self.generated])
 
 
 class Batches(keras.utils.PyDataset):
