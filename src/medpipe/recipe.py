@@ -32,6 +32,7 @@ def resolve(params: Params, name: str) -> Recipe:
         changes["epochs"] = epochs
         if scale.head_lr is not None and head:
             changes["lr"] = scale.head_lr
+        changes["weights_from"] = _epoch(recipe.weights_from, recipe.epochs, epochs)
         if recipe.sampling is not None:
             changes["sampling"] = _scaled(recipe.sampling, recipe.epochs, epochs, scale.draws)
     knobs = params.train
@@ -71,12 +72,15 @@ def pretrained(params: Params) -> bool:
     return scale is None or scale.pretrained
 
 
+def _epoch(epoch: int, epochs: int, fewer: int) -> int:
+    """The place among `fewer` epochs of an `epoch` of `epochs`."""
+    return min(fewer, 1 + round((epoch - 1) * fewer / epochs))
+
+
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:
     """The schedule over `fewer` epochs, with a share of its draws; of stretches that fall together the last is left."""
     stretches = {
-        min(fewer, 1 + round((epoch - 1) * fewer / epochs)): max(1, round(count * draws))
-        if isinstance(count, int)
-        else count
+        _epoch(epoch, epochs, fewer): max(1, round(count * draws)) if isinstance(count, int) else count
         for epoch, count in sampling.schedule
     }
     return {"kind": sampling.kind, "schedule": tuple(stretches.items())}

@@ -96,3 +96,24 @@ def test_merged_classes_hold_of_generated_images_too(root):
 def test_a_generator_that_was_not_measured_is_named(root):
     with pytest.raises(InputError, match="other: no whole prepared folder"):
         load(root / "other", NAMES, {})
+
+
+@pytest.mark.usefixtures("_seeded")
+def test_class_weights_hold_from_their_epoch_on(root):
+    """Without learning, an epoch's loss is the mean of its rows' losses, weighted from the second on."""
+    found = []
+    for changes in ({"class_weights": None}, {"class_weights": {"a": 1.0, "b": 1.0, "c": 3.0}, "weights_from": 2}):
+        changes |= {"inputs": ("skin-224",), "sampling": None, "lr": 1e-12}
+        training = assemble(doped(**changes), NAMES, root / "split", root, 0, None)
+        model = network(dropout=0.0)
+        model.get_layer("batch_normalization").trainable = False
+        model.set_weights([np.ones_like(weight) / 7 for weight in model.get_weights()])
+        found.append(
+            fit(
+                model, training.learnt, training.samples(training.val), training.settings, seed=0,
+                checkpoint=root / f"{len(found)}.npz", on_epoch=ignore, classes=training.classes,
+            )["loss"]
+        )  # fmt: skip
+    # All classes are equally likely to such a model: log 3 each.
+    np.testing.assert_allclose(found[0], np.log(3), rtol=1e-5)
+    np.testing.assert_allclose(found[1], [np.log(3), np.log(3) * (28 + 3 * 4) / 32], rtol=1e-5)

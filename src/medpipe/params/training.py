@@ -154,6 +154,7 @@ class _Recipe(Frozen):
     only: str | None
     undersample: Annotated[float, Field(ge=1)] | None
     class_weights: Literal["balanced"] | dict[str, Rate] | None
+    weights_from: Positive
     sampling: Sampling | None
     folds: Annotated[int, Field(ge=2)] | None
     augmentation: Augmentation | None
@@ -171,6 +172,8 @@ class _Recipe(Frozen):
     def consistent(self) -> "_Recipe":
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
             raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
+        if self.weights_from > self.epochs:
+            raise SettingError(f"weights_from: must be at most epochs, {self.epochs}, is {self.weights_from}")
         if (self.generator is None) == (self.sampling is not None and self.sampling.kind == "generated"):
             raise SettingError("inputs: of sampling.kind generated, and of no other, must name a generator second")
         if self.generator is not None and (self.only is not None or self.folds is not None):

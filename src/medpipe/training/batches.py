@@ -55,7 +55,8 @@ class Batches(keras.utils.PyDataset):
     last row at weight 0, the true rows' weights being such that means over batches of equal size come out as over the
     rows: a backend that compiles then compiles once.
 
-    `weights` (m,) stand beside `samples.rows`. `processes` that augment: None takes what the machine has to spare.
+    `weights` (m,) stand beside `samples.rows`; they may be set anew before an epoch. `processes` that augment: None
+    takes what the machine has to spare.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Batches(keras.utils.PyDataset):
             raise SettingError("augmentation, mixing: for images alone; set them to null")
         if mixing and samples.targets.ndim > 2:
             raise SettingError("mixing: for classes alone, not for masks; set it to null")
-        self._samples, self._batch, self._weights = samples, batch, weights
+        self._samples, self._batch, self.weights = samples, batch, weights
         self._seed, self._shuffle, self._sampler, self._fill = seed, shuffle, sampler, fill
         self._augmentation, self._mixing = augmentation, mixing
         self._masked = samples.targets.ndim == 3
@@ -137,7 +138,7 @@ class Batches(keras.utils.PyDataset):
     def _make(self, index: int) -> tuple[Any, ...]:
         places = self._places[index * self._batch : (index + 1) * self._batch]
         rows = self._samples.rows[places]
-        weights = None if self._weights is None else self._weights[places]
+        weights = None if self.weights is None else self.weights[places]
         if self._fill:
             count = len(rows)
             rows = np.pad(rows, (0, self._batch - count), mode="edge")

@@ -222,9 +222,13 @@ class _Epochs(keras.callbacks.Callback):
         self.whole, self.steps, self.state, self.batches = whole, steps, state, batches
         self.phase = steps.phases[state.phase]
         self.sampler, self.save, self.on_epoch, self.quiet = sampler, save, on_epoch, quiet
+        self.last, self.weights = state.phase == len(steps.phases) - 1, batches.weights
         self.bad: list[int] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self.weights is not None:
+            held = epoch + 1 >= self.steps.weights_from if self.last else self.steps.weights_from == 1
+            self.batches.weights = self.weights if held else np.ones_like(self.weights)
         self.batches.epoch = len(self.state.history)
         self.model.optimizer.learning_rate = self.phase.rate(epoch)
         self.started = time.perf_counter()
