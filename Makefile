@@ -66,7 +66,7 @@ app: setup  ## the app on PORT (8501): what the registry's models say of images
 	python -m medpipe.app --server.port $(PORT)
 
 clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
-	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ predictions plots reports/*/*.html
+	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ generators predictions plots reports/*/*.html reports/*/generators
 	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
 	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 

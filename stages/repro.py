@@ -83,6 +83,8 @@ def waves(params: Params) -> list[list[Chain]]:
         ],
         [
             *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
+            *(Chain(name, params.generators[name].task, [f"generate@{name}", f"measure@{name}"])
+              for name in params.generators),
             *(Chain(f"explore@{task}", task, whole(task, "explore")) for task in params.tasks),
         ],
         [

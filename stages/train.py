@@ -32,7 +32,7 @@ def train(name: str, settings: Recipe, params: Params, split: Path, seed: int) -
     model = training.build()
     described = training.described(seed, params.deterministic)
     code = fingerprint(Path(__file__).resolve(), settings.architecture)
-    with tracked(name, settings.task, described, split, [training.arrays], code) as (run, checkpoint):
+    with tracked(name, settings.task, described, split, training.read, code) as (run, checkpoint):
         delivery = training.delivery(name, described)
         if settings.folds is not None:
             deliver(run, delivery, *cross_validate(
@@ -40,7 +40,7 @@ def train(name: str, settings: Recipe, params: Params, split: Path, seed: int) -
             ))  # fmt: skip
             return
         history = fit(
-            model, training.samples(training.train), training.samples(training.val), settings,
+            model, training.learnt, training.samples(training.val), settings,
             seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch, classes=training.classes,
         )  # fmt: skip
         deliver(run, delivery, model, history)

@@ -18,7 +18,9 @@ def main(name: str) -> None:
     tuning = space.load(Path("tuning.yaml"), name, values)
     params = checked(values)
     settings = params.models[name]
-    stages = [f"split@{settings.task}", *(f"prepare@{key}" for key in settings.inputs)]
+    stages = [f"split@{settings.task}", f"prepare@{settings.inputs[0]}"]
+    if settings.generator is not None:
+        stages.append(f"measure@{settings.generator}")
     subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
     with (
         Trainer(values, name) as trainer,

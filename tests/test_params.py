@@ -24,6 +24,15 @@ def decide(values, **changes):
     values["evaluate"]["decide"]["skin"].update(changes)
 
 
+def generator(values, **changes):
+    values["generators"]["skin-sagan"].update(changes)
+
+
+def dope(values, name, kind):
+    sampling = {"kind": kind, "schedule": [[1, 100]]}
+    values["models"]["skin-b0"].update(inputs=["skin-224", name], sampling=sampling)
+
+
 def brain_mean(values, member):
     values["fusions"]["brain-mean"] = {
         "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
@@ -171,6 +180,28 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
         (lambda v: v["probes"]["chest"].update(models=["skin-b4"]), "probes.chest.models: 'skin-b4' is no chest"),
         (lambda v: v["probes"]["chest"].update(box=None), "probes.chest.box: null takes the region from masks"),
+        (
+            lambda v: generator(v, inputs=["skin-table"]),
+            "generators.skin-sagan.inputs: 'skin-table' is none of prepare's",
+        ),
+        (
+            lambda v: generator(v, inputs=["chest-256"]),
+            "generators.skin-sagan.inputs: 'chest-256' is none of prepare's",
+        ),
+        (lambda v: generator(v, task="liver"), "generators.skin-sagan.task: 'liver' is none of tasks"),
+        (lambda v: generator(v, batch=1), "generators.skin-sagan.batch"),
+        (
+            lambda v: dope(v, "skin-sagan", "fill"),
+            "models.skin-b0.inputs: of sampling.kind generated",
+        ),
+        (
+            lambda v: dope(v, "skin-480", "generated"),
+            "models.skin-b0.inputs: 'skin-480' is none of gen",
+        ),
+        (
+            lambda v: v["generators"].update({"skin-b4": v["generators"]["skin-sagan"]}),
+            "generators.skin-b4: is a name in prepare, models or fusions, too",
+        ),
         (lambda v: v["probes"]["chest"].update(inputs=["skin-28"]), "probes.chest.inputs: must be what"),
     ],
 )

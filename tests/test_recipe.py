@@ -4,7 +4,7 @@ import pytest
 
 from medpipe.errors import InputError
 from medpipe.params import Knobs, Sampling, load
-from medpipe.recipe import resolve, resolve_variant, training_rows
+from medpipe.recipe import pretrained, resolve, resolve_generator, resolve_variant, training_rows
 
 
 def at(scale: str, **knobs):
@@ -16,7 +16,9 @@ def test_full_changes_nothing():
     params = at("full")
     assert all(resolve(params, name) == recipe for name, recipe in params.models.items())
     assert all(resolve_variant(params, key) == variant for key, variant in params.prepare.items())
+    assert all(resolve_generator(params, name) == generator for name, generator in params.generators.items())
     assert training_rows(params) is None
+    assert pretrained(params)
 
 
 def test_laptop_caps_and_never_raises():
@@ -36,6 +38,11 @@ def test_laptop_caps_and_never_raises():
     assert resolve_variant(params, "skin-28").sizes == (28, cap.image_size)
     assert resolve(params, "skin-tabular").epochs == cap.head_epochs
     assert resolve(params, "skin-tabular").lr == params.models["skin-tabular"].lr
+    generator, published = resolve_generator(params, "skin-sagan"), params.generators["skin-sagan"]
+    assert (generator.steps, generator.network.channels) == (cap.generator.steps, cap.generator.channels)
+    assert (generator.lr, generator.network.noise) == (cap.generator.lr, published.network.noise)
+    assert resolve_generator(at("study"), "skin-sagan").lr == published.lr
+    assert not pretrained(params)
 
 
 def test_without_epochs_for_heads_the_recipes_own_are_capped():

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -145,3 +145,57 @@ def claim_gpu(locks: Path, devices: Path = Path("/dev")) -> FileLock | None:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             return lock
     return None
+
+
+def compiled(step: Callable[..., Any], state: Sequence[keras.Variable]) -> Callable[..., Any]:
+    """`step`, from arrays to arrays, compiled. `state`: every variable that it reads or changes."""
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(step)
+    import jax
+
+    @jax.jit
+    def pure(values: list[Any], inputs: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+        with keras.StatelessScope(zip(state, values, strict=True)) as scope:
+            found = step(*inputs)
+        return found, [scope.get_current_value(variable) for variable in state]
+
+    def run(*inputs: Any) -> Any:
+        found, values = pure([variable.value for variable in state], inputs)
+        for variable, value in zip(state, values, strict=True):
+            variable.assign(value)
+        return found
+
+    return run
+
+
+def gradients(
+    loss: Callable[[], tuple[Any, Any]], variables: Sequence[keras.Variable], state: Sequence[keras.Variable]
+) -> tuple[Any, Any, list[Any]]:
+    """What `loss` gives, a scalar and more, and the scalar's gradients by `variables`. To be called within `compiled`,
+    with the same `state`.
+    """
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            value, more = loss()
+        return value, more, tape.gradient(value, [variable.value for variable in variables])
+    import jax
+
+    own = {id(variable) for variable in variables}
+    others = [variable for variable in state if id(variable) not in own]
+
+    def pure(values: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
+        known = [*zip(variables, values, strict=True), *((variable, variable.value) for variable in others)]
+        with keras.StatelessScope(known) as scope:
+            value, more = loss()
+        return value, (more, [scope.get_current_value(variable) for variable in others])
+
+    whole = jax.value_and_grad(pure, has_aux=True)
+    (value, (more, changed)), found = whole([variable.value for variable in variables])
+    for variable, new in zip(others, changed, strict=True):
+        variable.assign(new)
+    return value, more, found

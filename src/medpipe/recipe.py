@@ -1,6 +1,6 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
-from medpipe.params import DenseFusion, Fusion, ImagesVariant, Params, Recipe, Sampling, Variant, validated
+from medpipe.params import DenseFusion, Fusion, Generator, ImagesVariant, Params, Recipe, Sampling, Variant, validated
 
 
 def resolve(params: Params, name: str) -> Recipe:
@@ -32,6 +32,7 @@ def resolve(params: Params, name: str) -> Recipe:
         changes["epochs"] = epochs
         if scale.head_lr is not None and head:
             changes["lr"] = scale.head_lr
+        changes["weights_from"] = _epoch(recipe.weights_from, recipe.epochs, epochs)
         if recipe.sampling is not None:
             changes["sampling"] = _scaled(recipe.sampling, recipe.epochs, epochs, scale.draws)
     knobs = params.train
@@ -53,12 +54,33 @@ def resolve_fusion(params: Params, name: str) -> Fusion:
     return fusion.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
+def resolve_generator(params: Params, name: str) -> Generator:
+    """The settings of `generators.<name>`, with no number over the chosen scale's, and its rates."""
+    generator, scale = params.generators[name], params.scales[params.scale]
+    if scale is None:
+        return generator
+    caps = scale.generator.model_dump(exclude={"lr", "channels"})
+    channels = min(generator.network.channels, scale.generator.channels)
+    changes: dict[str, object] = {key: min(getattr(generator, key), most) for key, most in caps.items()}
+    changes |= {"network": generator.network.model_copy(update={"channels": channels})}
+    return generator.model_copy(update=changes | {"lr": scale.generator.lr or generator.lr})
+
+
+def pretrained(params: Params) -> bool:
+    """Whether networks begin with weights that others trained, at the chosen scale."""
+    scale = params.scales[params.scale]
+    return scale is None or scale.pretrained
+
+
+def _epoch(epoch: int, epochs: int, fewer: int) -> int:
+    """The place among `fewer` epochs of an `epoch` of `epochs`."""
+    return min(fewer, 1 + round((epoch - 1) * fewer / epochs))
+
+
 def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[str, object]:
     """The schedule over `fewer` epochs, with a share of its draws; of stretches that fall together the last is left."""
     stretches = {
-        min(fewer, 1 + round((epoch - 1) * fewer / epochs)): max(1, round(count * draws))
-        if isinstance(count, int)
-        else count
+        _epoch(epoch, epochs, fewer): max(1, round(count * draws)) if isinstance(count, int) else count
         for epoch, count in sampling.schedule
     }
     return {"kind": sampling.kind, "schedule": tuple(stretches.items())}

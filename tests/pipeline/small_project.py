@@ -107,7 +107,7 @@ def shrink(params: dict[str, Any]) -> None:
         params["compare"][task]["models"] = listed
     read = {key for section in ("models", "fusions") for model in params[section].values() for key in model["inputs"]}
     params["prepare"] = {key: variant for key, variant in params["prepare"].items() if key in read}
-    params["probes"] = {}
+    params["probes"], params["generators"] = {}, {}
     params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
     for registered in params["registry"].values():

@@ -115,3 +115,19 @@ def test_masks_and_schedules_do_not_go_together(tmp_path):
     settings = recipe("brain-resunet", sampling=Sampling(kind="balanced", schedule=((1, 4),)))
     with pytest.raises(SettingError, match="sampling: for classes alone"):
         fit(network(), masks, masks, settings, seed=0, checkpoint=tmp_path / "s.npz", on_epoch=ignore, classes=CLASSES)
+
+
+def test_generated_images_fill_up_what_real_ones_leave_open():
+    labels = np.concatenate([LABELS, [0] * 40, [1] * 5])  # 40 generated images of the rare class, 5 of the next
+    filled = Sampler(Sampling(kind="generated", schedule=((1, 50), (2, 10), (3, None))), labels, CLASSES, 1, 45)
+    places = filled(0)
+    assert filled.drawn(places) == {"rare": 50, "some": 50, "common": 70}
+    assert filled.invented(places) == {"rare": 47, "some": 23, "common": 0}
+    times = np.bincount(places, minlength=145)
+    assert (times[:100] == 1).all()  # every real row once
+    assert set(times[100:140]) == {1, 2}
+    assert set(times[140:]) == {4, 5}
+    assert filled.invented(filled(1)) == {"rare": 7, "some": 0, "common": 0}
+    assert sorted(filled(2)) == list(range(100))
+    with pytest.raises(SettingError, match="sampling: no generated image of class some"):
+        Sampler(filled.sampling, labels[:140], CLASSES, 1, 40)(0)

@@ -45,7 +45,15 @@ from medpipe.params.evaluation import (
 )
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
-from medpipe.params.references import check_classes, check_members, check_names, check_probes, check_tasks
+from medpipe.params.generation import FeatureNetwork, Generator, ScaledGenerator
+from medpipe.params.references import (
+    check_classes,
+    check_generators,
+    check_members,
+    check_names,
+    check_probes,
+    check_tasks,
+)
 from medpipe.params.studies import Row, Study
 from medpipe.params.tasks import Category, Column, Declaration, Feature, Folders, Isic, Number, Pairs, Pattern, Table
 from medpipe.params.training import (
@@ -97,6 +105,7 @@ class Params(Frozen):
     bases: dict[Name, dict[str, Any]]
     models: dict[Name, Recipe]
     fusions: dict[Name, Fusion]
+    generators: dict[Name, Generator]
     # evaluation.yaml
     evaluate: Evaluate
     compare: dict[Task, Compare]
@@ -115,6 +124,7 @@ class Params(Frozen):
         check_names(self)
         check_members(self)
         check_probes(self)
+        check_generators(self)
         return self
 
     @property

@@ -14,7 +14,7 @@ from medpipe.errors import InputError
 
 FILES = {
     "data.yaml": ("tasks", "phantom", "ingest", "clean", "split", "explore", "prepare"),
-    "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions"),
+    "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions", "generators"),
     "evaluation.yaml": ("evaluate", "compare", "probes", "registry"),
 }
 FILE_OF = {section: file for file, sections in FILES.items() for section in sections}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_tasks(params: "Params") -> None:
     """Sections name declared tasks, and a task has the sections that those which it has need."""
     sections = {name: set(getattr(params, name)) for name in ("clean", "split", "compare", "probes", "registry")}
-    for name in ("prepare", "models", "fusions"):
+    for name in ("prepare", "models", "fusions", "generators"):
         for key, settings in getattr(params, name).items():
             if settings.task not in params.tasks:
                 raise ValueError(f"{name}.{key}.task: {settings.task!r} is none of tasks: {', '.join(params.tasks)}")
@@ -24,7 +24,7 @@ def check_tasks(params: "Params") -> None:
         if unknown := sorted(tasks - set(params.tasks)):
             raise ValueError(f"{name}.{unknown[0]}: is none of tasks: {', '.join(params.tasks)}")
     for name, needed in (
-        ("split", "clean"), ("prepare", "clean"), ("models", "split"), ("compare", "models"),
+        ("split", "clean"), ("prepare", "clean"), ("models", "split"), ("generators", "split"), ("compare", "models"),
         ("probes", "compare"), ("registry", "compare"),
     ):  # fmt: skip
         if lacking := sorted(sections.get(name, set()) - sections.get(needed, set())):
@@ -74,9 +74,15 @@ def check_names(params: "Params") -> None:
         raise ValueError(f"scale: {params.scale!r} is none of scales: {', '.join(params.scales)}")
     for section, recipes in (("models", params.models), ("fusions", params.fusions)):
         for name, recipe in recipes.items():
-            if name in ("exploration", "probes"):
-                raise ValueError(f"{section}.{name}: so plots of the data or files of probes are called; rename it")
-            for key in recipe.inputs:
+            if name in ("exploration", "probes", "generators"):
+                raise ValueError(
+                    f"{section}.{name}: so plots of the data, files of probes or of generators are called; rename it"
+                )
+            generator = getattr(recipe, "generator", None)
+            if generator is not None and getattr(params.generators.get(generator), "task", None) != recipe.task:
+                known = [k for k, v in params.generators.items() if v.task == recipe.task]
+                raise ValueError(f"{section}.{name}.inputs: {generator!r} is none of generators: {', '.join(known)}")
+            for key in recipe.inputs[: len(recipe.inputs) - (generator is not None)]:
                 variant = params.prepare.get(key)
                 if variant is None or variant.task != recipe.task:
                     known = [k for k, v in params.prepare.items() if v.task == recipe.task]
@@ -121,7 +127,9 @@ def check_members(params: "Params") -> None:
                 f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
                 "out of fold"
             )
-        read = dict.fromkeys(key for member in fusion.members for key in pool[member].inputs)
+        read = dict.fromkeys(
+            key for member in fusion.members for key in pool[member].inputs if key not in params.generators
+        )
         if fusion.inputs != tuple(read):
             raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
 
@@ -134,9 +142,9 @@ def check_probes(params: "Params") -> None:
             found = params.models.get(model)
             if found is None or found.task != task:
                 raise ValueError(f"{where}.models: {model!r} is no {task} model in models")
-            if isinstance(found, ResunetRecipe) or found.only or found.folds:
+            if isinstance(found, ResunetRecipe) or found.only or found.folds or found.generator:
                 raise ValueError(
-                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, and without `folds`"
+                    f"{where}.models: {model!r} must be a classifier of all rows, without `only`, `folds`, generator"
                 )
             if found.architecture == "mlp" if model == name else found.architecture != "mlp":
                 raise ValueError(f"{where}.models: {model!r} must read {'images' if model == name else 'a table'}")
@@ -146,3 +154,15 @@ def check_probes(params: "Params") -> None:
             raise ValueError(f"{where}.inputs: must be what {name} reads: {', '.join(params.models[name].inputs)}")
         if probe.box is None and params.tasks[task].kind == "classify":
             raise ValueError(f"{where}.box: null takes the region from masks, of which {task} has none; give a share")
+
+
+def check_generators(params: "Params") -> None:
+    """A generator reads images of its task, and its name is no other section's: what it draws lies beside theirs."""
+    for name, generator in params.generators.items():
+        key = generator.inputs[0]
+        variant = params.prepare.get(key)
+        if variant is None or variant.task != generator.task or variant.kind != "images":
+            known = [k for k, v in params.prepare.items() if v.task == generator.task and v.kind == "images"]
+            raise ValueError(f"generators.{name}.inputs: {key!r} is none of prepare's images: {', '.join(known)}")
+        if name in params.prepare or name in params.all_models:
+            raise ValueError(f"generators.{name}: is a name in prepare, models or fusions, too; make names unique")

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from medpipe.errors import SettingError
 from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
+from medpipe.params.generation import ScaledGenerator
 
 
 class Scale(Frozen):
@@ -20,6 +21,7 @@ class Scale(Frozen):
     augmentation: bool
     batch: Positive
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+    generator: ScaledGenerator
 
 
 class Knobs(Frozen):
@@ -101,10 +103,11 @@ class Sampling(Frozen):
     """From which epoch on (of the last phase, from 1) how many rows are drawn an epoch.
 
     `balanced`: so many in all, as many of each class as of another; `rows`: as many as there are training rows. `fill`:
-    every class repeated up to so many, those that have more as they are. null: every training row once.
+    every class repeated up to so many, those that have more as they are; `generated`: filled up with images of the
+    generator that the recipe's `inputs` name, instead. null: every training row once.
     """
 
-    kind: Literal["balanced", "fill"]
+    kind: Literal["balanced", "fill", "generated"]
     schedule: Annotated[tuple[tuple[Positive, Positive | Literal["rows"] | None], ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -112,9 +115,9 @@ class Sampling(Frozen):
         epochs = [epoch for epoch, _ in self.schedule]
         if epochs[0] != 1 or epochs != sorted(set(epochs)):
             raise SettingError(f"schedule: must begin with epoch 1 and its epochs must rise, are {epochs}")
-        if self.kind == "fill" and any(draws == "rows" for _, draws in self.schedule):
+        if self.kind != "balanced" and any(draws == "rows" for _, draws in self.schedule):
             raise SettingError(
-                "schedule: of kind fill, must be a number of rows of each class or null; `rows` is for balanced"
+                f"schedule: of kind {self.kind}, must be a number of rows of each class or null; `rows` is for balanced"
             )
         return self
 
@@ -144,12 +147,14 @@ class EarlyStopping(Frozen):
 
 class _Recipe(Frozen):
     task: Task
-    inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
+    # A prepared variant, and behind it a generator, whose images then fill classes up.
+    inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     merge: Merge
     loss: Loss
     only: str | None
     undersample: Annotated[float, Field(ge=1)] | None
     class_weights: Literal["balanced"] | dict[str, Rate] | None
+    weights_from: Positive
     sampling: Sampling | None
     folds: Annotated[int, Field(ge=2)] | None
     augmentation: Augmentation | None
@@ -167,12 +172,23 @@ class _Recipe(Frozen):
     def consistent(self) -> "_Recipe":
         if self.sampling is not None and (last := self.sampling.schedule[-1][0]) > self.epochs:
             raise SettingError(f"sampling.schedule: its epochs must be at most epochs, {self.epochs}; one is {last}")
+        if self.weights_from > self.epochs:
+            raise SettingError(f"weights_from: must be at most epochs, {self.epochs}, is {self.weights_from}")
+        if (self.generator is None) == (self.sampling is not None and self.sampling.kind == "generated"):
+            raise SettingError("inputs: of sampling.kind generated, and of no other, must name a generator second")
+        if self.generator is not None and (self.only is not None or self.folds is not None):
+            raise SettingError("inputs: with a generator second, only and folds must be null")
         rule = self.early_stopping
         if self.loss.name == "focal_tversky" and rule is not None and rule.monitor == "val_macro_f1":
             raise SettingError("early_stopping.monitor: val_macro_f1 is of classes; a segmenter takes val_loss")
         if self.mixing is not None and self.batch < 2:
             raise SettingError(f"batch: must be at least 2 where mixing is on, is {self.batch}")
         return self
+
+    @property
+    def generator(self) -> str | None:
+        """The generator whose images fill classes up."""
+        return self.inputs[1] if len(self.inputs) > 1 else None
 
 
 class MlpRecipe(_Recipe):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -19,6 +20,7 @@ from medpipe.models.build import build
 from medpipe.models.delivery import Delivery
 from medpipe.params import BackboneRecipe, Recipe
 from medpipe.training.batches import Samples
+from medpipe.training.doping import Generated, Stacked, load
 from medpipe.training.selection import Rows, class_targets, select
 
 # Random features are standardised by so many rows.
@@ -33,6 +35,7 @@ class Training:
     - truth: what the model is to say, as `Samples` wants it
     - stats: of the training rows, as split fitted them, and under `normalise: data` of their channels
     - train, val: row numbers
+    - generated: images that fill classes up in training
     """
 
     settings: Recipe
@@ -44,6 +47,7 @@ class Training:
     stats: dict[str, Any]
     train: Rows
     val: Rows
+    generated: Generated | None
 
     @property
     def segments(self) -> bool:
@@ -70,6 +74,22 @@ class Training:
     def samples(self, rows: Rows) -> Samples:
         return Samples(self.arrays.inputs, self.truth, rows)
 
+    @property
+    def learnt(self) -> Samples:
+        """What trains: the training rows, and behind them what was generated."""
+        if self.generated is None:
+            return self.samples(self.train)
+        drawn, count = self.generated, len(self.rows)
+        truth = class_targets(np.concatenate([self.labels, drawn.labels]), self.classes, self.settings)
+        rows = np.concatenate([self.train, count + np.arange(len(drawn.labels))])
+        inputs: Any = Stacked(self.arrays.inputs, drawn.arrays.inputs)
+        return Samples(inputs, truth, rows, len(drawn.labels))
+
+    @property
+    def read(self) -> list[Arrays]:
+        """All that it is made from, for the run's record."""
+        return [self.arrays, *([] if self.generated is None else [self.generated.arrays])]
+
     def described(self, seed: int, deterministic: bool) -> dict[str, Any]:
         """All that the training follows from, code and rows aside: the run's parameters, and what is delivered."""
         about: dict[str, Any] = {
@@ -90,7 +110,7 @@ class Training:
             task=self.settings.task,
             kind="segmenter" if self.segments else "classifier",
             classes=self.classes,
-            inputs=self.settings.inputs,
+            inputs=self.settings.inputs[:1],
             variants=(self.arrays.variant,),
             features=(tuple(self.arrays.features),),
             stats=self.stats,
@@ -107,7 +127,7 @@ def assemble(
 
     Raises SettingError for settings that do not fit the data.
     """
-    rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
+    rows, [arrays] = load_task(split, [prepared / settings.inputs[0]])
     stats = json.loads((split / "stats.json").read_text())
     classes, labels = merged_classes(names, settings.merge), targets(rows, names, settings.merge)
     train, val = select(rows, classes, labels, settings, seed, most)
@@ -116,4 +136,9 @@ def assemble(
         raise SettingError(f"inputs: a segmenter, but {arrays.name} has no masks; take those of a task with masks")
     if isinstance(settings, BackboneRecipe) and settings.network.normalise == "data":
         stats |= {"channels": channel_statistics(arrays.inputs, train)}
-    return Training(settings, rows, arrays, classes, labels, truth, stats, train, val)
+    generated = None
+    if settings.generator is not None:
+        if arrays.inputs.ndim != 4:
+            raise SettingError(f"inputs: {arrays.name} is a table, which generated images cannot fill up")
+        generated = load(prepared / settings.generator, names, settings.merge)
+    return Training(settings, rows, arrays, classes, labels, truth, stats, train, val, generated)

@@ -27,12 +27,18 @@ class Samples:
 
     - inputs: (n, h, w, 3) uint8, or (n, features) float
     - targets: (n, classes) or (n, 1) float32, or masks (n, h, w) uint8 in {0, ..., k}
-    - rows: (m,) the row numbers that are used
+    - rows: (m,) the row numbers that are used; of these the last `generated` are of generated images
     """
 
     inputs: npt.NDArray
     targets: npt.NDArray
     rows: npt.NDArray[np.int64]
+    generated: int = 0
+
+    @property
+    def real(self) -> "Samples":
+        """Without the generated images."""
+        return Samples(self.inputs, self.targets, self.rows[: len(self.rows) - self.generated])
 
 
 class Batches(keras.utils.PyDataset):
@@ -49,7 +55,8 @@ class Batches(keras.utils.PyDataset):
     last row at weight 0, the true rows' weights being such that means over batches of equal size come out as over the
     rows: a backend that compiles then compiles once.
 
-    `weights` (m,) stand beside `samples.rows`. `processes` that augment: None takes what the machine has to spare.
+    `weights` (m,) stand beside `samples.rows`; they may be set anew before an epoch. `processes` that augment: None
+    takes what the machine has to spare.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Batches(keras.utils.PyDataset):
             raise SettingError("augmentation, mixing: for images alone; set them to null")
         if mixing and samples.targets.ndim > 2:
             raise SettingError("mixing: for classes alone, not for masks; set it to null")
-        self._samples, self._batch, self._weights = samples, batch, weights
+        self._samples, self._batch, self.weights = samples, batch, weights
         self._seed, self._shuffle, self._sampler, self._fill = seed, shuffle, sampler, fill
         self._augmentation, self._mixing = augmentation, mixing
         self._masked = samples.targets.ndim == 3
@@ -131,7 +138,7 @@ class Batches(keras.utils.PyDataset):
     def _make(self, index: int) -> tuple[Any, ...]:
         places = self._places[index * self._batch : (index + 1) * self._batch]
         rows = self._samples.rows[places]
-        weights = None if self._weights is None else self._weights[places]
+        weights = None if self.weights is None else self.weights[places]
         if self._fill:
             count = len(rows)
             rows = np.pad(rows, (0, self._batch - count), mode="edge")

@@ -48,8 +48,9 @@ def fit(
     """Trains `model` in place and leaves it, uncompiled, with the weights of its best epoch (`selection.cost`).
 
     Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation; under
-    a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had. `classes` name the targets'
-    columns; a plan without class weights and sampling does not read them.
+    a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had, and `generated_<class>`, how many
+    of them are generated images, where there are some. `classes` name the targets' columns; a plan without class
+    weights and sampling does not read them.
     `on_epoch` gets each row's epoch and numbers once it is over; twice where a kill comes before it is saved.
 
     The state is saved to the file `checkpoint` after each epoch. Called again with the same arguments, it goes on from
@@ -60,9 +61,9 @@ def fit(
     steps = plan(settings)
     targets, weights, sampler = train.targets[train.rows], None, None
     if steps.class_weights is not None:
-        weights = class_weights(targets, classes, steps.class_weights)
+        weights = class_weights(targets, classes, steps.class_weights, train.generated)
     if steps.sampling is not None:
-        sampler = Sampler(steps.sampling, class_numbers(targets, "sampling"), tuple(classes), seed)
+        sampler = Sampler(steps.sampling, class_numbers(targets, "sampling"), tuple(classes), seed, train.generated)
     for phase in steps.phases:
         if phase.unfreeze is not None:
             embedding.unfreeze_layers(model, phase.unfreeze, phase.freeze_norm)
@@ -106,7 +107,8 @@ def _run(
     """What is left of the phase that `state` names."""
     phase = steps.phases[state.phase]
     if state.phase < len(steps.phases) - 1:
-        sampler = None
+        sampler, train = None, train.real
+        weights = None if weights is None else weights[: len(train.rows)]
     trainer, train, val = _trainer(model, phase, steps, train, val, features)
     trainer.compile(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
@@ -220,9 +222,13 @@ class _Epochs(keras.callbacks.Callback):
         self.whole, self.steps, self.state, self.batches = whole, steps, state, batches
         self.phase = steps.phases[state.phase]
         self.sampler, self.save, self.on_epoch, self.quiet = sampler, save, on_epoch, quiet
+        self.last, self.weights = state.phase == len(steps.phases) - 1, batches.weights
         self.bad: list[int] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self.weights is not None:
+            held = epoch + 1 >= self.steps.weights_from if self.last else self.steps.weights_from == 1
+            self.batches.weights = self.weights if held else np.ones_like(self.weights)
         self.batches.epoch = len(self.state.history)
         self.model.optimizer.learning_rate = self.phase.rate(epoch)
         self.started = time.perf_counter()
@@ -242,9 +248,10 @@ class _Epochs(keras.callbacks.Callback):
         state = self.state
         numbers = {"lr": self.phase.rate(epoch)} | {name: float(value) for name, value in logs.items()}
         if self.sampler is not None:
-            numbers |= {
-                f"draws_{name}": float(count) for name, count in self.sampler.drawn(self.batches.places).items()
-            }
+            places, counts = self.batches.places, {"draws": self.sampler.drawn}
+            if self.sampler.generated:
+                counts["generated"] = self.sampler.invented
+            numbers |= {f"{key}_{name}": float(n) for key, count in counts.items() for name, n in count(places).items()}
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
         reached = cost(numbers, self.steps.phases[-1].early_stopping)  # one measure for all phases
@@ -253,7 +260,7 @@ class _Epochs(keras.callbacks.Callback):
         self._stop_early(reached)
         epochs = self.phase.epochs
         if not self.quiet and (epoch + 1 == epochs or state.over or (epoch + 1) % -(-epochs // _LINES) == 0):
-            shown = {name: value for name, value in numbers.items() if not name.startswith("draws_")}
+            shown = {name: value for name, value in numbers.items() if not name.startswith(("draws_", "generated_"))}
             figures = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
             seconds = time.perf_counter() - self.started
             print(f"{self.phase.name} {epoch + 1}/{epochs}  {figures}  {seconds:.1f} s", flush=True)

@@ -38,6 +38,7 @@ class Plan:
     optimizer: params.Optimizer
     batch: int
     class_weights: str | dict[str, float] | None = None
+    weights_from: int = 1
     sampling: params.Sampling | None = None
     augmentation: params.Augmentation | None = None
     mixing: params.Mixing | None = None
@@ -65,6 +66,7 @@ def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
         optimizer=settings.optimizer,
         batch=settings.batch,
         class_weights=settings.class_weights,
+        weights_from=settings.weights_from,
         sampling=settings.sampling,
         augmentation=settings.augmentation,
         mixing=settings.mixing,

@@ -15,8 +15,9 @@ Places = npt.NDArray[np.int64]
 class Sampler:
     """Which rows each epoch of a phase draws, and how often.
 
-    - labels (m,): the class number of each training row; classes: their names
+    - labels (m,): the class number of each training row, of generated images last; classes: their names
     - seed: decides, with the epoch, which rows of a class come once more than the others
+    - generated: how many of the rows are generated images, of kind `generated` alone
 
     Unlike a draw with replacement it has exactly the counts that it should, and each row of a class comes as often as
     any other to within one. Raises SettingError for a class without a row.
@@ -26,6 +27,7 @@ class Sampler:
     labels: Places
     classes: tuple[str, ...]
     seed: int
+    generated: int = 0
 
     def __post_init__(self) -> None:
         rows = self._rows
@@ -33,20 +35,31 @@ class Sampler:
             raise SettingError(f"sampling: no training row of class {self.classes[int(rows.argmin())]}; merge it")
 
     @property
+    def _real(self) -> int:
+        return len(self.labels) - self.generated
+
+    @property
     def _rows(self) -> Places:
-        return np.bincount(self.labels, minlength=len(self.classes))
+        """(classes,) how many real rows each has."""
+        return np.bincount(self.labels[: self._real], minlength=len(self.classes))
 
     def __call__(self, epoch: int) -> Places:
         """(draws,) places among the training rows for `epoch` (from 0), class by class."""
         counts = self.counts(epoch)
         if counts is None:
-            return np.arange(len(self.labels))
+            return np.arange(self._real)
         drawn = []
         for label, count in enumerate(counts):
-            own = np.flatnonzero(self.labels == label)
-            times, more = divmod(int(count), len(own))
-            extra = np.random.default_rng([self.seed, epoch, label]).permutation(own)[:more]
-            drawn += [np.tile(own, times), extra]
+            pool = np.flatnonzero(self.labels == label)
+            if self.sampling.kind == "generated":
+                own, pool = pool[pool < self._real], pool[pool >= self._real]
+                drawn.append(own)
+                count -= len(own)
+                if count and not len(pool):
+                    raise SettingError(f"sampling: no generated image of class {self.classes[label]}")
+            times, more = divmod(int(count), max(1, len(pool)))
+            extra = np.random.default_rng([self.seed, epoch, label]).permutation(pool)[:more]
+            drawn += [np.tile(pool, times), extra]
         return np.concatenate(drawn)
 
     def counts(self, epoch: int) -> Places | None:
@@ -54,16 +67,22 @@ class Sampler:
         draws = [draws for first, draws in self.sampling.schedule if first <= epoch + 1][-1]
         if draws is None:
             return None
-        if self.sampling.kind == "fill":
+        if self.sampling.kind != "balanced":
             return np.maximum(self._rows, int(draws))
-        total, k = len(self.labels) if draws == "rows" else int(draws), len(self.classes)
+        total, k = self._real if draws == "rows" else int(draws), len(self.classes)
         # What does not divide goes to each class in turn.
         return total // k + ((np.arange(k) + epoch) % k < total % k)
 
     def drawn(self, places: Places) -> dict[str, int]:
         """How many rows of each class stand at `places` among the training rows."""
-        count = np.bincount(self.labels[places], minlength=len(self.classes))
-        return dict(zip(self.classes, count.tolist(), strict=True))
+        return self._named(self.labels[places])
+
+    def invented(self, places: Places) -> dict[str, int]:
+        """How many of them are generated images."""
+        return self._named(self.labels[places[places >= self._real]])
+
+    def _named(self, labels: Places) -> dict[str, int]:
+        return dict(zip(self.classes, np.bincount(labels, minlength=len(self.classes)).tolist(), strict=True))
 
     def until(self, epoch: int, epochs: int) -> int:
         """The end, at most `epochs`, of the stretch of epochs of one length that `epoch` (from 0) is in."""

@@ -87,17 +87,17 @@ def class_numbers(targets: npt.NDArray[np.float32], setting: str) -> Rows:
 
 
 def class_weights(
-    targets: npt.NDArray[np.float32], classes: Sequence[str], setting: str | dict[str, float]
+    targets: npt.NDArray[np.float32], classes: Sequence[str], setting: str | dict[str, float], generated: int = 0
 ) -> npt.NDArray[np.float32]:
     """(n,) the weight of each row's class: as `setting` gives it, or `balanced`.
 
-    Balanced weights are inverse to the classes' rows and divided by their mean over the classes. Raises SettingError
-    for a class without a row.
+    Balanced weights are inverse to the classes' rows, without the last `generated` ones, and divided by their mean over
+    the classes. Raises SettingError for a class without a row.
     """
     labels = class_numbers(targets, "class_weights")
     if isinstance(setting, dict):
         return np.array([setting[name] for name in classes], np.float32)[labels]
-    count = np.bincount(labels, minlength=len(classes))
+    count = np.bincount(labels[: len(labels) - generated], minlength=len(classes))
     if not count.all():
         raise SettingError(
             f"class_weights: no training row of class {classes[int(count.argmin())]}; merge it, or say null"

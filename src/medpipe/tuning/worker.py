@@ -80,7 +80,7 @@ def _train(
             raise _PrunedError
 
     training = _assemble(values, name, changes)
-    train, val = training.samples(training.train), training.samples(training.val)
+    train, val = training.learnt, training.samples(training.val)
     seed = checked(values).seed
     history = fit(
         training.build(), train, val, training.settings,

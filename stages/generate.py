@@ -1,0 +1,55 @@
+"""Train one generator of `generators` in params.yaml: `python stages/generate.py skin-sagan`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from medpipe import backend, recipe, store
+from medpipe.errors import settings_of
+from medpipe.fingerprint import fingerprint
+from medpipe.generation import gallery
+from medpipe.generation.assemble import assemble
+from medpipe.generation.deliver import deliver
+from medpipe.generation.features import build
+from medpipe.generation.step import Adversaries
+from medpipe.generation.train import Judge, fit
+from medpipe.params import load
+from medpipe.training.run import tracked
+from medpipe.training.selection import thin
+
+
+def main(name: str) -> None:
+    params = load()
+    settings, seed, most = recipe.resolve_generator(params, name), params.seed, recipe.training_rows(params)
+    claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
+    backend.start(seed, "float32", params.deterministic)
+    split, prepared = Path("data/split") / settings.task, Path("data/prepared")
+    with settings_of(f"generators.{name}"):
+        reading = assemble(settings, params.tasks[settings.task].classes, split, prepared, seed, most)
+        generator, discriminator, average = reading.build()
+        extractor = build(settings.features, recipe.pretrained(params), reading.side)
+    rates = (settings.lr.generator, settings.lr.discriminator)
+    players = Adversaries(generator, discriminator, average, rates, settings.betas, settings.diffaugment)
+    described = reading.described(seed, params.deterministic) | {"feature_network": extractor.name}
+    code = fingerprint(Path(__file__).resolve(), settings.kind)
+    with tracked(name, settings.task, described, split, [reading.arrays], code) as (run, checkpoint):
+        canvases = checkpoint.parent / "canvas"
+
+        def measured(step: int, row: dict[str, float], images: np.ndarray) -> None:
+            run.log_epoch(step, row)
+            path = canvases / f"step-{step:06}.png"
+            gallery.save(path, images, len(images) // len(reading.classes))
+            run.log_artifacts(path, "canvas")
+
+        judged = thin(reading.train, reading.labels, settings.judged, seed)
+        judge = Judge(reading.samples, judged, extractor, settings.network.noise, seed)
+        history = fit(
+            players, reading.samples, settings, judge,
+            name=name, seed=seed, checkpoint=checkpoint, fingerprint=code, on_measure=measured,
+        )  # fmt: skip
+        deliver(run, name, players.drawn, described, history, canvases)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
