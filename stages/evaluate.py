@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from medpipe import backend, tracking
-from medpipe.data.arrays import load_task
+from medpipe.data.arrays import Dealt, load_task
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.evaluation.write import write
 from medpipe.models import delivery
@@ -17,12 +17,13 @@ def main(name: str) -> None:
     folder = Path("models") / name
     delivered, model = delivery.read(folder)
     task = delivered.task
-    rows, arrays = load_task(Path("data/split") / task, [Path("data/prepared") / key for key in delivered.inputs])
+    split = Path("data/split") / task
+    rows, arrays = load_task(split, [Path("data/prepared") / key for key in delivered.inputs])
     out_of_fold = delivery.OutOfFold.read(folder)
     found = evaluate(
-        delivered, model, rows, arrays, params.tasks[task], params.evaluate, params.evaluate.seed, out_of_fold
+        delivered, model, rows, arrays, Dealt.read(split), params.evaluate, params.evaluate.seed, out_of_fold
     )
-    print(write(found, tracking.reopen(folder), params.ingest.max_pixels))
+    print(write(found, tracking.reopen(folder), params.evaluate.max_pixels))
 
 
 if __name__ == "__main__":

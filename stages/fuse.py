@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe import backend, provenance, recipe, tracking
-from medpipe.data.arrays import load_task, targets
+from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.errors import InputError
 from medpipe.evaluation.mixture import choose_weights
 from medpipe.evaluation.predictions import temperature_of
@@ -38,7 +38,7 @@ def main(name: str) -> None:
         if part.classes != first.classes:
             known = (f"{m.name} knows {', '.join(m.classes)}" for m in (first, part))
             raise InputError(f"fusions.{name}.members: {'; '.join(known)}; train them with the same `merge`")
-    labels = targets(rows, params.tasks[settings.task].classes, first.settings["merge"])
+    labels = targets(rows, Dealt.read(split).classes, first.settings["merge"])
     train, val = (np.flatnonzero(rows["set"] == part) for part in ("train", "val"))
 
     folder = Path("predictions") / settings.task

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe import atomic, backend, recipe, store
-from medpipe.data.arrays import load_task, targets
+from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import settings_of
 from medpipe.models import delivery
@@ -27,8 +27,8 @@ def main(task: Task) -> None:
     # Held until the process ends, so that two workers of a queue take a GPU each.
     claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
     backend.start(params.seed, trained.precision, params.deterministic)
-    names, merge = params.tasks[task].classes, trained.merge
     split, prepared = Path("data/split") / task, Path("data/prepared")
+    names, merge = Dealt.read(split).classes, trained.merge
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
     train = np.flatnonzero(rows["set"] == "train")
 

@@ -7,7 +7,7 @@ from medpipe.registry.restore import restore
 
 
 def main() -> None:
-    for line in restore(Path.cwd(), load().ingest.max_pixels):
+    for line in restore(Path.cwd(), load().evaluate.max_pixels):
         print(line)
 
 

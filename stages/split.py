@@ -17,6 +17,8 @@ def main(task: Task) -> None:
     rows, stats, report = split(table, params.tasks[task], params.split[task])
     with atomic.folder(Path("data/split") / task) as folder:
         rows.to_parquet(folder / "rows.parquet", index=False)
+        dealt = {"classes": params.tasks[task].classes, "subgroups": params.tasks[task].subgroups}
+        (folder / "task.json").write_text(json.dumps(dealt, indent=2) + "\n")
         (folder / "stats.json").write_text(json.dumps(stats, indent=2) + "\n")
     with atomic.file(Path("reports") / task / "split.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from medpipe import backend, recipe, store
+from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
 from medpipe.params import Params, Recipe, load
@@ -26,7 +27,7 @@ def main(name: str) -> None:
 
 def train(name: str, settings: Recipe, params: Params, split: Path, seed: int) -> None:
     most = recipe.training_rows(params)
-    training = assemble(settings, params.tasks[settings.task].classes, split, Path("data/prepared"), seed, most)
+    training = assemble(settings, Dealt.read(split).classes, split, Path("data/prepared"), seed, most)
     # First, so that what cannot be built opens no run.
     model = training.build()
     described = training.described(seed, params.deterministic)

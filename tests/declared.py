@@ -24,5 +24,14 @@ def own_task(archive: Path | str, reader: dict[str, object], **changes: object) 
     return params.Declaration.model_validate(declared | changes)
 
 
+def evaluate_settings(resamples: int, **changes: object) -> params.Evaluate:
+    """Settings of an evaluation that explains and decides nothing."""
+    values = {
+        "seed": 0, "resamples": resamples, "confidence": 0.95, "tversky_alpha": 0.7, "explain": {},
+        "operating_points": (0.5,), "decide": {}, "max_pixels": 10**6, "flips": (),
+    }  # fmt: skip
+    return params.Evaluate.model_validate(values | changes)
+
+
 # What evaluate reports under `served` of a classifier to which it does nothing.
 PLAIN = {"flips": [], "temperature": 1.0, "rule": None}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medpipe.data.arrays import Arrays, channel_statistics, load_task, targets
+from medpipe.data.arrays import Arrays, Dealt, channel_statistics, load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import InputError
 
@@ -116,3 +116,10 @@ def test_channel_statistics_are_those_of_the_rows_alone():
     chosen = images[[0, 1, 4]].astype(float)
     np.testing.assert_allclose(found["mean"], chosen.mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(found["std"], chosen.std(axis=(0, 1, 2)))
+
+
+def test_a_split_without_what_it_recorded_is_told_with_the_way_out(tmp_path):
+    with pytest.raises(InputError, match=r"task.json: cannot be read .*; run `dvc repro split`"):
+        Dealt.read(tmp_path)
+    (tmp_path / "task.json").write_text('{"classes": ["a", "b"], "subgroups": ["sex"]}')
+    assert Dealt.read(tmp_path) == Dealt(("a", "b"), ("sex",))

@@ -3,7 +3,7 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
-from declared import TASKS, ingest_archive
+from declared import TASKS, evaluate_settings, ingest_archive
 
 from medpipe.data.clean import clean
 from medpipe.data.readers.radiography import source_of
@@ -12,7 +12,7 @@ from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 from medpipe.evaluation.report import classification_report
 from medpipe.evaluation.tables import of_classes
-from medpipe.params import Clean, Evaluate, Split
+from medpipe.params import Clean, Split
 
 CLASSES = TASKS["chest"].classes
 
@@ -103,16 +103,7 @@ def test_data_sets_of_one_host_stay_apart_up_to_the_report(ingest, encode, noise
     classes, labels = tuple(hosts), rows["label"].tolist()
     right = np.eye(2)[[classes.index(label) for label in labels]]
     p = np.where((rows["source"] == "github.com/two/covid").to_numpy()[:, None], 1 - right, right)
-    settings = Evaluate(
-        seed=0,
-        resamples=20,
-        confidence=0.95,
-        tversky_alpha=0.7,
-        explain={},
-        operating_points=(0.5,),
-        decide={},
-        flips=(),
-    )
+    settings = evaluate_settings(20)
     table = of_classes(rows, labels, classes, p, 1.0)
     _, report = classification_report("m", table, classes, {"COVID": 8}, None, settings, 1)
     found = report["sets"]["test"]["subgroups"]["source"]["values"]

@@ -34,8 +34,19 @@ def test_zips_in_the_folder_are_seen_through(folder, zipped):
 
 
 def test_another_process_opens_its_own(zipped):
-    archive = pickle.loads(pickle.dumps(Archive(zipped(FILES))))
+    path = zipped(FILES)
+    archive = pickle.loads(pickle.dumps(Archive(path)))
+    assert archive.names() == Archive(path).names()
     assert archive.read("top/a.jpg") == b"one"
+
+
+def test_a_part_holds_what_it_was_given_alone_in_another_process_too(folder, zipped):
+    for path in (folder(FILES), zipped(FILES)):
+        whole = Archive(path)
+        part = pickle.loads(pickle.dumps(whole.part(["top/a.jpg#3", ""])))
+        assert part.names() == ["top/a.jpg"]
+        assert part.read("top/a.jpg") == whole.read("top/a.jpg")
+        assert len(pickle.dumps(part)) < len(pickle.dumps(whole))
 
 
 def test_hidden_files_and_litter_are_passed_over(folder, zipped):

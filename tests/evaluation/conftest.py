@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from declared import TASKS
+from declared import TASKS, evaluate_settings
 
 from medpipe.params import Evaluate
 
@@ -14,15 +14,11 @@ BRAIN = ("healthy", "tumour")
 
 @pytest.fixture
 def settings() -> Evaluate:
-    return Evaluate(
-        seed=0,
-        resamples=200,
-        confidence=0.95,
-        tversky_alpha=0.7,
+    return evaluate_settings(
+        200,
         explain={"skin": "mel"},
         operating_points=(0.5, 0.05),
         decide={"skin": {"of": "mel", "rule": "youden", "error": 0.2, "coverage": 0.9}},
-        flips=(),
     )
 
 

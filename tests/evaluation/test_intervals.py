@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from declared import TASKS
+from declared import TASKS, evaluate_settings
 
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Resamples, estimate, holm, no_worse, paired_difference
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import Predictions, classified
 from medpipe.evaluation.validity import FEWEST
-from medpipe.params import Evaluate
 
 SKIN = TASKS["skin"].classes
 
@@ -22,16 +21,7 @@ def test_draws_are_the_metrics_of_the_resampled_rows(classifier_table):
     p = classified("m", table.assign(**{f"p_{c}": table[f"p_{c}"].round(1) + 1e-3 for c in SKIN}).pipe(_sums), SKIN)
     found = estimate(
         p,
-        Evaluate(
-            seed=0,
-            resamples=8,
-            confidence=0.9,
-            tversky_alpha=0.7,
-            explain={},
-            operating_points=(0.5,),
-            decide={},
-            flips=(),
-        ),
+        evaluate_settings(8, confidence=0.9),
         seed=3,
     )
     resamples = Resamples(p.groups, 8, seed=3)
@@ -75,16 +65,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     """Rows of a group are right or wrong together: 40 groups of 4 rows, right with probability 0.7."""
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(40), 4)
-    settings = Evaluate(
-        seed=0,
-        resamples=150,
-        confidence=0.9,
-        tversky_alpha=0.7,
-        explain={},
-        operating_points=(0.5,),
-        decide={},
-        flips=(),
-    )
+    settings = evaluate_settings(150, confidence=0.9)
     covered, naive = 0, 0
     for seed in range(100):
         correct = rng.random(40)[groups] < 0.7
@@ -196,16 +177,7 @@ def test_pairing_finds_a_difference_that_single_intervals_hide(settings):
 def test_false_alarms_of_the_paired_test_stay_near_its_level():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), 2)
-    settings = Evaluate(
-        seed=0,
-        resamples=150,
-        confidence=0.95,
-        tversky_alpha=0.7,
-        explain={},
-        operating_points=(0.5,),
-        decide={},
-        flips=(),
-    )
+    settings = evaluate_settings(150)
     small = 0
     for seed in range(100):
         a, b = (estimate(simple(rng.random(40)[groups] < 0.6, groups), settings, seed) for _ in range(2))
@@ -230,16 +202,7 @@ def test_a_thousand_resamples_of_a_real_test_set_take_seconds(classifier_table):
     start = time.process_time()
     estimate(
         p,
-        Evaluate(
-            seed=0,
-            resamples=1000,
-            confidence=0.95,
-            tversky_alpha=0.7,
-            explain={},
-            operating_points=(0.5,),
-            decide={},
-            flips=(),
-        ),
+        evaluate_settings(1000),
         0,
     )
     assert time.process_time() - start < 10

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from declared import evaluate_settings
 from scipy.spatial.distance import cdist
 
 from medpipe.evaluation.predictions import pooled
 from medpipe.evaluation.segmentation import estimate_masks, examples, overlap, patients, slice_counts
 from medpipe.evaluation.tables import of_masks
-from medpipe.params import Evaluate
 
 
 def square(top, left, side=10, size=64):
@@ -94,16 +94,7 @@ def test_a_patient_is_a_volume():
     assert math.isnan(found.loc["q", "hd95"])
     estimates = estimate_masks(
         table,
-        Evaluate(
-            seed=0,
-            resamples=50,
-            confidence=0.95,
-            tversky_alpha=0.7,
-            explain={},
-            operating_points=(0.5,),
-            decide={},
-            flips=(),
-        ),
+        evaluate_settings(50),
         0,
     )
     assert estimates.values["dice"] == pytest.approx(0.95)

@@ -107,14 +107,14 @@ def test_a_model_takes_a_step_and_is_the_same_after_saving(name, tmp_path):
 
 
 # Those that change nothing are the models above.
-ROWS = [(study, row) for study, settings in params.load_studies().items() for row in settings.rows]
-CHANGED = [(study, row) for study, row in ROWS if params.load_studies()[study].rows[row].set]
+STUDIES, VALUES = params.load_studies(), params.read()
+CHANGED = [(study, row) for study, settings in STUDIES.items() for row in settings.rows if settings.rows[row].set]
 
 
 @pytest.mark.usefixtures("_eager")
 @pytest.mark.parametrize(("study", "row"), CHANGED)
 def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
-    experiments = plan(study, params.load_studies()[study], params.read())
+    experiments = plan(study, STUDIES[study], VALUES)
     experiment = next(experiment for experiment in experiments if experiment.row == row)
     settings = params.validated(params.Params, experiment.params, study)
     recipe = resolve(at_step(settings), experiment.model)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import TASKS
+from declared import TASKS, evaluate_settings
 from small_training import ignore, images, recipe
 
 from medpipe import backend
@@ -14,7 +14,6 @@ from medpipe.data.arrays import Arrays
 from medpipe.errors import SettingError
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.models.temperature import temper
-from medpipe.params import Evaluate
 from medpipe.training.assemble import Training
 from medpipe.training.folds import cross_validate, deal_folds
 
@@ -86,16 +85,7 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
 
     # Evaluation shows as validation what was predicted out of fold, and nothing of the mean model on rows it knows.
     delivered = training.delivery("convnet", {"merge": {}})
-    settings = Evaluate(
-        seed=0,
-        resamples=20,
-        confidence=0.95,
-        tversky_alpha=0.7,
-        explain={},
-        operating_points=(0.5,),
-        decide={},
-        flips=(),
-    )
+    settings = evaluate_settings(20)
     table = evaluate(
         delivered, model, training.rows, [training.arrays], TASKS["chest"], settings, 0, found
     ).table.set_index("id")

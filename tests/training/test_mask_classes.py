@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from declared import EIGHT_BIT
+from declared import EIGHT_BIT, evaluate_settings
 from keras import layers
 from PIL import Image
 from small_training import ignore, recipe
@@ -30,7 +30,7 @@ from medpipe.exploration import page as exploration_page
 from medpipe.exploration import plots as exploration_plots
 from medpipe.exploration.explore import explore
 from medpipe.models import cascade, delivery
-from medpipe.params import Clean, Compare, Declaration, Evaluate, Explore, Ingest, PreparedImages, Split
+from medpipe.params import Clean, Compare, Declaration, Explore, Ingest, PreparedImages, Split
 from medpipe.serving import package
 from medpipe.serving.predictor import Predictor
 from medpipe.training.assemble import assemble
@@ -43,16 +43,7 @@ TASK = Declaration.model_validate({
     "reader": {"kind": "pairs", "images": "images", "masks": "masks", "suffix": "", "group": {"pattern": "(P[0-9]+)_"}},
     "features": {}, "subgroups": [], "external": None,
 })  # fmt: skip
-EVALUATE = Evaluate(
-    seed=1,
-    resamples=50,
-    confidence=0.95,
-    tversky_alpha=0.7,
-    explain={},
-    operating_points=(0.5,),
-    decide={},
-    flips=("horizontal",),
-)
+EVALUATE = evaluate_settings(50, seed=1, flips=("horizontal",))
 COMPARE = Compare(models=("m",), metric="dice", margin=0.02, merge={})
 
 

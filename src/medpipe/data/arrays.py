@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,27 @@ class Arrays:
         for array in (self.inputs, self.masks):
             if array is not None and len(array) != len(self.ids):
                 raise InputError(f"{folder}: {len(array)} rows for {len(self.ids)} ids; run `dvc repro prepare`")
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What split recorded of the task whose rows it dealt: its classes, and the columns of its rows that are subgroups.
+
+    Who reads rows reads this beside them, and needs no declaration.
+    """
+
+    classes: tuple[str, ...]
+    subgroups: tuple[str, ...]
+
+    @classmethod
+    def read(cls, split_folder: Path) -> "Dealt":
+        """Raises InputError where the folder is of an earlier version, or no split's."""
+        path = split_folder / "task.json"
+        try:
+            values = json.loads(path.read_text())
+            return cls(tuple(values["classes"]), tuple(values["subgroups"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); run `dvc repro split`") from None
 
 
 def load_task(split_folder: Path, prepared_folders: Sequence[Path]) -> tuple[pd.DataFrame, list[Arrays]]:

@@ -14,7 +14,7 @@ from medpipe.data.duplicates import BLANK
 from medpipe.data.images import decode, digest
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
-from medpipe.data.source import Archive, Problem
+from medpipe.data.source import Archive, Problem, chunk_size
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Ingest
@@ -104,15 +104,19 @@ def _inspect_all(
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Facts about each file (a row an id), and problems. In processes: Pillow holds the GIL for much of this."""
     rows = table.assign(marked=table.get("marked", ""))[["id", "path", "mask_path", "label", "marked"]]
-    jobs = cpu_count()
-    size = max(128, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
+    size = chunk_size(len(rows))
     starts = range(0, len(rows), size)
-    work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
-        delayed(_inspect)(archive, task, rows[start : start + size], max_pixels) for start in starts
+    work = Parallel(n_jobs=max(1, min(cpu_count(), len(starts))), return_as="generator")(
+        delayed(_inspect)(_part(archive, chunk), task, chunk, max_pixels)
+        for chunk in (rows[start : start + size] for start in starts)
     )
     found = list(tqdm(work, f"ingest {name}", len(starts), unit="chunk", disable=None))
     facts = [facts for facts, _ in found if len(facts)] or [pd.DataFrame(columns=FACTS)]
     return pd.concat(facts, ignore_index=True), [problem for _, problems in found for problem in problems]
+
+
+def _part(archive: Archive, rows: pd.DataFrame) -> Archive:
+    return archive.part([*rows["path"], *rows["mask_path"]])
 
 
 def _inspect(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from medpipe.data import features
 from medpipe.data.images import decode, digest, mask_to_array, to_array
-from medpipe.data.source import Archive
+from medpipe.data.source import Archive, chunk_size
 from medpipe.errors import InputError
 from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
 
@@ -34,13 +34,14 @@ def prepare_images(
     open_memmap(folder / "inputs.npy", "w+", np.uint8, (*shape, 3))
     if prepared.mask_values is not None:
         open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
-    archive, jobs = Archive(archive_path), cpu_count()
+    archive = Archive(archive_path)
     columns = ["path", "sha256", "mask_path", "mask_sha256"]
     rows: list[tuple[str, str, str, str]] = list(table[columns].itertuples(index=False, name=None))
-    size = max(_FLUSH, -(-len(rows) // (4 * jobs)))  # few and large: each chunk lists the archive anew
+    size = chunk_size(len(rows))
     starts = range(0, len(rows), size)
-    work = Parallel(n_jobs=max(1, min(jobs, len(starts))), return_as="generator")(
-        delayed(_fill)(rows[start : start + size], start, archive, prepared, folder, max_pixels) for start in starts
+    work = Parallel(n_jobs=max(1, min(cpu_count(), len(starts))), return_as="generator")(
+        delayed(_fill)(chunk, start, _part(archive, chunk), prepared, folder, max_pixels)
+        for start, chunk in ((start, rows[start : start + size]) for start in starts)
     )
     for _ in tqdm(work, f"prepare {prepared.task}", len(starts), unit="chunk", disable=None):
         pass
@@ -54,6 +55,10 @@ def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant:
     np.save(folder / "inputs.npy", matrix)
     prepared = PreparedTable(**variant.model_dump(), features=dict(declared))
     _write_meta(folder, table, prepared, names, matrix.tobytes())
+
+
+def _part(archive: Archive, rows: list[tuple[str, str, str, str]]) -> Archive:
+    return archive.part(path for path, _, mask_path, _ in rows for path in (path, mask_path))
 
 
 def _fill(

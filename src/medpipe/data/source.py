@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from medpipe.data import dicom, frames
 from medpipe.data.missing import is_missing
@@ -30,6 +31,10 @@ TABLE = 32 << 20  # HAM10000's metadata have 0.6 MB; a table takes many times it
 _PIECE = 1 << 20
 # What Python unpacks no further than the zip's listing says. Of bzip2, 510 bytes that claim 1,000 filled a gigabyte.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+File = str | tuple[zipfile.ZipFile, zipfile.ZipInfo]  # a path, or a zip's member
+Listed = tuple[str, str, str | None]  # name, path, None; or name, zip, its member's name
 
 
 class Problem(NamedTuple):
@@ -64,9 +69,8 @@ class Archive:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         # Paths as text, for each process holds those of all files, and a Path takes more memory.
-        self._files: dict[str, str | tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
-        self._tables: dict[str, list[bytes]] = {}
-        self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
+        self._files: dict[str, File] = {}
+        self._fresh()
         if self.path.is_dir():
             self._add_folder(self.path.resolve())
         elif self.path.is_file():
@@ -76,8 +80,21 @@ class Archive:
         if not self._files:
             raise InputError(f"{path}: holds no files; download the archive again")
 
-    def __reduce__(self) -> tuple[type["Archive"], tuple[Path]]:
-        return Archive, (self.path,)  # each process opens its own zips
+    def part(self, names: Iterable[str]) -> "Archive":
+        """The archive with these names alone, for a process of its own: all of them take memory in every one."""
+        kept = {file for name in names for file in (name, frames.parted(name)[0]) if file in self._files}
+        return _holding(self.path, {file: self._files[file] for file in sorted(kept)})
+
+    def __reduce__(self) -> tuple[Callable[..., "Archive"], tuple[Path, list[Listed]]]:
+        files: list[Listed] = []
+        for name, file in self._files.items():
+            here = (file, None) if isinstance(file, str) else (str(file[0].filename), file[1].filename)
+            files.append((name, *here))
+        return _listed, (self.path, files)  # each process opens its own zips
+
+    def _fresh(self) -> None:
+        self._tables: dict[str, list[bytes]] = {}
+        self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
 
     def _add_folder(self, root: Path) -> None:
         for folder, folders, files in os.walk(root):
@@ -114,7 +131,7 @@ class Archive:
                 raise InputError(f"{path}: holds the zip {info.filename!r}; unpack the outer zip and name the folder")
             self._add(prefix + name, (archive, info))
 
-    def _add(self, name: str, file: str | tuple[zipfile.ZipFile, zipfile.ZipInfo]) -> None:
+    def _add(self, name: str, file: File) -> None:
         if name in self._files:
             raise InputError(f"{self.path}: holds {name!r} twice; remove one")
         self._files[name] = file
@@ -169,7 +186,7 @@ class Archive:
     def _joined(self, name: str, limit: int) -> bytes:
         return b"".join(self._pieces(name, limit))
 
-    def _file(self, name: str) -> str | tuple[zipfile.ZipFile, zipfile.ZipInfo]:
+    def _file(self, name: str) -> File:
         if name not in self._files:
             raise InputError(f"{self.path}: has no file {name!r}")
         return self._files[name]
@@ -200,6 +217,34 @@ class Archive:
                 raise InputError(f"{table}: must have 2352 pixel columns and then label; download it again")
             self._tables[table] = [line for line in lines if line]
         return self._tables[table]
+
+
+def _holding(path: Path, files: dict[str, File]) -> Archive:
+    archive = Archive.__new__(Archive)
+    archive.path, archive._files = path, files
+    archive._fresh()
+    return archive
+
+
+def _listed(path: Path, files: list[Listed]) -> Archive:
+    """An archive of files that another process has listed."""
+    return _holding(path, {name: place if member is None else _member(place, member) for name, place, member in files})
+
+
+def _member(place: str, name: str) -> tuple[zipfile.ZipFile, zipfile.ZipInfo]:
+    zipped = _zip(place, Path(place).stat().st_mtime_ns)
+    return zipped, zipped.getinfo(name)
+
+
+@functools.lru_cache(maxsize=8)  # a process reads one part of an archive after the other
+def _zip(place: str, _changed: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(place)
+
+
+def chunk_size(files: int) -> int:
+    """How many of so many files a process is given at once: some chunks each, and never so many that its memory grows
+    with the archive."""
+    return min(1024, max(128, -(-files // (4 * cpu_count()))))
 
 
 def leads_out(path: str) -> bool:

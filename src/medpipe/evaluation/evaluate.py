@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medpipe.data.arrays import Arrays, targets
+from medpipe.data.arrays import Arrays, Dealt, targets
 from medpipe.errors import InputError
 from medpipe.evaluation import mistakes, ood, segmentation
 from medpipe.evaluation.calibration import fit_temperature
@@ -28,7 +28,7 @@ from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
-from medpipe.params import Declaration, Evaluate
+from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample
 
 GALLERY = 6  # slices
@@ -53,7 +53,7 @@ def evaluate(
     model: keras.Model,
     rows: pd.DataFrame,
     arrays: list[Arrays],
-    declared: Declaration,
+    dealt: Dealt,
     settings: Evaluate,
     seed: int,
     out_of_fold: OutOfFold | None = None,
@@ -71,12 +71,12 @@ def evaluate(
     Of a cross-validated model the validation set is all of its `out_of_fold` rows, each with what the one model said
     that was not trained on it, without flips: it said so in training. So it is with a fusion of such models.
 
-    `rows` and `arrays` are the split's, row by row; `declared` is the task. The external set has no
+    `rows` and `arrays` are the split's, row by row; `dealt` is what the split recorded. The external set has no
     metadata, so that a model which reads them has no external rows.
     """
     settings = effective(delivered, settings)
     classes, merge, only = delivered.classes, delivered.settings["merge"], delivered.settings.get("only")
-    numbers = targets(rows, declared.classes, merge)
+    numbers = targets(rows, dealt.classes, merge)
     labels = np.array(classes)[numbers]
     trained = rows["set"] == "train"
     if out_of_fold is not None:
@@ -91,7 +91,7 @@ def evaluate(
     of_own = {name: values[own] for name, values in outputs.items()}
     inputs = [part.inputs for part in arrays]
     graph = exported(delivered.name, watched or model, inputs, chosen[own], of_own, settings.flips)
-    shown = rows.iloc[chosen][["id", "set", "group", "label", *declared.subgroups]]
+    shown = rows.iloc[chosen][["id", "set", "group", "label", *dealt.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
     learnt = np.empty(0, np.int64)
     if out_of_fold is None:

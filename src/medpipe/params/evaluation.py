@@ -57,6 +57,7 @@ class Evaluate(Frozen):
     explain: dict[Task, Class]  # the class whose probability SHAP takes apart, of models of tables alone
     operating_points: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)]
     decide: dict[Task, Decide]
+    max_pixels: Positive
     flips: tuple[Literal["horizontal", "vertical"], ...]
 
     @field_validator("flips")
