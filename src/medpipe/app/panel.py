@@ -41,13 +41,16 @@ def panel(say: Speaker, memory: Memory, model: Served, case: Case, person: Mappi
     if said.error is not None:
         st.error(say("refused", error=said.error))
         return
-    reads = IMAGE in model.inputs
-    left, right = st.columns(2) if wide and reads else (st.container(), st.container())
-    if reads:
-        with left:
-            _image(say, memory, model, case, person, said, known)
+    if IMAGE not in model.inputs:
+        _words(say, said)
+        return
+    left, right = st.columns(2) if wide else (st.container(), st.container())
+    place = left.empty()
     with right:
         _words(say, said)
+    with left if wide else st.container():
+        over = _laid_over(say, memory, model, case, person, said, known)
+    place.image(over, width="stretch", alt=say("picture", name=case.name))
 
 
 def _words(say: Speaker, said: Answer) -> None:
@@ -72,7 +75,7 @@ def _words(say: Speaker, said: Answer) -> None:
             st.markdown(say("nothing"))
 
 
-def _image(
+def _laid_over(
     say: Speaker,
     memory: Memory,
     model: Served,
@@ -80,18 +83,17 @@ def _image(
     person: Mapping[str, Any],
     said: Answer,
     known: tuple[Any, ...],
-) -> None:
-    """The image, and below it what is laid over it."""
+) -> Pixels:
+    """The image under what the controls, which are drawn here, lay over it."""
     key = f"{case.key}-{model.version.uri}"
     pixels: Pixels = memory.get(("pixels", *known[:2]), lambda: _decoded(model, case))
-    place = st.empty()
     over = pixels
     if heat.explains(model):
         over = _heated(say, memory, model, person, said, known, pixels, key)
     if said.mask is not None and said.shares:
         opacity = st.slider(say("outline"), 0, 100, OPACITY, key=f"outline-{key}")
         over = look.outlined(over, said.mask, opacity / 100)
-    place.image(over, width="stretch", alt=say("picture", name=case.name))
+    return over
 
 
 def _heated(
@@ -110,7 +112,7 @@ def _heated(
         say("explained"),
         list(said.chances),
         format_func=lambda name: both(name, say.language),
-        key=f"class-{key}",
+        key=say.key(f"class-{key}"),
     )
     mapped = ("heat", *known, name)
     if not right.button(say("explain"), key=f"heat-{key}", width="stretch") and mapped not in memory:
