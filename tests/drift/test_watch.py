@@ -97,3 +97,20 @@ def test_another_models_table_is_refused(validation, answer, capsys):
     pd.read_parquet(validation).rename(columns={"p_mel": "p_covid"}).to_parquet(validation)
     assert main(["drift", answer(30), "--validation", str(validation)]) == 2
     assert "of different models" in capsys.readouterr().err
+
+
+def test_a_segmenter_is_watched_by_whether_it_outlines_any(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    found = rng.random(ROWS) < 0.3
+    table = pd.DataFrame({"set": "val", "tp": 9 * found, "fp": 0, "fn": 1})
+    table.to_parquet(tmp_path / "predictions.parquet")
+    kept = log.Log(tmp_path / "log")
+    for share in (0.3, 0.9):
+        for i, tumour in enumerate((rng.random(300) < share).tolist()):
+            row = {"row": 0, "tumour": tumour, "share": 0.1 * tumour, "error": None, "mask": b"x"}
+            kept.add(f"{i:05d}", [row | {"model": "brain", "version": None, "sha256": "ab" * 32}])
+        kept.write()
+        status = main(["drift", str(kept.folder), "--validation", str(tmp_path / "predictions.parquet")])
+        [told] = capsys.readouterr().out.splitlines()
+        assert told.startswith("brain (abababababab): predicted classes: ")
+        assert status == (3 if share == 0.9 else 0)

@@ -7,10 +7,10 @@ from io import BytesIO
 
 import nibabel
 import numpy as np
-from conftest import picture
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from small_service import picture
 
 
 def dicom():

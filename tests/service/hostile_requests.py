@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import picture, uri
+from small_service import picture, uri
 
 
 def values():

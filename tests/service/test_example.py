@@ -4,7 +4,7 @@ from pathlib import Path
 import httpx
 import mlflow
 import uvicorn
-from conftest import free_port, in_thread, picture
+from small_service import free_port, in_thread, picture
 
 EXAMPLE = Path(__file__).parents[2] / "examples/triage.py"
 

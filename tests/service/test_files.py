@@ -1,11 +1,13 @@
 import csv
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PIXELS, VARIANT, picture
 from PIL import Image
+from small_service import PIXELS, VARIANT, picture
 
 from medpipe.cli import main
 
@@ -31,6 +33,7 @@ def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
     columns = ["image", "age", "sex", "note", "mel", "nv", "label", "ood", "error", "model", "version", "sha256"]
     assert list(found) == columns
     assert found["note"].tolist() == [1, 2, 3]
+    assert found["image"].tolist() == ["a.png", "b.png", "c.png"]
     assert found["label"].isna().tolist() == [False, True, False]
     assert found["error"][1].startswith("sex is 'x', must be unknown or one of: male, female; image: ")
     assert set(found["model"]) == {"skin-early"}
@@ -100,3 +103,11 @@ def test_a_folder_of_images_gives_masks(deliver, tmp_path, folder):
     assert [row["mask"] for row in rows] == ["0.png", "", "2.png"]
     assert Image.open(BytesIO((masks / "2.png").read_bytes())).size == (20, 16)
     assert main(["predict", str(tmp_path / "packed"), str(folder / "a.png"), "--out", str(out)]) == 0
+
+
+def test_a_consumer_imports_no_backend():
+    program = "import sys, mlflow.pyfunc, medpipe.cli, medpipe.service.run, medpipe.service.files, medpipe.drift.page; "
+    program += (
+        "import medpipe.drift.watch; print(sorted({'keras', 'tensorflow', 'jax', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

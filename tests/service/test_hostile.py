@@ -9,9 +9,9 @@ import tempfile
 import httpx
 import psutil
 import pytest
-from conftest import picture, uri
 from hostile_files import files
 from hostile_requests import bodies, raw, values
+from small_service import picture, uri
 
 SOUND = json.dumps({"image": uri(picture(200)), "age": 45, "sex": "male"})
 FILES, VALUES, BODIES, RAW = list(files()), list(values()), list(bodies()), list(raw())

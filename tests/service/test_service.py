@@ -12,8 +12,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, free_port, picture, running, uri
 from PIL import Image
+from small_service import CLASSES, free_port, picture, running, uri
 
 from medpipe.errors import InputError
 from medpipe.service import run, served
@@ -172,6 +172,20 @@ def test_a_request_that_breaks_the_model_breaks_no_other(loaded, settings, row):
     assert [found[1]["error"].tolist() for found in (first, third)] == [[None], [None]]
 
 
+def test_a_row_for_a_model_that_was_replaced_by_one_of_other_fields_is_told(loaded, settings, row):
+    async def one():
+        batcher = Batcher(loaded, settings, Metrics())
+        answers = await asyncio.gather(
+            batcher.answer([row]), batcher.answer([{"image": row["image"]}]), return_exceptions=True
+        )
+        await batcher.close()
+        return answers
+
+    (_, table), refused = asyncio.run(one())
+    assert table["error"].tolist() == [None]
+    assert refused.status == 503
+
+
 def test_a_service_that_stops_answers_what_it_has_begun(settings, row):
     settings = replace(settings, port=free_port(), max_wait=0.5)  # so that the request is queued when it stops
     address = f"http://127.0.0.1:{settings.port}"
@@ -244,8 +258,8 @@ def test_the_alias_is_followed_without_losing_a_request(registry, package, model
 
 def test_masks_come_as_pngs(deliver, tmp_path, settings):
     import keras
-    from conftest import PIXELS, VARIANT
     from keras import layers
+    from small_service import PIXELS, VARIANT
 
     from medpipe.serving import package
 

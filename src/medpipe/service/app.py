@@ -74,7 +74,7 @@ def create(settings: Settings, first: Served) -> Guard:
         return Response(status_code=499)  # which nobody reads
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
+    async def broken(request: Request, error: Exception) -> Response:
         return _problem(request, 500, "internal error; the service's log has it under this id")
 
     @app.post("/predict")
@@ -84,9 +84,9 @@ def create(settings: Settings, first: Served) -> Guard:
         rows = await _rows(request, batcher.served, settings)
         by, said = await batcher.answer(rows.sound)
         told = await run_in_threadpool(combined, rows, by, said)
-        wrong = sum(row["error"] is not None for row in told)
-        metrics.rows.labels("wrong").inc(wrong)
-        metrics.rows.labels("answered").inc(len(told) - wrong)
+        failed = sum(row["error"] is not None for row in told)
+        metrics.rows.labels("wrong").inc(failed)
+        metrics.rows.labels("answered").inc(len(told) - failed)
         if answers is not None and answers.add(request.state.id, told):
             await run_in_threadpool(answers.write)
         return JSONResponse({"rows": told})

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medpipe.service.metrics import Metrics
+from medpipe.service.rows import BadRequestError
 from medpipe.service.served import Served
 from medpipe.service.settings import Settings
 
@@ -80,9 +81,16 @@ class Batcher:
             pass
         return jobs, False
 
-    async def _run(self, jobs: Sequence[Job]) -> None:
-        cases = [case for job in jobs for case in job.cases]
-        served = self.served
+    async def _run(self, jobs: list[Job]) -> None:
+        served, fitting = self.served, []
+        for job in jobs:
+            if set(job.cases[0]) == set(served.inputs):
+                fitting.append(job)
+            else:
+                job.answer.set_exception(BadRequestError(503, "the model was replaced, and reads other fields now"))
+        jobs, cases = fitting, [case for job in fitting for case in job.cases]
+        if not jobs:
+            return
         self.metrics.batch.observe(len(cases))
         try:
             table = pd.DataFrame(cases, columns=list(served.inputs), dtype=object)

@@ -23,7 +23,7 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     """
     if out.suffix not in WRITERS:
         raise InputError(f"{out}: a table that ends in {' or '.join(WRITERS)} wanted")
-    cases = read(inputs)
+    cases, images = read(inputs)
     # Whoever runs the command may read these files anyway.
     served = load(find(model), image_root="/")
     if missing := [name for name in served.inputs if name not in cases]:
@@ -35,7 +35,7 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
         raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
     if taken := [name for name in (*served.outputs, "error", *served.about) if name in cases]:
         raise InputError(f"columns {', '.join(taken)}: what the model answers is named so; rename them")
-    found = pd.concat([cases, pd.concat(list(_answers(cases, served)), ignore_index=True)], axis=1)
+    found = pd.concat([cases, pd.concat(list(_answers(cases.assign(**images), served)), ignore_index=True)], axis=1)
     if "mask" in served.outputs:
         found["mask"] = _written(found, masks)
     with atomic.file(out) as file:
@@ -48,19 +48,23 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     return int(wrong > 0)
 
 
-def read(inputs: Sequence[Path]) -> pd.DataFrame:
-    """The cases that files, a folder (its files, by name) or a CSV (paths from its own folder) name; paths absolute.
+def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The cases that files, a folder (its files, by name) or a CSV name, and the column of the images' absolute paths.
 
     Raises InputError for what is not there, or empty.
     """
     if missing := [str(path) for path in inputs if not path.exists()]:
         raise InputError(f"{', '.join(missing[:5])}: not there")
+    folder = Path.cwd()
     if len(inputs) == 1 and inputs[0].suffix.lower() == ".csv":
-        return _table(inputs[0])
-    paths = [path for given in inputs for path in (_inside(given) if given.is_dir() else [given])]
-    if not paths:
+        cases, folder = _table(inputs[0]), inputs[0].absolute().parent
+    elif paths := [path for given in inputs for path in (_inside(given) if given.is_dir() else [given])]:
+        cases = pd.DataFrame({IMAGE: [str(path) for path in paths]})
+    else:
         raise InputError(f"{', '.join(map(str, inputs))}: no file in it")
-    return pd.DataFrame({IMAGE: [str(path.absolute()) for path in paths]})
+    if IMAGE not in cases:
+        return cases, {}
+    return cases, {IMAGE: [cell if cell[:5].lower() == "data:" else str(folder / cell) for cell in cases[IMAGE]]}
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -70,9 +74,6 @@ def _table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no CSV in UTF-8: {error}") from None
     if table.empty:
         raise InputError(f"{path}: no row")
-    if IMAGE in table:
-        folder = path.absolute().parent
-        table[IMAGE] = [cell if cell[:5].lower() == "data:" else str(folder / cell) for cell in table[IMAGE]]
     return table
 
 
