@@ -14,7 +14,7 @@ LOCK := $(or $(if $(filter 0,$(GPU)),requirements.lock),$(if $(filter 1,$(GPU)),
   $(error GPU is '$(GPU)'; set it to 0 or 1))
 SYNCED := .venv/.synced-$(GPU)
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-  --python-version 3.11 --extra dev --extra app pyproject.toml
+  --python-version 3.11 pyproject.toml
 
 .PHONY: help setup repro new study tune test verify lint ui app clean lock
 
@@ -70,6 +70,7 @@ clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request
 	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
 	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 
-lock: setup  ## compile both lock files anew from pyproject.toml
-	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
+lock: setup  ## compile the lock files anew from pyproject.toml; requirements-serve.lock: for what runs a registered model
+	$(COMPILE) --extra train --extra app --extra dev --output-file requirements.lock
+	$(COMPILE) --extra train --extra app --extra dev --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-serve.lock

@@ -1,6 +1,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from medpipe.models import cascade, ood
 from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
-from medpipe.serving import code, package
+from medpipe.serving import code, manifest, package
+from medpipe.serving.predictor import _load_pyfunc as load_pyfunc
+from medpipe.serving.predictor import load
 
 SIZE = 32
 IMAGES = {"task": "skin", "kind": "images", "square": False, "sizes": (48, SIZE), "equalise": False}
@@ -271,6 +274,50 @@ def test_a_package_tells_signature_example_and_versions(packages):
     assert set(found) > {"serving/predictor.py", "models/delivery.py", "params/data.py", "errors.py"}
     # Keras' registry is one a process, so that two versions of an object of ours would meet in it.
     assert not [name for name, source in found.items() if "register_keras_serializable" in source]
+
+
+def test_a_package_holds_no_pickle_and_its_hashes(packages):
+    for folder in packages.iterdir():
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert not [path.name for path in files if re.search(r"pickle|\.(pkl|joblib|dill|pt|bin)$", path.name)]
+        # Of protocol 2 and later; and no archive of NumPy's holds objects.
+        assert not [path.name for path in files if path.read_bytes()[:1] == b"\x80"]
+        assert "python_model" not in (folder / "MLmodel").read_text()  # which MLflow would unpickle
+        manifest.check(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder, data: flip(data / "model.onnx"), "data/skin-image/model.onnx was changed; get it again"),
+        (lambda folder, data: flip(data / "model.keras"), "data/skin-image/model.keras was changed"),
+        (lambda folder, data: flip(next(folder.rglob("predictor.py"))), r"code/\w+/serving/predictor.py was changed"),
+        (lambda folder, data: flip(folder / "MLmodel"), "MLmodel was changed"),
+        (lambda folder, data: (data / "recipe.json").unlink(), "data/skin-image/recipe.json is not here"),
+        (lambda folder, data: (data / "more.npz").touch(), "data/skin-image/more.npz is none of its files"),
+        (lambda folder, data: (folder / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
+        (lambda folder, data: (folder / "manifest.json").unlink(), "manifest.json cannot be read"),
+    ],
+)
+def test_a_changed_package_is_refused_by_the_files_name(packages, tmp_path, change, message):
+    folder = tmp_path / "package"
+    shutil.copytree(packages / "skin-image", folder)
+    change(folder, folder / "data/skin-image")
+    with pytest.raises(InputError, match=f"package: not the model that was packaged: {message}"):
+        load_pyfunc(folder / "data/skin-image", {})
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_package_is_loaded_without_mlflow(packages, cases):
+    read = cases.assign(image=[Path(path).read_bytes() for path in cases["image"]])
+    answer = load(packages / "skin-image").predict(read)
+    assert answer["label"].isin(CLASSES).all()
+    assert load(packages / "skin-image", str(Path(cases["image"][0]).parent)).predict(cases).equals(answer)
 
 
 def test_two_versions_in_one_process_each_run_their_own_code(served):

@@ -123,9 +123,11 @@ def _rescale(g: "Graph", layer: Any, args: list, output: KerasTensor, x: KerasTe
 def _relu(g: "Graph", layer: Any, args: list, output: KerasTensor, x: KerasTensor) -> str:
     if layer.threshold:
         raise g.refuse(layer, f"threshold {layer.threshold}")
-    slope = float(layer.negative_slope or 0)
-    made = g.add("LeakyRelu", [args[0]], alpha=slope) if slope else g.add("Relu", [args[0]])
-    return made if layer.max_value is None else g.add("Min", [made, g.constant(layer.max_value)])
+    if layer.negative_slope:
+        raise g.refuse(layer, f"slope {layer.negative_slope}")
+    if layer.max_value is None:
+        return g.add("Relu", [args[0]])
+    return g.add("Clip", [args[0], g.constant(0), g.constant(layer.max_value)])  # which the runtime fuses
 
 
 def _pool(kind: str, **attributes: Any) -> Callable[..., str]:
@@ -142,7 +144,8 @@ def _pool(kind: str, **attributes: Any) -> Callable[..., str]:
 
 def _global(kind: str) -> Callable[..., str]:
     def pool(g: "Graph", layer: Any, args: list, output: KerasTensor, x: KerasTensor) -> str:
-        return g.add(kind, [args[0], g.constant([2, 3], np.int64)], keepdims=int(layer.keepdims))
+        made = g.add(kind, [args[0]])
+        return made if layer.keepdims else g.add("Flatten", [made])
 
     return pool
 
@@ -226,8 +229,8 @@ LAYERS: dict[str, Callable[..., str]] = {
     "Dropout": _same,
     "Flatten": _reshape,
     "GetItem": _item,
-    "GlobalAveragePooling2D": _global("ReduceMean"),
-    "GlobalMaxPooling2D": _global("ReduceMax"),
+    "GlobalAveragePooling2D": _global("GlobalAveragePool"),
+    "GlobalMaxPooling2D": _global("GlobalMaxPool"),
     "Isnan": lambda g, layer, args, output, x: g.add("IsNaN", args),
     "LayerNormalization": _layer_norm,
     "LayerScale": lambda g, layer, args, output, x: g.add("Mul", [args[0], g.along(layer.gamma, len(x.shape))]),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from medpipe.errors import InputError
 
-FILE, SIGNATURE = "manifest.json", "model.sig"
-# Not the package's own: the manifest and its signature, what MLflow adds where it downloads, what Python compiles.
-LATER = (FILE, SIGNATURE, "registered_model_meta")
+FILE = "manifest.json"
+# Not among the hashes: the manifest itself, and what MLflow adds where it downloads.
+LATER = (FILE, "registered_model_meta")
 
 
 def hashes(package: Path) -> dict[str, str]:

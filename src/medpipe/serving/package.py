@@ -34,7 +34,8 @@ def requirements() -> list[str]:
 
 def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another."""
-    total = hashlib.sha256(json.dumps([code.digest(), max_pixels, dict(served), requirements()]).encode())
+    settings = [code.digest(), max_pixels, dict(served), requirements()]
+    total = hashlib.sha256(json.dumps(settings).encode())
     for file in sorted(model.iterdir()):
         with file.open("rb") as opened:
             total.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from mlflow.exceptions import MlflowException
+import yaml
 from PIL import Image
 
 from medpipe.data.images import to_array
@@ -37,6 +37,12 @@ def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
     """
     manifest.check(Path(path).parents[1])
     return Predictor(Path(path), **model_config)
+
+
+def load(package: str | Path, image_root: str | None = None) -> "Predictor":
+    """The model of a package that lies in a folder, without MLflow. Raises InputError as `_load_pyfunc` does."""
+    about = yaml.safe_load((Path(package) / "MLmodel").read_text("utf-8"))["flavors"]["python_function"]
+    return _load_pyfunc(str(Path(package) / about["data"]), about["config"] | {"image_root": image_root})
 
 
 class Predictor:
@@ -87,6 +93,8 @@ class Predictor:
         """
         wanted = columns.read(self.delivery)
         if missing := [name for name in wanted if name not in cases]:
+            from mlflow.exceptions import MlflowException  # 2 s, which who loads the package without MLflow is spared
+
             raise MlflowException.invalid_parameter_value(
                 f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}"
             )
