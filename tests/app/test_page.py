@@ -31,18 +31,21 @@ def html(page):
 
 def test_two_versions_beside_each_other_and_in_spanish(page):
     page.selectbox(key="model").select("skin-classifier").run()
-    assert page.selectbox(key="version-skin-classifier").options == ["1 skin-early (champion)", "2 skin-late"]
+    assert page.selectbox(key="en:version-skin-classifier").options == ["1 skin-early (champion)", "2 skin-late"]
     page.file_uploader(key="files").upload("red.png", RED).upload("broken.png", RED[:90]).run()
     assert "Decision at the operating point: **melanoma (mel)**." in said(page)
     assert "No answer: image" in said(page)
     assert "# skin-early: model card" in said(page)
     one = html(page)
     page.number_input(key="person-age").set_value(100).run()
+    page.selectbox(key="en:person-sex").select("female").run()
     assert html(page) != one
-    page.selectbox(key="beside-models:/skin-classifier/1").select_index(0).run()
+    page.selectbox(key="en:beside-models:/skin-classifier/1").select_index(0).run()
     assert "skin-classifier 2 skin-late" in said(page)
     assert html(page).count("melanoma (mel)") == 2
-    page.button_group(key="language").select("es").run()
+    page.button_group(key="language").set_value("es").run()
+    assert page.selectbox(key="es:person-sex").value == "female"  # kept, in the other language
+    assert page.selectbox(key="es:version-skin-classifier").options[0] == "1 skin-early (campeón)"
     assert "La respuesta de un modelo a una imagen" in said(page)
     assert html(page).count("nevo melanocítico (nv)") == 2
 

@@ -1,7 +1,9 @@
 """What one user's page has computed, so that moving a slider computes nothing again."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any
+
+from medpipe.app.texts import LANGUAGES
 
 
 class Memory:
@@ -24,3 +26,11 @@ class Memory:
     def sweep(self) -> None:
         self._values = {key: value for key, value in self._values.items() if key in self._used}
         self._used.clear()
+
+
+def carry(state: MutableMapping[Any, Any], language: str) -> None:
+    """Give the widgets of a `language` that was chosen what was said in those of another (`texts.Speaker.key`)."""
+    for key in map(str, list(state)):
+        spoken, sign, name = key.partition(":")
+        if sign and spoken in LANGUAGES and spoken != language:
+            state[f"{language}:{name}"] = state[key]

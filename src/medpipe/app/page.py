@@ -11,11 +11,11 @@ import streamlit as st
 
 from medpipe.app import models
 from medpipe.app.drawings import drawings
-from medpipe.app.memory import Memory
+from medpipe.app.memory import Memory, carry
 from medpipe.app.models import Choice
 from medpipe.app.panel import Case, panel
 from medpipe.app.texts import LANGUAGES, Speaker
-from medpipe.app.vocabulary import both
+from medpipe.app.vocabulary import full
 from medpipe.errors import InputError
 from medpipe.params import Category, Feature
 from medpipe.service.rows import IMAGE
@@ -72,10 +72,11 @@ def _language() -> Speaker:
         format_func=LANGUAGES.__getitem__,
         required=True,
         key="language",
+        on_change=lambda: carry(st.session_state, st.session_state.language),
         label_visibility="collapsed",
     )
     say = Speaker(language or "en")
-    left.title(say("title"))
+    left.title(say("title"), anchor=False)
     st.warning(say("notice"))
     return say
 
@@ -86,7 +87,7 @@ def _choose(say: Speaker, found: list[Choice]) -> list[Choice]:
     name = first.selectbox(say("model"), list(dict.fromkeys(choice.registered for choice in found)), key="model")
     versions = [choice for choice in found if choice.registered == name]
     choice = second.selectbox(
-        say("version"), versions, format_func=lambda choice: _named(choice, say), key=f"version-{name}"
+        say("version"), versions, format_func=lambda choice: _named(choice, say), key=say.key(f"version-{name}")
     )
     rivals = models.rivals(choice, found)
     beside = third.selectbox(
@@ -95,7 +96,7 @@ def _choose(say: Speaker, found: list[Choice]) -> list[Choice]:
         index=None,
         format_func=lambda other: f"{other.registered} {_named(other, say)}",
         placeholder=say("nobody"),
-        key=f"beside-{choice.uri}",
+        key=say.key(f"beside-{choice.uri}"),
         disabled=not rivals,
     )
     return [choice] if beside is None else [choice, beside]
@@ -120,16 +121,16 @@ def _person(say: Speaker, features: dict[str, Feature]) -> dict[str, Any]:
 
 def _value(say: Speaker, name: str, feature: Feature) -> Any:
     """A field of the form."""
-    label, unknown = both(name, say.language), say("unknown")
+    label, unknown = full(name, say.language), say("unknown")
     if isinstance(feature, Category):
         values = list(feature.values)
         return st.selectbox(
             label,
             values,
             index=None,
-            format_func=lambda value: both(value, say.language),
+            format_func=lambda value: full(value, say.language),
             placeholder=unknown,
-            key=f"person-{name}",
+            key=say.key(f"person-{name}"),
         )
     low, high = feature.range
     return st.number_input(

@@ -1,10 +1,11 @@
 """One model's answer to one case, on the page."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from medpipe.app import heat, look
 from medpipe.app.answers import Answer, answer
@@ -30,6 +31,21 @@ class Case:
     data: bytes | None
 
 
+@dataclass(frozen=True)
+class View:
+    """What a panel shows: a model's answer to a case, and where its image stands."""
+
+    say: Speaker
+    memory: Memory
+    model: Served
+    case: Case
+    person: Mapping[str, Any]
+    said: Answer
+    known: tuple[Hashable, ...]  # what the answer is to, for the memory
+    key: str  # of the widgets
+    place: DeltaGenerator
+
+
 @st.fragment
 def panel(say: Speaker, memory: Memory, model: Served, case: Case, person: Mapping[str, Any], *, wide: bool) -> None:
     """The image with what is laid over it, and the answer: side by side where there is room (`wide`), else below.
@@ -41,13 +57,16 @@ def panel(say: Speaker, memory: Memory, model: Served, case: Case, person: Mappi
     if said.error is not None:
         st.error(say("refused", error=said.error))
         return
-    reads = IMAGE in model.inputs
-    left, right = st.columns(2) if wide and reads else (st.container(), st.container())
-    if reads:
-        with left:
-            _image(say, memory, model, case, person, said, known)
+    if IMAGE not in model.inputs:
+        _words(say, said)
+        return
+    left, right = st.columns(2) if wide else (st.container(), st.container())
+    key = f"{case.key}-{model.version.uri}"
+    view = View(say, memory, model, case, person, said, known, key, left.empty())
     with right:
         _words(say, said)
+    with left if wide else st.container():
+        _show(view, _laid_over(view))
 
 
 def _words(say: Speaker, said: Answer) -> None:
@@ -72,52 +91,39 @@ def _words(say: Speaker, said: Answer) -> None:
             st.markdown(say("nothing"))
 
 
-def _image(
-    say: Speaker,
-    memory: Memory,
-    model: Served,
-    case: Case,
-    person: Mapping[str, Any],
-    said: Answer,
-    known: tuple[Any, ...],
-) -> None:
-    """The image, and below it what is laid over it."""
-    key = f"{case.key}-{model.version.uri}"
-    pixels: Pixels = memory.get(("pixels", *known[:2]), lambda: _decoded(model, case))
-    place = st.empty()
-    over = pixels
-    if heat.explains(model):
-        over = _heated(say, memory, model, person, said, known, pixels, key)
-    if said.mask is not None and said.shares:
-        opacity = st.slider(say("outline"), 0, 100, OPACITY, key=f"outline-{key}")
-        over = look.outlined(over, said.mask, opacity / 100)
-    place.image(over, width="stretch", alt=say("picture", name=case.name))
+def _show(view: View, pixels: Pixels) -> None:
+    view.place.image(pixels, width="stretch", alt=view.say("picture", name=view.case.name))
 
 
-def _heated(
-    say: Speaker,
-    memory: Memory,
-    model: Served,
-    person: Mapping[str, Any],
-    said: Answer,
-    known: tuple[Any, ...],
-    pixels: Pixels,
-    key: str,
-) -> Pixels:
+def _laid_over(view: View) -> Pixels:
+    """The image under what the controls, which are drawn here, lay over it."""
+    pixels: Pixels = view.memory.get(("pixels", *view.known[:2]), lambda: _decoded(view.model, view.case))
+    over = _heated(view, pixels) if heat.explains(view.model) else pixels
+    if view.said.mask is not None and view.said.shares:
+        opacity = st.slider(view.say("outline"), 0, 100, OPACITY, key=f"outline-{view.key}")
+        over = look.outlined(over, view.said.mask, opacity / 100)
+    return over
+
+
+def _heated(view: View, pixels: Pixels) -> Pixels:
     """The image under its heat map, once that was asked for."""
+    say = view.say
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     name = left.selectbox(
         say("explained"),
-        list(said.chances),
+        list(view.said.chances),
         format_func=lambda name: both(name, say.language),
-        key=f"class-{key}",
+        key=say.key(f"class-{view.key}"),
     )
-    mapped = ("heat", *known, name)
-    if not right.button(say("explain"), key=f"heat-{key}", width="stretch") and mapped not in memory:
-        return pixels
+    mapped = ("heat", *view.known, name)
+    asked = right.button(say("explain"), key=f"heat-{view.key}", width="stretch")
+    if mapped not in view.memory:
+        if not asked:
+            return pixels
+        _show(view, pixels)  # meanwhile
     with st.spinner(say("explaining")):
-        found = memory.get(mapped, lambda: heat.explained(model, pixels, person, name))
-    opacity = st.slider(say("heat"), 0, 100, OPACITY, key=f"opacity-{key}")
+        found = view.memory.get(mapped, lambda: heat.explained(view.model, pixels, view.person, name))
+    opacity = st.slider(say("heat"), 0, 100, OPACITY, key=f"opacity-{view.key}")
     st.caption(say("legend", name=both(name, say.language), masks=heat.MASKS))
     return look.heated(pixels, found, opacity / 100)
 

@@ -14,7 +14,7 @@ ENGLISH = {
     "nobody": "no other model",
     "loading": "Loading the model",
     "empty": "The registry has no model. Run `make repro`, or set MLFLOW_TRACKING_URI to the server that has one.",
-    "images": "Images: JPEG, PNG, TIFF or DICOM, several at once",
+    "images": "Images: drop JPEG, PNG, TIFF or DICOM files here, several at once",
     "private": "Images stay in memory, and are dropped when the page is closed. Nothing is written to disk.",
     "drawings": "Or drawings, made by the code",
     "drawing": "Drawing {number}",
@@ -58,7 +58,7 @@ SPANISH = {
     "loading": "Cargando el modelo",
     "empty": "El registro no tiene ningún modelo. Ejecute `make repro`, o ponga en MLFLOW_TRACKING_URI el servidor que "
     "lo tenga.",
-    "images": "Imágenes: JPEG, PNG, TIFF o DICOM, varias a la vez",
+    "images": "Imágenes: suelte aquí archivos JPEG, PNG, TIFF o DICOM, varios a la vez",
     "private": "Las imágenes quedan en la memoria y se borran al cerrar la página. Nada se escribe en el disco.",
     "drawings": "O dibujos, hechos por el código",
     "drawing": "Dibujo {number}",
@@ -103,6 +103,10 @@ class Speaker:
 
     def __call__(self, key: str, **values: Any) -> str:
         return TABLES[self.language][key].format(**values)
+
+    def key(self, name: str) -> str:
+        """Of a widget whose options are in this language. Streamlit takes a choice by its text (`memory.carry`)."""
+        return f"{self.language}:{name}"
 
     def percent(self, share: float) -> str:
         """A share in [0, 1] with one decimal, as the language writes it."""
