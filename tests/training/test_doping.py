@@ -106,7 +106,6 @@ def test_class_weights_hold_from_their_epoch_on(root):
         changes |= {"inputs": ("skin-224",), "sampling": None, "lr": 1e-12}
         training = assemble(doped(**changes), NAMES, root / "split", root, 0, None)
         model = network(dropout=0.0)
-        model.get_layer("batch_normalization").trainable = False
         model.set_weights([np.ones_like(weight) / 7 for weight in model.get_weights()])
         found.append(
             fit(
