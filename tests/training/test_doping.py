@@ -51,8 +51,10 @@ def doped(**changes):
 
 
 @pytest.mark.usefixtures("_seeded")
-def test_generated_images_train_and_are_counted_and_none_judges(root):
-    training = assemble(doped(class_weights="balanced"), NAMES, root / "split", root, 0, None)
+@pytest.mark.parametrize("unfreeze", ["all", 0])  # 0: features are computed once, of generated images too
+def test_generated_images_train_and_are_counted_and_none_judges(root, unfreeze):
+    settings = doped(class_weights="balanced", network={"normalise": "backbone", "unfreeze": unfreeze})
+    training = assemble(settings, NAMES, root / "split", root, 0, None)
     learnt, judges = training.learnt, training.samples(training.val)
     assert learnt.rows.tolist() == [*range(16, 48), *range(60, 96)]
     assert (learnt.generated, judges.generated) == (36, 0)
