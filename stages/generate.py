@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medpipe import backend, recipe, store
+from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
 from medpipe.generation import gallery
@@ -26,7 +27,7 @@ def main(name: str) -> None:
     backend.start(seed, "float32", params.deterministic)
     split, prepared = Path("data/split") / settings.task, Path("data/prepared")
     with settings_of(f"generators.{name}"):
-        reading = assemble(settings, params.tasks[settings.task].classes, split, prepared, seed, most)
+        reading = assemble(settings, Dealt.read(split).classes, split, prepared, seed, most)
         generator, discriminator, average = reading.build()
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
     rates = (settings.lr.generator, settings.lr.discriminator)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from medpipe import backend, recipe, tracking
+from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of
 from medpipe.generation import deliver
 from medpipe.generation.assemble import assemble
@@ -18,7 +19,7 @@ def main(name: str) -> None:
     backend.start(seed, "float32", params.deterministic)
     split, prepared, folder = Path("data/split") / settings.task, Path("data/prepared"), Path("generators") / name
     with settings_of(f"generators.{name}"):
-        reading = assemble(settings, params.tasks[settings.task].classes, split, prepared, seed, most)
+        reading = assemble(settings, Dealt.read(split).classes, split, prepared, seed, most)
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
     found = measure(reading, deliver.read(folder), extractor, seed)
     print(deliver.write(found, name, settings.task, reading.classes, tracking.reopen(folder)))

@@ -51,8 +51,10 @@ def doped(**changes):
 
 
 @pytest.mark.usefixtures("_seeded")
-def test_generated_images_train_and_are_counted_and_none_judges(root):
-    training = assemble(doped(class_weights="balanced"), NAMES, root / "split", root, 0, None)
+@pytest.mark.parametrize("unfreeze", ["all", 0])  # 0: features are computed once, of generated images too
+def test_generated_images_train_and_are_counted_and_none_judges(root, unfreeze):
+    settings = doped(class_weights="balanced", network={"normalise": "backbone", "unfreeze": unfreeze})
+    training = assemble(settings, NAMES, root / "split", root, 0, None)
     learnt, judges = training.learnt, training.samples(training.val)
     assert learnt.rows.tolist() == [*range(16, 48), *range(60, 96)]
     assert (learnt.generated, judges.generated) == (36, 0)
@@ -106,7 +108,6 @@ def test_class_weights_hold_from_their_epoch_on(root):
         changes |= {"inputs": ("skin-224",), "sampling": None, "lr": 1e-12}
         training = assemble(doped(**changes), NAMES, root / "split", root, 0, None)
         model = network(dropout=0.0)
-        model.get_layer("batch_normalization").trainable = False
         model.set_weights([np.ones_like(weight) / 7 for weight in model.get_weights()])
         found.append(
             fit(

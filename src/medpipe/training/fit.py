@@ -198,7 +198,7 @@ class _Inference(keras.layers.Layer):
 def _features(extractor: keras.Model, samples: Samples, batch: int) -> Samples:
     with closing(Batches(samples, batch)) as batches:
         features = extractor.predict(batches, verbose=0)
-    return Samples(features, samples.targets[samples.rows], np.arange(len(samples.rows)))
+    return Samples(features, samples.targets[samples.rows], np.arange(len(samples.rows)), samples.generated)
 
 
 class _Epochs(keras.callbacks.Callback):
