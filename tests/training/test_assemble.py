@@ -22,7 +22,7 @@ def test_other_weights_behind_the_same_path_are_another_training(root):
     (root / "chest-256/meta.json").write_text(json.dumps(meta))
     arrays, settings = Arrays(root / "chest-256"), recipe("chest-mobilenetv2", network={"weights": "any.weights.h5"})
     rows = np.arange(1)
-    training = Training(settings, pd.DataFrame(), arrays, ("x", "y"), rows, np.eye(2), {}, rows, rows)
+    training = Training(settings, pd.DataFrame(), arrays, ("x", "y"), rows, np.eye(2), {}, rows, rows, None)
     seen = []
     for content in (b"one", b"two", b"one"):
         (root / "any.weights.h5").write_bytes(content)

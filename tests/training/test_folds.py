@@ -44,7 +44,7 @@ def training(tmp_path):
     )  # fmt: skip
     truth = np.eye(4, dtype=np.float32)[labels]
     chosen = [np.flatnonzero(rows["set"] == name) for name in ("train", "val")]
-    return Training(settings, rows, Arrays(folder), CLASSES, labels, truth, {}, *chosen)
+    return Training(settings, rows, Arrays(folder), CLASSES, labels, truth, {}, *chosen, None)
 
 
 def run(training, folder, on_epoch=ignore):
