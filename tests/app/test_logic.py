@@ -8,6 +8,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from tiny_models import BLUE, RED, SIDE, picture
 
 from medpipe.app import heat, look, models
@@ -144,6 +146,27 @@ def test_a_file_that_cannot_be_read_has_an_error_and_nothing_else(served, data, 
     said = answer(served[1]["skin-early"], data, NOBODY)
     assert told in said.error
     assert said == Answer(said.error)
+
+
+def dicom(red):
+    """A file of one colour, (red, 0, 0)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = SecondaryCaptureImageStorage, ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    file.Rows = file.Columns = 16
+    file.SamplesPerPixel, file.PhotometricInterpretation, file.PlanarConfiguration = 3, "RGB", 0
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 8, 8, 7, 0
+    file.PixelData = bytes([red, 0, 0]) * 256
+    file.save_as(buffer := BytesIO(), enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_every_format_has_the_same_answer(served):
+    said = [picture((255, 0, 0), kind="PNG"), picture((255, 0, 0), kind="TIFF"), dicom(255)]
+    first, *others = [answer(served[1]["skin-early"], data, NOBODY) for data in said]
+    assert all(other == first for other in others)
 
 
 def test_the_app_takes_larger_images_than_the_package_says(served):
