@@ -3,6 +3,7 @@
 In colours that any kind of colour blindness tells apart (Okabe and Ito, jfly.uni-koeln.de/color), and in words.
 """
 
+import base64
 from collections.abc import Mapping
 from html import escape
 from io import BytesIO
@@ -48,6 +49,12 @@ def shown(image: Image.Image) -> Pixels:
     """(h, w, 3), made smaller where it is larger than SHOWN."""
     image.thumbnail((SHOWN, SHOWN))
     return np.asarray(image)
+
+
+def uri(pixels: Pixels) -> str:
+    """The image in its own address, so that nothing of it lies on the server between two runs of the page."""
+    Image.fromarray(pixels).save(buffer := BytesIO(), "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def outlined(pixels: Pixels, mask: bytes, opacity: float) -> Pixels:

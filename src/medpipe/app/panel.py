@@ -92,7 +92,7 @@ def _words(say: Speaker, said: Answer) -> None:
 
 
 def _show(view: View, pixels: Pixels) -> None:
-    view.place.image(pixels, width="stretch", alt=view.say("picture", name=view.case.name))
+    view.place.image(look.uri(pixels), width="stretch", alt=view.say("picture", name=view.case.name))
 
 
 def _laid_over(view: View) -> Pixels:

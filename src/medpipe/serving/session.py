@@ -16,8 +16,10 @@ class Session:
     """
 
     def __init__(self, graph: Path | bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.enable_cpu_mem_arena = False  # which keeps what the largest batch of any size took
         try:
-            self.session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own, which have no common base
             told = str(error).partition("\n")[0][:200]
             named = graph if isinstance(graph, Path) else "the exported model"
