@@ -27,6 +27,8 @@ NOISE = re.compile(
     r"^(Updating|Generating) lock file|^To (track|enable)|^\tgit add|^\tdvc config|^Use `dvc push`|^\s*$"
 )
 
+LONGEST = ("mean", "late", "early", "stacked", "cascade")  # kinds of fusion
+
 
 class Chain(NamedTuple):
     """Stages of a task, each behind those that it needs of the same chain."""
@@ -68,8 +70,9 @@ def waves(params: Params) -> list[list[Chain]]:
         """Those of these stages that the task has, for a section without it gives none."""
         return [f"{stage}@{task}" for stage in stages if task in of[stage]]
 
-    # Backbones first, which take longest; of fusions the means, which stand last.
+    # What takes longest first: backbones; of fusions the means, then the heads that are trained.
     models = sorted(params.models, key=lambda name: params.models[name].architecture != "backbone")
+    fusions = sorted(params.fusions, key=lambda name: LONGEST.index(params.fusions[name].kind))
     second = {name for name, fusion in params.fusions.items() if set(fusion.members) & set(params.fusions)}
 
     def fused(names: Iterable[str]) -> list[Chain]:
@@ -77,9 +80,11 @@ def waves(params: Params) -> list[list[Chain]]:
 
     return [
         [
-            Chain(task, task, [*whole(task, "phantom", "ingest", "clean", "split"),
-                               *(f"prepare@{key}" for key in prepare if prepare[key].task == task)])
-            for task in params.tasks
+            Chain(task, task, whole(task, "phantom", "ingest", "clean", "split")) for task in params.tasks
+        ],
+        [
+            Chain(key, prepare[key].task, [f"prepare@{key}"])
+            for key in sorted(prepare, key=lambda key: -getattr(prepare[key], "sizes", (0,))[-1])
         ],
         [
             *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
@@ -88,10 +93,10 @@ def waves(params: Params) -> list[list[Chain]]:
             *(Chain(f"explore@{task}", task, whole(task, "explore")) for task in params.tasks),
         ],
         [
-            *fused(name for name in reversed(params.fusions) if name not in second),
+            *fused(name for name in fusions if name not in second),
             *(Chain(f"probe@{task}", task, [f"probe@{task}"]) for task in params.probes),
         ],
-        fused(second),
+        fused(name for name in fusions if name in second),
         [Chain(task, task, whole(task, "compare", "register")) for task in params.tasks],
     ]  # fmt: skip
 
