@@ -34,7 +34,7 @@ RUN useradd --create-home medpipe
 USER medpipe
 EXPOSE 8501
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health')"]
-CMD ["make", "app"]
+CMD ["python", "-m", "medpipe.app", "--server.port=8501", "--server.address=0.0.0.0"]
 
 FROM python AS serve
 RUN uv pip sync --system --no-cache --require-hashes --compile-bytecode requirements-serve.lock
