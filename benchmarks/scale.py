@@ -44,7 +44,8 @@ def change(params: dict[str, Any], archive: Path) -> None:
     params["clean"], params["split"] = {"scale": params["clean"]["chest"]}, {"scale": params["split"]["chest"]}
     params["prepare"] = {"scale": params["prepare"]["chest-256"] | {"task": "scale", "sizes": [SIDE]}}
     params["phantom"], params["compare"], params["registry"] = {}, {}, {}
-    params["models"], params["fusions"], params["evaluate"]["explain"] = {}, {}, {}
+    params["models"], params["fusions"], params["generators"] = {}, {}, {}
+    params["evaluate"]["explain"], params["probes"] = {}, {}
 
 
 def measured(command: list[str], clone: Path, environment: dict[str, str]) -> tuple[float, float]:
