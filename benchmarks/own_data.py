@@ -40,7 +40,8 @@ def change(params: dict[str, Any], data: Path) -> None:
     """Each task with one model, and its twin."""
     params["tasks"]["chest"]["classes"] = CHEST
     params["compare"]["chest"]["merge"] = {}
-    params["fusions"], params["registry"], params["evaluate"]["explain"] = {}, {}, {}
+    params["fusions"], params["registry"], params["generators"], params["probes"] = {}, {}, {}, {}
+    params["evaluate"] |= {"explain": {}, "decide": {}}
     params["models"] = {name: params["models"][name] for name in MODELS.values()}
     params["models"]["brain-resunet"]["epochs"] = 3
     params["split"]["brain"] |= {"train": 0.5625, "val": 0.1875, "test": 0.25}

@@ -45,7 +45,8 @@ def change(params: dict[str, Any], archive: Path) -> None:
     params["prepare"] = {"scale": params["prepare"]["chest-256"] | {"task": "scale", "sizes": [SIDE]}}
     params["phantom"], params["compare"], params["registry"] = {}, {}, {}
     params["models"], params["fusions"], params["generators"] = {}, {}, {}
-    params["evaluate"]["explain"], params["probes"] = {}, {}
+    params["evaluate"] |= {"explain": {}, "decide": {}}
+    params["probes"] = {}
 
 
 def measured(command: list[str], clone: Path, environment: dict[str, str]) -> tuple[float, float]:
