@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,15 +28,16 @@ NOISE = re.compile(
     r"^(Updating|Generating) lock file|^To (track|enable)|^\tgit add|^\tdvc config|^Use `dvc push`|^\s*$"
 )
 
-LONGEST = ("mean", "late", "early", "stacked", "cascade")  # kinds of fusion
-
 
 class Chain(NamedTuple):
-    """Stages of a task, each behind those that it needs of the same chain."""
+    """Stages of one call of DVC, and the chains that they need, by the last stage of each."""
 
-    name: str
-    task: str
     stages: list[str]
+    needs: set[str]
+
+    @property
+    def name(self) -> str:
+        return self.stages[-1]
 
 
 def main(jobs: int) -> int:
@@ -44,61 +46,95 @@ def main(jobs: int) -> int:
     listed = subprocess.run([*DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
-        failed = {} if run("code", ["code"], bar, seen) else {"code": "code"}
-        for wave in waves(params) if not failed else ():
-            chains = [chain for chain in wave if chain.stages and chain.task not in failed.values()]
-            # Stage by stage: DVC locks the outputs of all that a target needs, even where nothing is to be run, so that
-            # one chain would keep another from `code`.
-            with ThreadPoolExecutor(jobs) as pool:
-                ended = list(
-                    pool.map(lambda chain: run(chain.name, ["--single-item", *chain.stages], bar, seen), chains)
-                )
-            failed |= {chain.name: chain.task for chain, well in zip(chains, ended, strict=True) if not well}
+        failed = [] if run("code", ["code"], bar, seen) else ["code"]
+        failed = failed or run_all(chains(params), jobs, bar, seen)
         if not failed and not run("dvc", [], bar, seen):  # what is left, and whether all is up to date
-            failed = {"dvc": ""}
+            failed = ["dvc"]
     tqdm.write("\n".join([f"{name}: failed; its own message is above" for name in failed] or closing(params)))
     return len(failed)
 
 
-def waves(params: Params) -> list[list[Chain]]:
-    """The stages of dvc.yaml in chains: those of a wave need none of each other, only of the waves before."""
-    prepare = params.prepare
-    of = {"phantom": params.phantom, "ingest": params.tasks, "clean": params.clean, "split": params.split}
-    of |= {"explore": params.split, "compare": params.compare, "register": params.registry}
+def run_all(chains: list[Chain], jobs: int, bar: tqdm, seen: set[str]) -> list[str]:
+    """Run the chains, `jobs` at a time, of those that can begin the first; what needs one that failed is left out.
+
+    Returns the names of those that failed.
+    """
+    places = {chain.name: place for place, chain in enumerate(chains)}
+    order = TopologicalSorter({chain.name: chain.needs for chain in chains})
+    order.prepare()
+    ready: set[str] = set()
+    running: dict[Future[bool], str] = {}
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        while order.is_active():
+            ready.update(order.get_ready())
+            while ready and len(running) < jobs:
+                name = min(ready, key=places.__getitem__)
+                ready.remove(name)
+                # Stage by stage: DVC locks the outputs of all that a target needs, even where nothing is to be run, so
+                # that one chain would keep another from `code`.
+                targets = ["--single-item", *chains[places[name]].stages]
+                running[pool.submit(run, name, targets, bar, seen)] = name
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(future)
+                if future.result():
+                    order.done(name)
+                else:
+                    failed.append(name)
+    return failed
+
+
+def chains(params: Params) -> list[Chain]:
+    """The stages of dvc.yaml, the most urgent first: what much else waits for, then what takes long."""
+    sections = {"phantom": params.phantom, "ingest": params.tasks, "clean": params.clean, "split": params.split}
+    sections |= {"compare": params.compare, "register": params.registry}
 
     def whole(task: str, *stages: str) -> list[str]:
         """Those of these stages that the task has, for a section without it gives none."""
-        return [f"{stage}@{task}" for stage in stages if task in of[stage]]
+        return [f"{stage}@{task}" for stage in stages if task in sections[stage]]
 
-    # What takes longest first: backbones; of fusions the means, then the heads that are trained.
-    models = sorted(params.models, key=lambda name: params.models[name].architecture != "backbone")
-    fusions = sorted(params.fusions, key=lambda name: LONGEST.index(params.fusions[name].kind))
-    second = {name for name, fusion in params.fusions.items() if set(fusion.members) & set(params.fusions)}
+    data = {task: whole(task, "phantom", "ingest", "clean", "split") for task in params.tasks}
+    arrays = {key: f"prepare@{key}" for key in params.prepare} | {key: f"measure@{key}" for key in params.generators}
+    judged = {name: f"evaluate@{name}" for name in params.models}
+    judged |= {name: f"evaluate-fused@{name}" for name in params.fusions}
 
-    def fused(names: Iterable[str]) -> list[Chain]:
-        return [Chain(n, params.fusions[n].task, [f"fuse@{n}", f"evaluate-fused@{n}"]) for n in names]
+    def read(task: str, inputs: Iterable[str]) -> set[str]:
+        return {data[task][-1], *(arrays[key] for key in inputs)}
 
+    trained = {
+        name: Chain([f"train@{name}", judged[name]], read(model.task, model.inputs))
+        for name, model in params.models.items()
+    }
+    backbones = {name for name, model in params.models.items() if model.architecture == "backbone"}
     return [
-        [
-            Chain(task, task, whole(task, "phantom", "ingest", "clean", "split")) for task in params.tasks
-        ],
-        [
-            Chain(key, prepare[key].task, [f"prepare@{key}"])
-            for key in sorted(prepare, key=lambda key: -getattr(prepare[key], "sizes", (0,))[-1])
-        ],
-        [
-            *(Chain(name, params.models[name].task, [f"train@{name}", f"evaluate@{name}"]) for name in models),
-            *(Chain(name, params.generators[name].task, [f"generate@{name}", f"measure@{name}"])
-              for name in params.generators),
-            *(Chain(f"explore@{task}", task, whole(task, "explore")) for task in params.tasks),
-        ],
-        [
-            *fused(name for name in fusions if name not in second),
-            *(Chain(f"probe@{task}", task, [f"probe@{task}"]) for task in params.probes),
-        ],
-        fused(name for name in fusions if name in second),
-        [Chain(task, task, whole(task, "compare", "register")) for task in params.tasks],
-    ]  # fmt: skip
+        *(Chain(stages, set()) for stages in data.values()),
+        *(
+            Chain([arrays[key]], {data[variant.task][-1]})
+            for key, variant in sorted(params.prepare.items(), key=lambda item: -getattr(item[1], "sizes", (0,))[-1])
+        ),
+        *(chain for name, chain in trained.items() if name in backbones),
+        *(
+            Chain([f"fuse@{name}", judged[name]], {judged[member] for member in fusion.members})
+            for name, fusion in params.fusions.items()
+        ),
+        *(chain for name, chain in trained.items() if name not in backbones),
+        *(
+            Chain([f"generate@{name}", arrays[name]], read(generator.task, generator.inputs))
+            for name, generator in params.generators.items()
+        ),
+        *(Chain([f"probe@{task}"], {judged[name] for name in probe.models}) for task, probe in params.probes.items()),
+        *(
+            Chain(
+                whole(task, "compare", "register"),
+                {judged[name] for name, model in params.all_models.items() if model.task == task}
+                | {f"probe@{name}" for name in params.probes if name == task},
+            )
+            for task in params.compare
+        ),
+        *(Chain([f"explore@{task}"], {data[task][-1]}) for task in params.split),
+    ]
 
 
 def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> bool:

@@ -30,7 +30,7 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 _MOST_FEATURES = 2**30
 # Lines that a phase prints at most, spread over its epochs.
 _LINES = 10
-# Steps on them that Keras takes at once: one alone takes less time than the way to the next.
+# Steps on vectors that Keras takes at once: one alone takes less time than the way to the next.
 _STEPS = 8
 
 
@@ -114,7 +114,7 @@ def _run(
         optimizer=build_optimizer(steps.optimizer, phase.lr, trainer.trainable_variables),
         loss=build_loss(steps.loss),
         weighted_metrics=_metrics(train.targets),
-        steps_per_execution=_STEPS if any(train is part for part in features) else 1,
+        steps_per_execution=_STEPS if train.inputs.ndim == 2 else 1,
     )
     trainer.optimizer.build(trainer.trainable_variables)
     if state.optimizer:
