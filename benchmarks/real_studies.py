@@ -32,7 +32,8 @@ def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights
 def chest_losses(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
     """A frozen MobileNetV2 0.35 and the ConvNet at 96 px over three classes: plain, with class weights, focal loss."""
     chest(params, data, weights)
-    params["scales"]["study"] |= {"image_size": 96, "epochs": 10}
+    params["image_size"]["study"] = 96
+    params["scales"]["study"]["epochs"] = 10
     focal = {"name": "focal", "gamma": 2.0, "alpha": 1.0}
     study["rows"] = {name: row for name, row in study["rows"].items() if row["model"] in params["models"]}
     study["rows"] |= {

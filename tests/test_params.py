@@ -161,6 +161,10 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         ),
         (lambda v: v["prepare"].update({"a b;c": v["prepare"]["skin-28"]}), "prepare.a b;c: 'a b;c' must match"),
         (lambda v: v["scales"].update({"v1.2": None}), "scales.v1.2: 'v1.2' must match"),
+        (
+            lambda v: v["scales"].update(half=None),
+            "image_size: must name each scale of params.yaml once; not in both is half",
+        ),
         (lambda v: v["registry"]["skin"].update(name="skin/classifier"), "registry.skin.name"),
         (lambda v: v["registry"]["skin"].update(name="skin's"), "registry.skin.name"),
         *(

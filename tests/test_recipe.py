@@ -35,7 +35,7 @@ def test_laptop_caps_and_never_raises():
     assert recipe.precision == "float32"
     assert recipe.augmentation is None
     assert recipe.mixing is None
-    assert resolve_variant(params, "skin-28").sizes == (28, cap.image_size)
+    assert resolve_variant(params, "skin-28").sizes == (28, params.image_size["laptop"])
     assert resolve(params, "skin-tabular").epochs == cap.head_epochs
     assert resolve(params, "skin-tabular").lr == params.models["skin-tabular"].lr
     generator, published = resolve_generator(params, "skin-sagan"), params.generators["skin-sagan"]

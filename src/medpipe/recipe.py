@@ -87,12 +87,11 @@ def _scaled(sampling: Sampling, epochs: int, fewer: int, draws: float) -> dict[s
 
 
 def resolve_variant(params: Params, key: str) -> Variant:
-    """`prepare.<key>`, with no side over the chosen scale's `image_size`."""
-    variant = params.prepare[key]
-    scale = params.scales[params.scale]
-    if scale is None or not isinstance(variant, ImagesVariant):
+    """`prepare.<key>`, with no side over the `image_size` of the chosen scale."""
+    variant, most = params.prepare[key], params.image_size[params.scale]
+    if most is None or not isinstance(variant, ImagesVariant):
         return variant
-    return variant.model_copy(update={"sizes": tuple(min(side, scale.image_size) for side in variant.sizes)})
+    return variant.model_copy(update={"sizes": tuple(min(side, most) for side in variant.sizes)})
 
 
 def training_rows(params: Params) -> int | None:

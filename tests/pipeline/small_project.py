@@ -108,7 +108,8 @@ def shrink(params: dict[str, Any]) -> None:
     read = {key for section in ("models", "fusions") for model in params[section].values() for key in model["inputs"]}
     params["prepare"] = {key: variant for key, variant in params["prepare"].items() if key in read}
     params["probes"], params["generators"] = {}, {}
-    params["scales"]["laptop"] |= {"image_size": 32, "epochs": 2, "head_epochs": 4, "rows": 96}
+    params["image_size"]["laptop"] = 32
+    params["scales"]["laptop"] |= {"epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
     for registered in params["registry"].values():
         registered["gate"] |= {"max_ece": None, "subgroup_floor": None}  # such models are neither calibrated nor fair

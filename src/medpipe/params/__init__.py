@@ -95,6 +95,7 @@ class Params(Frozen):
     clean: dict[Task, Clean]
     split: dict[Task, Split]
     explore: Explore
+    image_size: dict[Name, Positive | None]
     prepare: dict[Name, Variant]
     # params.yaml
     seed: int

@@ -13,7 +13,7 @@ import yaml
 from medpipe.errors import InputError
 
 FILES = {
-    "data.yaml": ("tasks", "phantom", "ingest", "clean", "split", "explore", "prepare"),
+    "data.yaml": ("tasks", "phantom", "ingest", "clean", "split", "explore", "image_size", "prepare"),
     "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions", "generators"),
     "evaluation.yaml": ("evaluate", "compare", "probes", "registry"),
 }

@@ -10,7 +10,6 @@ from medpipe.params.generation import ScaledGenerator
 
 
 class Scale(Frozen):
-    image_size: Positive
     epochs: Positive
     head_epochs: Positive | None
     head_lr: Rate | None
