@@ -45,7 +45,8 @@ def fit(
     on_epoch: OnEpoch,
     classes: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Trains `model` in place and leaves it, uncompiled, with the weights of its best epoch (`selection.cost`).
+    """Trains `model` in place and leaves it, uncompiled, with the weights of its best epoch (`selection.cost`);
+    in cross-validation without early stopping of its last, so that nobody's own fold chooses for them.
 
     Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation; under
     a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had, and `generated_<class>`, how many
@@ -255,7 +256,7 @@ class _Epochs(keras.callbacks.Callback):
         state.history.append({"epoch": len(state.history) + 1, "phase": self.phase.name, **numbers})
         state.epoch = epoch + 1
         reached = cost(numbers, self.steps.phases[-1].early_stopping)  # one measure for all phases
-        if reached < state.best:
+        if reached < state.best or self.steps.keep_last:
             state.best, state.best_model = reached, _changing(self.whole)
         self._stop_early(reached)
         epochs = self.phase.epochs

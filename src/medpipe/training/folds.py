@@ -52,7 +52,7 @@ def cross_validate(
     checkpoint: Path,
     on_epoch: OnEpoch,
 ) -> tuple[keras.Model, pd.DataFrame, OutOfFold]:
-    """Trains a model for each fold on the others' rows, its epoch chosen on the fold.
+    """Trains a model for each fold on the others' rows, for all epochs; early stopping chooses one on the fold itself.
 
     Returns the mean of the models, their histories side by side (columns `fold-1/loss` and so on), and what each said
     of its fold. Killed and called again it goes on in the fold under way. `most`: the most training rows, of each fold.

@@ -33,6 +33,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
+    """`keep_last`: the last epoch's weights are delivered, not those of the best one by validation rows."""
+
     phases: tuple[Phase, ...]
     loss: params.Loss
     optimizer: params.Optimizer
@@ -42,6 +44,7 @@ class Plan:
     sampling: params.Sampling | None = None
     augmentation: params.Augmentation | None = None
     mixing: params.Mixing | None = None
+    keep_last: bool = False
 
 
 def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
@@ -70,6 +73,7 @@ def plan(settings: params.Recipe | params.DenseFusion) -> Plan:
         sampling=settings.sampling,
         augmentation=settings.augmentation,
         mixing=settings.mixing,
+        keep_last=settings.folds is not None and settings.early_stopping is None,
     )
 
 
