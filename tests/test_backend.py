@@ -4,17 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
 from medpipe import backend as backend_module
+from medpipe import provenance
 from medpipe.backend import claim_gpu
 
 SCRIPT = """
 import os
 import sys
 import numpy as np
-from medpipe import backend
+from medpipe import backend, provenance
 import keras
 
 deterministic = sys.argv[1] == "True"
@@ -34,24 +36,23 @@ if backend.name() == "tensorflow":
     assert config.is_op_determinism_enabled() is deterministic
 else:
     assert os.environ.get("XLA_FLAGS", "").count("deterministic") == deterministic
-print(backend.name())
+print(provenance.versions()["backend"])
 """
-
-
-def run(backend, deterministic):
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    command = [sys.executable, "-c", SCRIPT, str(deterministic)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(("backend", "deterministic"), [("tensorflow", True), ("tensorflow", False), ("jax", True)])
 def test_start(backend, deterministic, tmp_path, monkeypatch):
-    kept = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "torch"}
+    """JAX by the user's keras.json, which the environment may overrule; provenance knows without Keras what it uses."""
+    kept = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}
     (tmp_path / "keras.json").write_text(json.dumps(kept))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    done = run(backend, deterministic)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if backend == "tensorflow":
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+    command = [sys.executable, "-c", SCRIPT, str(deterministic)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == backend
+    assert done.stdout.strip() == provenance.chosen()["backend"] == f"{backend} {version(backend)}"
 
 
 def devices(folder, count):

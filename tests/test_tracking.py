@@ -1,4 +1,3 @@
-import json
 import shutil
 import signal
 import subprocess
@@ -253,23 +252,6 @@ def test_another_library_than_the_one_that_trained_is_told(root):
     assert said == f"keras: trained with 2.1, now {provenance.versions()['keras']}"
     of = {"one": tags, "two": tags | {"medpipe.version.keras": "2.1"}, "three": tags | {"medpipe.version.keras": "2.1"}}
     assert provenance.grouped(of) == {said: ["two", "three"]}
-
-
-@pytest.mark.parametrize(
-    ("variable", "kept", "backend"), [("jax", "torch", "jax"), (None, "jax", "jax"), (None, None, "tensorflow")]
-)
-def test_the_backend_is_known_without_keras_as_keras_chooses_it(tmp_path, monkeypatch, variable, kept, backend):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    if variable:
-        monkeypatch.setenv("KERAS_BACKEND", variable)
-    if kept:
-        (tmp_path / "keras.json").write_text(json.dumps({"backend": kept}))
-    before = provenance.chosen()
-    script = "import json, keras; from medpipe import provenance; print(json.dumps(provenance.versions()))"
-    after = json.loads(subprocess.check_output([sys.executable, "-c", script], text=True, stderr=subprocess.DEVNULL))
-    assert before == after
-    assert after["backend"].startswith(f"{backend} ")
 
 
 def test_a_backend_that_is_not_installed_is_left_out(monkeypatch):

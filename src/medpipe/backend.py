@@ -1,5 +1,6 @@
 """What only one backend of Keras can do: determinism, memory growth, GPUs, gradients. All else uses `keras` alone."""
 
+import gc
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from medpipe import provenance
 from medpipe.errors import InputError
 
 # TensorFlow's C++ code says this of the machine before its own level of logging holds: no setting keeps it back.
@@ -39,14 +41,17 @@ def _quiet() -> Iterator[None]:
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# TensorFlow Lite looks for JAX, whose import takes a ninth of Keras' own; it does without.
-unused = os.environ.get("KERAS_BACKEND", "tensorflow") != "jax" and "jax" not in sys.modules
-if unused:
-    sys.modules["jax"] = None  # type: ignore[assignment]
+# TensorFlow Lite looks for JAX, whose import takes a ninth of Keras' own, and Keras for Matplotlib; both do without.
+_spared = {"matplotlib"} if provenance.chosen().get("backend", "").startswith("jax") else {"matplotlib", "jax"}
+_spared -= sys.modules.keys()
+sys.modules.update(dict.fromkeys(_spared))  # type: ignore[arg-type]
+gc.disable()  # an import makes many objects and no garbage
 with _quiet():
     import keras
-if unused:
-    del sys.modules["jax"]
+gc.freeze()  # nor will they become any: later collections pass them over
+gc.enable()
+for _module in _spared:
+    del sys.modules[_module]
 
 
 def name() -> str:

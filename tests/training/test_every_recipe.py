@@ -89,6 +89,9 @@ def at_step(settings):
 @pytest.mark.parametrize("name", SHIPPED.models)
 def test_a_model_takes_a_step_and_is_the_same_after_saving(name, tmp_path):
     recipe = resolve(at_step(SHIPPED), name)
+    if name == "skin-v2m":  # skin-b4's recipe: of its 740 layers no more train here than of B4's
+        recipe = recipe.model_copy(update={"warmup": None})
+        assert recipe.network.unfreeze == SHIPPED.models["skin-b4"].network.unfreeze
     model, before, history = step(recipe, tmp_path)
     check(recipe, model, before, history)
     shape = model.input_shape[1:]
@@ -122,7 +125,7 @@ def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
     recipe = resolve(at_step(settings), experiment.model)
     if recipe.architecture == "backbone":
         # The networks themselves take their steps above; here a small one does, under all else that the row says.
-        layers = recipe.network.unfreeze if isinstance(recipe.network.unfreeze, int) else "all"
+        layers = min(5, recipe.network.unfreeze) if isinstance(recipe.network.unfreeze, int) else 5
         small = {"backbone": "MobileNet", "options": {"alpha": 0.25}, "unfreeze": layers}
         recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=small)})
     check(recipe, *step(recipe, tmp_path))

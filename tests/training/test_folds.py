@@ -49,9 +49,9 @@ def training(tmp_path):
     return Training(settings, rows, Arrays(folder), CLASSES, labels, truth, {}, *chosen, None)
 
 
-def run(training, folder, on_epoch=ignore):
+def run(training, folder, on_epoch=ignore, folds=FOLDS):
     folder.mkdir(exist_ok=True)
-    return cross_validate(training, FOLDS, seed=3, most=None, checkpoint=folder / "state.npz", on_epoch=on_epoch)
+    return cross_validate(training, folds, seed=3, most=None, checkpoint=folder / "state.npz", on_epoch=on_epoch)
 
 
 def test_groups_stay_together_and_every_class_is_in_every_fold(training):
@@ -120,11 +120,11 @@ def test_an_interrupted_cross_validation_ends_as_a_whole_one(training, tmp_path)
             raise KeyboardInterrupt
 
     backend.start(0, "float32")  # deterministic, as the stage is
-    whole = run(training, tmp_path / "whole")
+    whole = run(training, tmp_path / "whole", folds=2)
     with pytest.raises(KeyboardInterrupt):
-        run(training, tmp_path / "parts", interrupt)
+        run(training, tmp_path / "parts", interrupt, folds=2)
     backend.start(99, "float32")
-    again = run(training, tmp_path / "parts")
+    again = run(training, tmp_path / "parts", folds=2)
     assert isinstance(again[0], keras.Model)
     pd.testing.assert_frame_equal(again[1], whole[1])
     np.testing.assert_array_equal(again[2].output, whole[2].output)
