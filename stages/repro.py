@@ -9,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -95,25 +94,26 @@ def chains(params: Params) -> list[Chain]:
         """Those of these stages that the task has, for a section without it gives none."""
         return [f"{stage}@{task}" for stage in stages if task in sections[stage]]
 
-    data = {task: whole(task, "phantom", "ingest", "clean", "split") for task in params.tasks}
-    arrays = {key: f"prepare@{key}" for key in params.prepare} | {key: f"measure@{key}" for key in params.generators}
+    data = {
+        task: [
+            *whole(task, "phantom", "ingest", "clean", "split"),
+            *(f"prepare@{key}" for key, variant in params.prepare.items() if variant.task == task),
+        ]
+        for task in params.tasks
+    }
     judged = {name: f"evaluate@{name}" for name in params.models}
     judged |= {name: f"evaluate-fused@{name}" for name in params.fusions}
 
-    def read(task: str, inputs: Iterable[str]) -> set[str]:
-        return {data[task][-1], *(arrays[key] for key in inputs)}
-
     trained = {
-        name: Chain([f"train@{name}", judged[name]], read(model.task, model.inputs))
+        name: Chain(
+            [f"train@{name}", judged[name]],
+            {data[model.task][-1], *(f"measure@{key}" for key in model.inputs if key in params.generators)},
+        )
         for name, model in params.models.items()
     }
     backbones = {name for name, model in params.models.items() if model.architecture == "backbone"}
     return [
         *(Chain(stages, set()) for stages in data.values()),
-        *(
-            Chain([arrays[key]], {data[variant.task][-1]})
-            for key, variant in sorted(params.prepare.items(), key=lambda item: -getattr(item[1], "sizes", (0,))[-1])
-        ),
         *(chain for name, chain in trained.items() if name in backbones),
         *(
             Chain([f"fuse@{name}", judged[name]], {judged[member] for member in fusion.members})
@@ -121,7 +121,7 @@ def chains(params: Params) -> list[Chain]:
         ),
         *(chain for name, chain in trained.items() if name not in backbones),
         *(
-            Chain([f"generate@{name}", arrays[name]], read(generator.task, generator.inputs))
+            Chain([f"generate@{name}", f"measure@{name}"], {data[generator.task][-1]})
             for name, generator in params.generators.items()
         ),
         *(Chain([f"probe@{task}"], {judged[name] for name in probe.models}) for task, probe in params.probes.items()),
