@@ -118,6 +118,7 @@ def shrink(params: dict[str, Any]) -> None:
 def shrink_to_table(params: dict[str, Any]) -> None:
     """skin-tabular alone."""
     shrink(params)
+    params["evaluate"]["explain"] = {}
     params["compare"], params["registry"] = {"skin": params["compare"]["skin"]}, {"skin": params["registry"]["skin"]}
     params["prepare"] = {"skin-table": params["prepare"]["skin-table"]}
     params["models"] = {"skin-tabular": params["models"]["skin-tabular"]}
