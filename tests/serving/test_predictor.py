@@ -87,6 +87,16 @@ def test_the_score_is_that_of_evaluate(deliver, tmp_path):
     assert package.signature(delivery.read_recipe(folder), False, True).outputs.input_names() == list(answer)
 
 
+def test_a_rows_answer_does_not_depend_on_the_rows_beside_it(reader):
+    images = [png((20, 10 + i), i) if i % 3 else b"none" for i in range(40)]  # more than a batch
+    cases = pd.DataFrame({"image": images, "age": 1, "sex": "male", "localization": "back"})
+    alone = [reader.predict(cases[i : i + 1]) for i in range(40)]
+    together = reader.predict(cases)
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), check_exact=True, check_dtype=False)
+    assert [error is not None for error in together["error"]] == [i % 3 == 0 for i in range(40)]
+    assert together["mel"].nunique() > 10
+
+
 @pytest.fixture(scope="module")
 def outliner(deliver, tmp_path_factory):
     """Of a segmenter that reads the central square, and outlines what is bright."""

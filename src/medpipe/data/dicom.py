@@ -1,6 +1,7 @@
 """DICOM files: pixels as their header says to show them, and the two facts of the header that readers may have."""
 
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ SYNTAXES = {
     "1.2.840.10008.1.2.4.90": "pillow",  # JPEG 2000, lossless and lossy
     "1.2.840.10008.1.2.4.91": "pillow",
 }
+
+_ONE = threading.Lock()  # which warnings are shown is the process's, not a thread's
 
 
 class Header(NamedTuple):
@@ -91,7 +94,7 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
 def _reading(name: str) -> Iterator[None]:
     """Within, whatever goes wrong is the file's fault: pydicom reads an element of the header when it is asked for."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what is amiss and does no harm
+        with _ONE, warnings.catch_warnings(action="ignore"):  # of what is amiss and does no harm
             yield
     except Unreadable:
         raise

@@ -57,7 +57,8 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Im
         turn = _turn(image)
         if deep:
             image = _shallow(image, bits, decoding, name)
-        return (image if turn is None else image.transpose(turn)).convert("RGB")
+        image = image if turn is None else image.transpose(turn)
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
     except Unreadable:
         raise
     except Exception as error:

@@ -64,6 +64,7 @@ class Predictor:
         image_root: str | None = None,
     ) -> None:
         self.delivery, self.session = delivery.read_recipe(folder), Session(folder / delivery.GRAPH)
+        self.pool = self.session.pool  # Pillow decodes and resizes without Python's lock
         self.detector = ood.read(folder / ood.FILE)
         self.images = [PreparedImages(**v) for v in self.delivery.variants if v["kind"] == "images"]
         self.max_pixels = max_pixels
@@ -120,13 +121,12 @@ class Predictor:
                     errors[row].append(what)
         read: dict[Hashable, list[npt.NDArray]] = {row: [] for row in cases.index}
         sizes: dict[Hashable, Size] = {}
-        for row, value in cases.get("image", pd.Series(dtype=object)).items():
-            try:
-                image = read_image(value, "image", self.max_pixels, self.images[0].decoding, self.root)
-            except InputError as error:
-                errors[row].append(str(error))
+        images = cases.get("image", pd.Series(dtype=object))
+        for row, got in zip(images.index, self.pool.map(self._read, images), strict=True):
+            if isinstance(got, InputError):
+                errors[row].append(str(got))
             else:
-                sizes[row], read[row] = image.size, [to_array(image, settings) for settings in self.images]
+                sizes[row], read[row] = got
         sound = ~cases.index.isin([*errors])
         rows = cases.index[sound]
         if rows.empty:
@@ -150,6 +150,14 @@ class Predictor:
         if self.detector is not None:
             answer = answer.assign(**{ood.COLUMN: self.detector.score(outputs[ood.EMBEDDING])})
         return answer.set_index(rows)
+
+    def _read(self, value: Any) -> tuple[Size, list[npt.NDArray[np.uint8]]] | InputError:
+        """The size of a case's image and what each of the model's inputs sees of it, or what is wrong with it."""
+        try:
+            image = read_image(value, "image", self.max_pixels, self.images[0].decoding, self.root)
+        except InputError as error:
+            return error
+        return image.size, [to_array(image, settings) for settings in self.images]
 
     def _tempered(self, p: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         assert self.temperature is not None
