@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from PIL import Image
 
 from medpipe import backend, fingerprint
 from medpipe.errors import InputError
-from medpipe.models import cascade, ood
+from medpipe.models import cascade, delivery, ood
 from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
@@ -274,6 +274,17 @@ def test_a_package_tells_signature_example_and_versions(packages):
     assert set(found) > {"serving/predictor.py", "models/delivery.py", "params/data.py", "errors.py"}
     # Keras' registry is one a process, so that two versions of an object of ours would meet in it.
     assert not [name for name, source in found.items() if "register_keras_serializable" in source]
+
+
+def test_a_package_wants_what_reads_the_files_that_its_images_come_in(packages):
+    def wanted(**decoding):
+        images = IMAGES | {"decoding": EIGHT_BIT.model_dump() | decoding}
+        return {name.partition("==")[0] for name in package.requirements(replace(recipe, variants=(TABLE, images)))}
+
+    recipe, base = delivery.read_recipe(packages / "skin-early/data/skin-early"), {*package.LIBRARIES}
+    assert wanted() == base
+    assert wanted(window="full") == base | {"pydicom"}
+    assert wanted(window="full", axis=2) == base | {"pydicom", "nibabel"}
 
 
 def test_a_package_holds_no_pickle_and_its_hashes(packages):

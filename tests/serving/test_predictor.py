@@ -2,6 +2,7 @@ import base64
 import os
 import re
 import shutil
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from PIL import ExifTags, Image
 
 from medpipe.data import features
 from medpipe.data.arrays import Arrays
-from medpipe.data.images import digest
+from medpipe.data.images import decode, digest
 from medpipe.data.prepare import prepare_images
 from medpipe.data.source import Archive
-from medpipe.errors import InputError
+from medpipe.errors import InputError, Unreadable
 from medpipe.evaluation.ood import fit
 from medpipe.models import delivery, ood
 from medpipe.models.embedding import observed
@@ -194,6 +195,15 @@ def test_metadata_that_the_model_cannot_know_is_named_by_its_row(reader, change,
     rows = [{"image": png()} | CASE] * 40
     rows[35] = rows[35] | change
     assert re.match(message, refused(reader.predict(pd.DataFrame(rows)), 35))
+
+
+@pytest.mark.parametrize(
+    ("library", "data"), [("pydicom", bytes(128) + b"DICM"), ("nibabel", bytes(344) + b"n+1\0" + bytes(192))]
+)
+def test_what_reads_a_medical_file_is_named_where_it_is_not_installed(monkeypatch, library, data):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Unreadable, match=rf"a: a \w+ (file|volume): to read it, install {library}$"):
+        decode(data, name="a", max_pixels=100, decoding=EIGHT_BIT.model_copy(update={"axis": 2}))
 
 
 def test_all_that_is_wrong_with_a_row_is_told(reader):

@@ -70,9 +70,9 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
     Unreadable for a damaged file, one without pixels, of more than `max_pixels` in all frames, or of a transfer syntax
     or photometric interpretation that is not read, and for several frames where they are refused.
     """
-    from pydicom.pixels import pixel_array
-
     with _reading(name):
+        from pydicom.pixels import pixel_array
+
         dataset = _dataset(data, name)
         total = _count(dataset, name, max_pixels)
         frames.check(name, total, decoding.frames)
@@ -98,6 +98,8 @@ def _reading(name: str) -> Iterator[None]:
             yield
     except Unreadable:
         raise
+    except ModuleNotFoundError:
+        raise Unreadable(name, "a DICOM file: to read it, install pydicom") from None
     except Exception as error:
         raise Unreadable(name, "damaged: " + str(error).partition("\n")[0]) from None
 

@@ -82,7 +82,10 @@ def _unpacked(data: bytes, size: int) -> bytes:
 
 
 def _open(data: bytes, name: str, max_pixels: int) -> _Opened:
-    from nibabel import Nifti1Image, Nifti2Image
+    try:
+        from nibabel import Nifti1Image, Nifti2Image
+    except ModuleNotFoundError:
+        raise Unreadable(name, "a NIfTI volume: to read it, install nibabel") from None
 
     head = _unpacked(data, _HEADER)
     try:

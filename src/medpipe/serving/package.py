@@ -24,17 +24,22 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
-LIBRARIES = ("mlflow-skinny", "onnxruntime", "numpy", "pandas", "pillow", "pydicom", "nibabel", "pydantic", "pyyaml")
+LIBRARIES = ("mlflow-skinny", "onnxruntime", "numpy", "pandas", "pillow", "pydantic", "pyyaml")
 
 
-def requirements() -> list[str]:
-    """The libraries that the packaged model needs, as they are here."""
-    return [f"{name}=={version(name)}" for name in LIBRARIES]
+def requirements(recipe: Delivery) -> list[str]:
+    """The libraries that the packaged model needs, as they are here: pydicom and nibabel where it is declared how such
+    files become its images.
+    """
+    decodings = [variant["decoding"] for variant in recipe.variants if variant["kind"] == "images"]
+    medical = {"pydicom": any(one["window"] is not None for one in decodings)}
+    medical["nibabel"] = any(one["axis"] is not None for one in decodings)
+    return [f"{name}=={version(name)}" for name in (*LIBRARIES, *(name for name, read in medical.items() if read))]
 
 
 def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
-    """What tells one package of the delivered model in folder `model` from another."""
-    settings = [code.digest(), max_pixels, dict(served), requirements()]
+    """What tells one package of the delivered model in folder `model` from another. Raises InputError as `save`."""
+    settings = [code.digest(), max_pixels, dict(served), requirements(delivery.read_recipe(model))]
     total = hashlib.sha256(json.dumps(settings).encode())
     for file in sorted(model.iterdir()):
         with file.open("rb") as opened:
@@ -63,7 +68,7 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
             code_paths=[f"{name}/{package}"],
             signature=signature(recipe, served["rule"] is not None, ood.read(model / ood.FILE) is not None),
             input_example=example(recipe),
-            pip_requirements=requirements(),
+            pip_requirements=requirements(recipe),
             model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
     manifest.write(folder)
