@@ -15,7 +15,7 @@ LOCK := $(or $(if $(filter 0,$(GPU)),requirements.lock),$(if $(filter 1,$(GPU)),
 SYNCED := .venv/.synced-$(GPU)
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --python-version 3.11 pyproject.toml
-ALL := --extra serve --extra train --extra app --extra server --extra dev
+ALL := --extra serve --extra sign --extra train --extra app --extra server --extra dev
 
 .PHONY: help setup repro new study tune test verify lint ui app clean lock
 

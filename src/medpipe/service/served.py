@@ -13,7 +13,7 @@ from medpipe import store  # noqa: F401  # for what it tells MLflow
 from medpipe.errors import InputError
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Decoding, PreparedImages
-from medpipe.serving import manifest
+from medpipe.serving import manifest, signing
 from medpipe.serving.columns import ERROR
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def load(version: Version, **config: Any) -> Served:
 
     try:
         folder = Path(download_artifacts(version.uri))
+        signing.check(folder, imported=False)
         pyfunc = load_model(str(folder), model_config=config)
         [data] = (folder / "data").iterdir()
         recipe = read_recipe(data)

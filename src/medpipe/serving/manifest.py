@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from medpipe.errors import InputError
+from medpipe.serving import signing
 
 FILE = "manifest.json"
-# Not among the hashes: the manifest itself, and what MLflow adds where it downloads.
-LATER = (FILE, "registered_model_meta")
+LATER = (FILE, *signing.UNSIGNED)  # not among the hashes
 
 
 def hashes(package: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from medpipe.models import delivery, ood
 from medpipe.models.delivery import Delivery
 from medpipe.params import Category, Feature
-from medpipe.serving import code, columns, manifest
+from medpipe.serving import code, columns, manifest, signing
 from medpipe.serving.cases import declared_features
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
 
     Images of more than `max_pixels` pixels will be refused; `served` is what evaluate did to the outputs and found for
     them, by the names of the Predictor's arguments. `about` names the run and the logged model that it is of. Raises
-    InputError where the folder's recipe is lost or damaged.
+    InputError where the folder's recipe is lost or damaged, or the key that signs is none.
     """
     from mlflow.pyfunc import save_model
 
@@ -72,6 +72,7 @@ def save(model: Path, folder: Path, max_pixels: int, served: Mapping[str, Any], 
             model_config={"max_pixels": max_pixels, **served, "image_root": None},
         )
     manifest.write(folder)
+    signing.write(folder)
 
 
 def signature(recipe: Delivery, decides: bool, scored: bool) -> "ModelSignature":

@@ -22,7 +22,7 @@ from medpipe.models.decision import Rule, decide, name_sets
 from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import PreparedImages
-from medpipe.serving import columns, manifest
+from medpipe.serving import columns, manifest, signing
 from medpipe.serving.cases import encode, read_image
 from medpipe.serving.session import Session
 
@@ -33,9 +33,11 @@ Size = tuple[int, int]  # width and height of an image
 
 def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
     """What MLflow calls to load the model of the folder `path`, two below the package's own. Raises InputError for a
-    package of which a byte was changed.
+    package of which a byte was changed, or whose signature is wanted and wrong.
     """
-    manifest.check(Path(path).parents[1])
+    package = Path(path).parents[1]
+    manifest.check(package)
+    signing.check(package, imported=True)
     return Predictor(Path(path), **model_config)
 
 
