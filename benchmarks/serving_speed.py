@@ -4,7 +4,7 @@
 
 Both answer the same batch of 32 JPEGs of 600 x 450, read and resized by the same code: for Keras one image after the
 other and the network on the whole batch at once, on the threads that TensorFlow chooses. Printed: seconds a batch (the
-median of 9, taken in turn, and the least), by the clock and of CPU, for the whole answer and for the network alone,
+median of 80, taken in turn, and the least), by the clock and of CPU, for the whole answer and for the network alone,
 their ratios, and the seconds in a new process from the interpreter's start to a model that can answer.
 """
 
@@ -28,7 +28,7 @@ from medpipe.params import load
 from medpipe.serving import package
 from medpipe.serving.predictor import Predictor
 
-ROUNDS, BATCH, SIDE = 9, 32, 224
+ROUNDS, BATCH, SIDE = 80, 32, 224
 STARTS = {
     "pyfunc": "import mlflow.pyfunc; mlflow.pyfunc.load_model({package!r})",
     "without MLflow": "import sys; sys.path.insert(0, {package!r} + '/code'); "
