@@ -35,8 +35,9 @@ setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1
 repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (on phantoms, unless data.yaml names archives)
 	python stages/repro.py --jobs $(JOBS)
 
+new: USAGE = $(error make new TASK=<name> DATA=<folder or zip>)
 new: setup  ## look at the archive DATA and add a TASK for it to the files of values
-	python stages/new.py $(TASK) $(DATA)
+	python stages/new.py "$(or $(TASK),$(USAGE))" "$(or $(DATA),$(USAGE))"
 
 study: JOBS = 1
 study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on

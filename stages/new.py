@@ -11,16 +11,22 @@ from medpipe.planning.write import write
 
 
 def main(task: str, data: str) -> None:
-    max_pixels = params.load().ingest.max_pixels
+    values = params.load()
     archive = Archive(Path(data).expanduser().resolve())
-    found = plan(task, archive, look(archive), max_pixels)
+    found = plan(task, archive, look(archive), values.ingest.max_pixels)
     added = write(Path(), found.sections)
     print("\n".join(found.report))
     if added:
         print(f"added: {', '.join(f'{section}.{task} of {params.FILE_OF[section]}' for section in added)}")
     else:
-        print(f"{task} is there already, and all stays as it is")
-    print(f"next: `dvc repro register@{task}`, then `make ui`; reports/{task}/exploration.html shows the data")
+        print(f"{task} is there already, and all stays as it is; to have it written anew, take its sections out")
+    if (most := values.image_size[values.scale]) is not None:
+        print(
+            f"scale: `{values.scale}` of params.yaml caps epochs, and images at {most} pixels; `full`, for a GPU, "
+            "trains as the recipes say"
+        )
+    print(f"next: `dvc repro explore@{task} register@{task}`, then `make ui`")
+    print(f"reports/{task}/exploration.html shows the data, reports/{task}/comparison.html the models")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 from medpipe import params
 from medpipe.data.source import Archive
 from medpipe.errors import InputError
+from medpipe.planning.columns import classes
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 from medpipe.planning.write import write
@@ -57,8 +58,8 @@ def new(archive, tmp_path):
 def test_folders_with_metadata_beside_them_become_a_whole_task(new, tmp_path):
     rng = np.random.default_rng(0)
     rows = [
-        {"image": f"P{p:02d}_{eye}", "diagnosis": label, "patient_id": f"P{p:02d}", "Age (years)": 30 + p,
-         "sex": rng.choice(["female", "male"]), "centre": rng.choice(["A", "B"])}
+        {"image": f"P{p:02d}_{eye}", "diagnosis": label, "Patient ID": f"P{p:02d}", "LesionID": p,
+         "Age (years)": 30 + p, "sex": rng.choice(["female", "male"]), "centre": rng.choice(["A", "B"])}
         for label, patients in (("healthy", range(24)), ("ill", range(24, 31)))
         for p in patients
         for eye in ("left", "right")
@@ -68,9 +69,10 @@ def test_folders_with_metadata_beside_them_become_a_whole_task(new, tmp_path):
     task = settings.tasks["retina"]
     assert task.reader.kind == "table"
     assert (task.reader.file, task.reader.image, task.reader.label) == ("info/patients.csv", "image", "diagnosis")
-    assert task.reader.group.column == "patient_id"
+    assert task.reader.group.column == "Patient ID"
     assert task.reader.columns == {"Age_years": "Age (years)"}
     assert task.classes == ("healthy", "ill")
+    assert set(task.features) == {"Age_years", "sex"}  # no number of a lesion or patient
     assert task.features["Age_years"].range == (30, 60)
     assert task.features["sex"].values == ("female", "male")
     assert set(task.subgroups) == {"sex", "Age_years_band", "source"}
@@ -84,6 +86,8 @@ def test_folders_with_metadata_beside_them_become_a_whole_task(new, tmp_path):
     report = "\n".join(made.report)
     assert "62 images of 31 groups" in report
     assert "class ill: 14 images of 7 groups" in report
+    assert "check: group: the column Patient ID" in report
+    assert "check: features: Age_years (30 to 60), sex (female, male)" in report
     assert "choose: tasks.retina.reader.source: centre says where images come from" in report
 
     # Said again, and nothing is written; what stood in the file stands there as it did.
@@ -154,6 +158,7 @@ def test_a_column_that_tells_the_label_is_no_feature(new):
     made, settings = new(dict.fromkeys(rows["file"]) | {"t.csv": rows.to_csv(index=False)})
     assert settings.tasks["retina"].features == {}
     assert "finding_code tells the label of 100% of the rows, so it is none" in "\n".join(made.report)
+    assert "check: group: none found: leaks cannot be excluded" in "\n".join(made.report)
 
 
 def test_a_class_of_two_images_is_left_out_and_said(new):
@@ -161,6 +166,11 @@ def test_a_class_of_two_images_is_left_out_and_said(new):
     made, settings = new(files)
     assert settings.tasks["retina"].classes == ("a", "b")
     assert "check: class rare is left out, with 2 groups; every set needs one" in made.report
+
+
+def test_classes_in_other_scripts_keep_apart():
+    labels = pd.Series(["恶性", "良性", "良性", "良性", "Naevus", "Naevus"])
+    assert classes(labels) == (["class", "Naevus", "class_3"], {"良性": "class", "恶性": "class_3"})
 
 
 def test_what_is_no_archive_of_images_says_what_is_there(archive):

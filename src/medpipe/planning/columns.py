@@ -14,8 +14,11 @@ def classes(labels: pd.Series) -> tuple[list[str], dict[str, str]]:
     labels = labels[labels != ""]
     spelt = labels.groupby(folded(labels)).agg(lambda values: values.mode().iloc[0])
     counted = labels.groupby(folded(labels)).size().sort_values(ascending=False, kind="stable")
-    names = [str(spelt[key]) for key in counted.index]
-    return [class_name(name) for name in names], {name: class_name(name) for name in names if class_name(name) != name}
+    called: dict[str, str] = {}
+    for i, name in enumerate((str(spelt[key]) for key in counted.index), 1):
+        plain = class_name(name)
+        called[name] = f"{plain}_{i}" if plain in called.values() else plain
+    return [*called.values()], {name: plain for name, plain in called.items() if plain != name}
 
 
 def class_name(name: str) -> str:

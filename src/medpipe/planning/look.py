@@ -21,8 +21,8 @@ from medpipe.planning.columns import class_name, classes, features, kinds, one_h
 
 LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
 GROUPS = (
-    "patient_id", "patientid", "patient", "subject_id", "subject", "person_id", "case_id", "case", "participant_id",
-    "lesion_id", "lesion", "study_id", "volume",
+    "patient_id", "patient_no", "patient_nr", "patient_number", "patient", "subject_id", "subject", "person_id", "mrn",
+    "case_id", "case", "participant_id", "lesion_id", "lesion", "study_id", "volume",
 )  # fmt: skip
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
 MASKS = (
@@ -32,6 +32,7 @@ MASKS = (
 SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
 MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
 SAMPLE = 60  # files that are opened
+NO_GROUP = "none found: leaks cannot be excluded; a column or pattern that names the patient or lesion goes here"
 MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
 
 
@@ -131,14 +132,14 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
     if best is None:
         return None
     _, name, image, table = best
-    by_name = {str(column).casefold(): str(column) for column in table}
     mask = next((str(c) for c in table if c != image and _names_masks(table[c], files)), None)
     reader: dict[str, Any] = {"kind": "table", "file": name, "images": "", "image": image, "mask": mask}
     found = Found(reader, said={"reader": f"{name} names {len(table)} images in its column {image}"})
     used = {image, *filter(None, [mask])}
-    group = next((by_name[word] for word in GROUPS if word in by_name), None)
-    source = next((by_name[word] for word in SOURCES if word in by_name), None)
-    named = [by_name[word] for word in LABELS if word in by_name and by_name[word] not in used | {group}]
+    ids, source = _called(table, GROUPS), next(iter(_called(table, SOURCES)), None)
+    group = ids[0] if ids else None
+    found.said["group"] = f"the column {group}" if group else NO_GROUP
+    named = [column for column in _called(table, LABELS) if column not in used | {group}]
     hot = one_hot(table.drop(columns=[c for c in (*used, group, source) if c]))
     few = [str(c) for c in table if c not in used | {group, source} and 2 <= kinds(table[c]) <= MOST_CLASSES]
     if hot and not named:
@@ -164,14 +165,13 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
         return None
     if mask:
         found.kind, found.mask_values = "both", _mask_values(archive, files, table[mask], found)
-    sets = next((by_name[word] for word in ("split", "set", "subset") if word in by_name), None)
+    sets = next(iter(_called(table, ("split", "set", "subset"))), None)
     if sets:
         found.questions.append(
             f"reader.set: the column {sets} is ignored, rows are dealt anew; name it to keep its sets"
         )
     reader |= {"source": source, "set": None, "group": {"column": group} if group else None}
-    used |= {column for column in (group, sets) if column}
-    found.features, columns = features(table, used | {source}, label_values, found.questions)
+    found.features, columns = features(table, used | {*ids, sets, source}, label_values, found.questions)
     reader["columns"] = {name: column for name, column in columns.items() if name != column}
     found.subgroups += [name for name in found.features if "values" in found.features[name]][:4]
     found.subgroups += [f"{name}_band" for name, feature in found.features.items() if feature.get("bands")]
@@ -179,6 +179,12 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
         found.subgroups.append("source")
         found.questions.append(f"reader.source: {source} says where images come from; a part of the body is a feature")
     return found
+
+
+def _called(table: pd.DataFrame, words: Sequence[str]) -> list[str]:
+    """The columns that are called as `words`, in that order: `patient_id` is also Patient ID, PatientID, patient-id."""
+    columns = {re.sub(r"[\W_]", "", str(column).casefold()): str(column) for column in table}
+    return [columns[word] for word in (word.replace("_", "") for word in words) if word in columns]
 
 
 def _names_masks(values: pd.Series, files: Files) -> bool:
@@ -264,7 +270,7 @@ def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dic
         if not labels or pd.Series(labels).groupby(groups).nunique().mean() < 1.5:
             found.said["group"] = f"file names seem to name {groups.nunique()} patients, such as {groups.iloc[0]}"
             return {"pattern": pattern}
-    found.said["group"] = "none found: leaks cannot be excluded; a column or pattern that names the patient goes here"
+    found.said["group"] = NO_GROUP
     return None
 
 

@@ -14,12 +14,13 @@ from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
 from medpipe.data.source import Archive
 from medpipe.errors import InputError
-from medpipe.params import Category, Declaration, Decoding
+from medpipe.params import Category, Declaration, Decoding, Number
 from medpipe.planning.look import SAMPLE, Found
 
 IMBALANCED = 3  # times as many rows in the largest class as in the smallest, from which on classes are weighted
 LEAST = 3  # groups of a class, so that every set gets one
 PLENTY = 20  # groups of the smallest class, from which on sets other than training can be small
+MOST_SHOWN = 3  # of a category's values, in the report
 PRETRAINED = 224  # pixels that EfficientNetB0 was pretrained with
 
 
@@ -80,6 +81,9 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     if ratio >= IMBALANCED:
         report.append(f"decided: classes are weighted, for the largest has {ratio:.1f} times the smallest's images")
     report += [f"check: {key}: {said}" for key, said in found.said.items()]
+    if declared.features:
+        listed_features = ", ".join(f"{key} ({_allowed(feature)})" for key, feature in declared.features.items())
+        report.append(f"check: features: {listed_features}; a new case with others is refused, so widen them")
     report += [
         f"check: class {label} is left out, with {groups[label]} groups; every set needs one"
         for label in declared.classes
@@ -106,6 +110,12 @@ def _files(archive: Archive, max_pixels: int) -> tuple[dict[str, Any], int]:
         if len(sides) > len(some) / 2:
             return settings, int(np.median(sides))
     raise InputError(f"{archive.path}: most of its images cannot be read; such as {some[0]}")
+
+
+def _allowed(feature: Category | Number) -> str:
+    if isinstance(feature, Category):
+        return ", ".join(feature.values[:MOST_SHOWN]) + (" and others" if len(feature.values) > MOST_SHOWN else "")
+    return f"{feature.range[0]:g} to {feature.range[1]:g}"
 
 
 def _models(name: str, task: Declaration) -> list[str]:
