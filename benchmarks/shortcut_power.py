@@ -101,7 +101,7 @@ def alarms(found: Features, effect: float, rows: int, seed: int) -> dict[str, fl
     told = source.probe(whole[TRAIN:], shown, 3, C, RESAMPLES, seed)
     assert told is not None
     return p | {
-        "source": alarm.above(told.estimates.values[source.TOLD], told.estimates.draws[source.TOLD], told.chance)
+        "source": alarm.above(told.estimates.values[source.TOLD], told.estimates.draws[source.TOLD], told.chance, NULL)
     }
 
 
