@@ -1,4 +1,4 @@
-"""Train one generator of `generators` in params.yaml: `python stages/generate.py skin-sagan`."""
+"""Train one generator of `generators` in generation.yaml: `python stages/generate.py skin-sagan`."""
 
 import sys
 from pathlib import Path

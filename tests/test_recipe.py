@@ -38,9 +38,10 @@ def test_laptop_caps_and_never_raises():
     assert resolve_variant(params, "skin-28").sizes == (28, params.image_size["laptop"])
     assert resolve(params, "skin-tabular").epochs == cap.head_epochs
     assert resolve(params, "skin-tabular").lr == params.models["skin-tabular"].lr
+    caps = params.generator_caps["laptop"]
     generator, published = resolve_generator(params, "skin-sagan"), params.generators["skin-sagan"]
-    assert (generator.steps, generator.network.channels) == (cap.generator.steps, cap.generator.channels)
-    assert (generator.lr, generator.network.noise) == (cap.generator.lr, published.network.noise)
+    assert (generator.steps, generator.network.channels) == (caps.steps, caps.channels)
+    assert (generator.lr, generator.network.noise) == (caps.lr, published.network.noise)
     assert resolve_generator(at("study"), "skin-sagan").lr == published.lr
     assert not pretrained(params)
 

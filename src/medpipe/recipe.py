@@ -55,15 +55,15 @@ def resolve_fusion(params: Params, name: str) -> Fusion:
 
 
 def resolve_generator(params: Params, name: str) -> Generator:
-    """The settings of `generators.<name>`, with no number over the chosen scale's, and its rates."""
-    generator, scale = params.generators[name], params.scales[params.scale]
-    if scale is None:
+    """The settings of `generators.<name>`, with no number over the caps of the chosen scale, and their rates."""
+    generator, caps = params.generators[name], params.generator_caps[params.scale]
+    if caps is None:
         return generator
-    caps = scale.generator.model_dump(exclude={"lr", "channels"})
-    channels = min(generator.network.channels, scale.generator.channels)
-    changes: dict[str, object] = {key: min(getattr(generator, key), most) for key, most in caps.items()}
+    channels = min(generator.network.channels, caps.channels)
+    numbers = caps.model_dump(exclude={"lr", "channels"})
+    changes: dict[str, object] = {key: min(getattr(generator, key), most) for key, most in numbers.items()}
     changes |= {"network": generator.network.model_copy(update={"channels": channels})}
-    return generator.model_copy(update=changes | {"lr": scale.generator.lr or generator.lr})
+    return generator.model_copy(update=changes | {"lr": caps.lr or generator.lr})
 
 
 def pretrained(params: Params) -> bool:

@@ -23,7 +23,7 @@ SHIPPED = params.load()
 # A step an epoch, from a random start; layers, losses, sampling, augmentation, mixing and rates as published.
 STEP = params.Scale(
     epochs=1, head_epochs=None, head_lr=None, rows=None, draws=0.0004, unfreeze=None, pretrained=False,
-    augmentation=True, batch=16, precision="float32", generator=SHIPPED.scales["laptop"].generator,
+    augmentation=True, batch=16, precision="float32",
 )  # fmt: skip
 TABLE = {"columns": ["age", "male"], "fill": [50.0, 0.0], "mean": [48.0, 0.5], "std": [16.0, 0.5]}
 CHANNELS = {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]}

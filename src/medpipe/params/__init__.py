@@ -1,5 +1,5 @@
-"""The values of data.yaml, params.yaml and evaluation.yaml as frozen models, which reject an unknown or missing key by
-its file and full name.
+"""The values of the FILES (data.yaml, params.yaml, ...) as frozen models, which reject an unknown or missing key by its
+file and full name.
 
 Nothing here holds a value or changes one: what passes is what the file says. That is why the stages in `dvc.yaml` do
 not depend on this module; what it lets through reaches them as DVC parameters.
@@ -45,7 +45,7 @@ from medpipe.params.evaluation import (
 )
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
-from medpipe.params.generation import FeatureNetwork, Generator, ScaledGenerator
+from medpipe.params.generation import FeatureNetwork, Generator, GeneratorCaps
 from medpipe.params.references import (
     check_classes,
     check_generators,
@@ -106,7 +106,9 @@ class Params(Frozen):
     bases: dict[Name, dict[str, Any]]
     models: dict[Name, Recipe]
     fusions: dict[Name, Fusion]
+    # generation.yaml
     generators: dict[Name, Generator]
+    generator_caps: dict[Name, GeneratorCaps | None]
     # evaluation.yaml
     evaluate: Evaluate
     compare: dict[Task, Compare]

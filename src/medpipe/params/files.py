@@ -1,6 +1,6 @@
 """The files that hold the values, each with sections of its own.
 
-DVC reads a file once a stage that depends on it, so that `dvc repro` is faster with three small ones.
+DVC reads a file once a stage that depends on it, so that `dvc repro` is faster with small ones.
 """
 
 import re
@@ -14,7 +14,8 @@ from medpipe.errors import InputError
 
 FILES = {
     "data.yaml": ("tasks", "phantom", "ingest", "clean", "split", "explore", "image_size", "prepare"),
-    "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions", "generators"),
+    "params.yaml": ("seed", "deterministic", "scale", "scales", "train", "bases", "models", "fusions"),
+    "generation.yaml": ("generators", "generator_caps"),
     "evaluation.yaml": ("evaluate", "compare", "probes", "registry"),
 }
 FILE_OF = {section: file for file, sections in FILES.items() for section in sections}

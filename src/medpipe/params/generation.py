@@ -48,8 +48,8 @@ class Generator(Frozen):
     drawn: Positive
 
 
-class ScaledGenerator(Frozen):
-    """Caps, but for the rates, which few steps need higher; null: as the recipe."""
+class GeneratorCaps(Frozen):
+    """Caps, but for the rates, which take the recipe's place; null: as the recipe."""
 
     lr: Rates | None
     batch: Annotated[int, Field(ge=2)]

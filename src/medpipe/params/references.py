@@ -72,8 +72,9 @@ def check_names(params: "Params") -> None:
     """Every name that one section takes from another must be there."""
     if params.scale not in params.scales:
         raise ValueError(f"scale: {params.scale!r} is none of scales: {', '.join(params.scales)}")
-    if other := sorted(params.scales.keys() ^ params.image_size):
-        raise ValueError(f"image_size: must name each scale of params.yaml once; not in both is {', '.join(other)}")
+    for section, named in (("image_size", params.image_size), ("generator_caps", params.generator_caps)):
+        if other := sorted(params.scales.keys() ^ named):
+            raise ValueError(f"{section}: must name each scale of params.yaml once; not in both is {', '.join(other)}")
     for section, recipes in (("models", params.models), ("fusions", params.fusions)):
         for name, recipe in recipes.items():
             if name in ("exploration", "probes", "generators"):

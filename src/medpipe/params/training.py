@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from medpipe.errors import SettingError
 from medpipe.params.base import Frozen, Merge, Positive, Rate, Share, Task
-from medpipe.params.generation import ScaledGenerator
 
 
 class Scale(Frozen):
@@ -20,7 +19,6 @@ class Scale(Frozen):
     augmentation: bool
     batch: Positive
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
-    generator: ScaledGenerator
 
 
 class Knobs(Frozen):
