@@ -13,6 +13,7 @@ def main(task: Task) -> None:
     params = load()
     reports = Path("reports") / task
     known = {*params.compare[task].models, *(["probes"] if task in params.probes else [])}
+    known |= {name for name, generator in params.generators.items() if generator.task == task}
     # DVC leaves the files of a model that was taken out of `compare`, and counts them to the folders that it was in.
     for folder in (Path("predictions") / task, reports / "models", Path("metrics") / task):
         for path in folder.glob("*.*"):

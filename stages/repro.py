@@ -131,7 +131,8 @@ def chains(params: Params) -> list[Chain]:
             Chain(
                 whole(task, "compare", "register"),
                 {judged[name] for name, model in params.all_models.items() if model.task == task}
-                | {f"probe@{name}" for name in params.probes if name == task},
+                | {f"probe@{name}" for name in params.probes if name == task}
+                | {f"measure@{name}" for name, generator in params.generators.items() if generator.task == task},
             )
             for task in params.compare
         ),

@@ -1,21 +1,25 @@
 """Training a generator: what it reads, how it ends, and going on after a kill."""
 
+import base64
 import hashlib
 import json
 import signal
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from killed_gan import images, recipe, train
+from PIL import Image
 from small_gan import BATCH, CLASSES, NOISE, SIDE, sagan
 
 from medpipe import backend
 from medpipe.errors import InputError, SettingError
-from medpipe.generation import deliver
+from medpipe.evaluation.wording import number
+from medpipe.generation import deliver, gallery, page
 from medpipe.generation.assemble import assemble
 from medpipe.generation.report import measure
 from medpipe.generation.train import canvas
@@ -159,6 +163,20 @@ def test_the_report_sets_generated_images_beside_as_many_real_ones(reading, tmp_
     assert {name: len(pictures) for name, (pictures, _) in found.pictures.items()} == {
         "real-and-generated": 32, "interpolation": 16, "closest-pixels": 12, "closest-features": 12,
     }  # fmt: skip
+
+    # What the comparison shows of it.
+    canvases = tmp_path / "canvas"
+    canvases.mkdir()
+    for step in range(1, 7):
+        gallery.save(canvases / f"step-{step:06}.png", found.images[:4], 2)
+    told = page.shown(gallery.record("small", NAMES, report, found.pictures, canvases))
+    steps = [picture["caption"].split(",")[0] for picture in told.pictures[:4]]
+    assert steps == ["After step 1", "After step 3", "After step 4", "After step 6"]
+    assert len(told.pictures) == 4 + len(found.pictures)
+    first = Image.open(BytesIO(base64.b64decode(told.pictures[4]["jpeg"])))
+    assert first.size == gallery.grid(*found.pictures["real-and-generated"]).shape[1::-1]
+    assert told.rows[0] == ["FID", *(number(report["all"][side]["fid"]) for side in ("generated", "floor"))]
+    assert "than 5% of unseen real ones are: 0.0% [0.0%, " in told.notes[1]
 
 
 def test_a_generator_that_is_not_there_is_named(tmp_path):

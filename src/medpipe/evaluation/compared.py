@@ -37,10 +37,11 @@ def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[
     if best and task in params.registry:
         comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], None)
     comparison["published"] = _published(root / "studies.yaml", settings.models)
+    drawn = [_json(predictions / f"{key}.json") for key, value in params.generators.items() if value.task == task]
     return comparison, {
         "comparison.json": json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "comparison.md": markdown(comparison),
-        "comparison.html": html(comparison, _json(predictions / f"{best}.json") if best else []),
+        "comparison.html": html(comparison, _json(predictions / f"{best}.json") if best else [], drawn),
     }
 
 

@@ -11,6 +11,7 @@ from medpipe.evaluation import drawing, page_tables, populations
 from medpipe.evaluation.reading import reading
 from medpipe.evaluation.summary import summary
 from medpipe.evaluation.wording import headed, metric_name, number, sections
+from medpipe.generation.page import shown as generated
 from medpipe.probes.page import shown
 from medpipe.templates import template
 
@@ -20,8 +21,12 @@ STYLE, FIGURES = "comparison.css.j2", "figures.html.j2"  # included by the templ
 _INTERVAL = re.compile(r"(\[[^\]]*\]|no valid interval)$")
 
 
-def html(comparison: dict[str, Any], errors: Iterable[Mapping[str, Any]]) -> str:
-    """The page. Needs `task` in `comparison`; `errors`: of the best model, by medpipe.evaluation.mistakes."""
+def html(
+    comparison: dict[str, Any], errors: Iterable[Mapping[str, Any]], generators: Iterable[Mapping[str, Any]] = ()
+) -> str:
+    """The page. Needs `task` in `comparison`; `errors`: of the best model, by medpipe.evaluation.mistakes;
+    `generators`: of the task, by medpipe.generation.gallery.record.
+    """
     filters: dict[str, Callable[..., str]] = {"number": number, "metric_name": metric_name, "cell": cell, "tone": tone}
     found = comparison["populations"]
     return template(Path(__file__).with_name("comparison.html.j2"), filters).render(
@@ -36,6 +41,7 @@ def html(comparison: dict[str, Any], errors: Iterable[Mapping[str, Any]]) -> str
         for_whom_reading=populations.reading(found),
         probes=shown(comparison["probes"]) if comparison["probes"] else None,
         errors=list(errors),
+        generators=[generated(found) for found in generators],
         many=MANY,
         style=STYLE,
         figures=FIGURES,

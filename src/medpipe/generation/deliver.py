@@ -66,6 +66,9 @@ def write(found: Measured, name: str, task: str, classes: Sequence[str], run: tr
     with atomic.folder(plots) as folder:
         for key, (images, columns) in found.pictures.items():
             gallery.save(folder / f"{key}.png", images, columns)
+    shown = gallery.record(name, classes, found.report, found.pictures, Path("generators") / name / "canvas")
+    with atomic.file(Path("predictions") / task / f"{name}.json") as path:
+        path.write_text(json.dumps(shown, indent=1) + "\n")
     run.log_artifacts(plots, "gallery")
     run.log_artifacts(Path("reports") / task / "generators" / f"{name}.json")
     whole, copies = found.report["all"], found.report["memorised"]["features"]
