@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 
 def start(folder: Path, name: str, *moment: object, backend: str = "tensorflow") -> subprocess.Popen:
     command = [sys.executable, HERE / "killed.py", folder, name, *moment]
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(HERE)}
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(HERE), "XLA_FLAGS": quick}
     return subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -31,9 +32,8 @@ def result(folder: Path, name: str) -> tuple[dict, list[np.ndarray]]:
 
 
 # Two epochs of warm-up and the last one read six batches, one of them for validation; the two between them draw fewer
-# rows and read four. Killed in the first epoch, before anything is saved; at the end of warm-up, whose last epoch is
-# lost; in the fourth epoch.
-TENSORFLOW = ("tensorflow", [("read", 3), ("epoch", 2), ("read", 13)])
+# rows and read four. Killed at the end of warm-up, whose last epoch is lost, and in the fourth epoch.
+TENSORFLOW = ("tensorflow", [("epoch", 2), ("read", 13)])
 JAX = ("jax", [("read", 20)])
 
 
@@ -42,7 +42,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path, backend, momen
     uninterrupted = start(tmp_path, "whole", backend=backend)
     for moment in moments:
         finish(start(tmp_path, "killed", *moment, backend=backend), -signal.SIGKILL)
-        assert (tmp_path / "killed.npz").exists() is (moment != ("read", 3))
+        assert (tmp_path / "killed.npz").exists()
     output = finish(start(tmp_path, "killed", backend=backend), 0)
     assert "small: going on after epoch" in output
     assert "5 epochs" in output
