@@ -46,8 +46,8 @@ study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a t
 tune: setup  ## search the hyperparameters of MODEL, as tuning.yaml says, and make an experiment of the best
 	python stages/tune.py $(MODEL)
 
-test: setup  ## the whole test suite, in three processes: some of its time is waiting
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: setup  ## the whole test suite, in two processes
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 verify: setup  ## compute every figure of the last run again, from its predictions and hashes
 	python stages/verify.py

@@ -335,6 +335,18 @@ def test_names_are_escaped(skin):
     assert "<b>\\|" in markdown(found)
 
 
+COPIES = {"share": 0.05, "low": 0.02, "high": 0.1, "expected": 0.05}
+DRAWN = {
+    "name": "skin-sagan",
+    "report": {
+        "features": "random convolutions", "side": 48, "training_images": 628,
+        "all": {"images": 139, "generated": {"fid": 0.2374}, "floor": {"fid": 0.068}},
+        "memorised": {"pixels": COPIES, "features": COPIES, "limit": 0.2},
+    },
+    "pictures": [{"caption": "After step 60", "jpeg": "bm8="}],
+}  # fmt: skip
+
+
 def test_stage_writes_the_three_files(skin, tmp_path):
     tables, _ = skin
     values = params.read(REPOSITORY)
@@ -350,6 +362,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
         table.to_parquet(tmp_path / f"predictions/skin/{name}.parquet")
         (tmp_path / f"predictions/skin/{name}.json").write_text(json.dumps(ERRORS))
         (tmp_path / f"reports/skin/models/{name}.json").write_text(json.dumps(classifier_report()))
+    (tmp_path / "predictions/skin/skin-sagan.json").write_text(json.dumps(DRAWN))
     removed = [tmp_path / name for name in ("predictions/skin/skin-old.parquet", "metrics/skin/skin-old.json")]
     for path in removed:
         path.write_text("of a model that is no more")
@@ -370,6 +383,8 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     assert page.startswith("<!doctype html>")
     assert "data:image/jpeg;base64,aGk=" in page
     assert "<strong>said nv</strong>, probability 0.99<br>true: mel" in page
+    assert '"generated"><span>0.237</span></td><td data-label="real (floor)"><span>0.068</span>' in page
+    assert '<figcaption>After step 60</figcaption><img alt="After step 60" src="data:image/jpeg;base64,bm8="' in page
     assert not any(path.exists() for path in removed)
 
     shutil.rmtree(tmp_path / "predictions")
