@@ -7,7 +7,7 @@ from medpipe.evaluation.wording import number
 
 MEASURES = {
     "fid": "FID",
-    "kid": "KID",
+    "kid": "KID × 1,000",
     "precision": "precision",
     "recall": "recall",
     "density": "density",
@@ -30,7 +30,8 @@ def shown(found: Mapping[str, Any]) -> Shown:
     whole, rows = report["all"], []
     for key, label in MEASURES.items():
         if key in whole.get("generated", {}):
-            rows.append([label, number(whole["generated"][key]), number(whole["floor"][key])])
+            times = 1000 if key == "kid" else 1
+            rows.append([label, *(number(times * whole[side][key]) for side in ("generated", "floor"))])
     notes = [
         f"{whole['images']} generated images, and as many that it did not see (the floor), against as many of its"
         f" {report['training_images']:,} training images, at {report['side']} px, by features of"
