@@ -15,7 +15,6 @@ from medpipe.data.arrays import Arrays
 from medpipe.errors import SettingError
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.models.temperature import temper
-from medpipe.params import EarlyStopping
 from medpipe.training.assemble import Training
 from medpipe.training.folds import cross_validate, deal_folds
 
@@ -100,18 +99,15 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it(training, tmp_p
     np.testing.assert_allclose(test[[f"p_{name}" for name in CLASSES]], temper(mean, temperature), atol=1e-5)
 
 
-@pytest.mark.parametrize(("stopping", "kept"), [(None, "last"), ({"patience": 9}, "best")])
-def test_without_early_stopping_no_fold_chooses_the_epoch_of_its_own_model(training, tmp_path, stopping, kept):
-    early = stopping and EarlyStopping(monitor="val_loss", min_delta=0.0, **stopping)
-    settings = training.settings.model_copy(update={"lr": 0.3, "epochs": 3, "early_stopping": early})
+def test_without_early_stopping_no_fold_chooses_the_epoch_of_its_own_model(training, tmp_path):
+    settings = training.settings.model_copy(update={"lr": 0.3, "epochs": 3})
     _, history, found = run(replace(training, settings=settings), tmp_path)
     fold = deal_folds(training.rows, training.labels, CLASSES, FOLDS, 3)[found.rows]
     said = found.output[np.arange(len(fold)), training.labels[found.rows]]
     losses = history.filter(like="val_loss")
     assert (losses.idxmin() < 2).any()
-    expected = losses.iloc[-1] if kept == "last" else losses.min()
     for i in range(FOLDS):
-        assert -np.log(said[fold == i]).mean() == pytest.approx(expected[f"fold-{i + 1}/val_loss"], rel=1e-3)
+        assert -np.log(said[fold == i]).mean() == pytest.approx(losses.iloc[-1][f"fold-{i + 1}/val_loss"], rel=1e-3)
 
 
 def test_an_interrupted_cross_validation_ends_as_a_whole_one(training, tmp_path):
