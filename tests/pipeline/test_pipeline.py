@@ -104,7 +104,7 @@ def test_test_rows_share_no_group_with_the_others(project):
             assert "train" not in set(pd.read_parquet(path)["set"])
 
 
-EDITED = {  # no stage imports two of them
+EDITED = {  # of each what reruns; the sets are disjoint
     "src/medpipe/models/resnet.py": {"train@brain-classifier"},
     "src/medpipe/data/readers/radiography.py": {"ingest@chest"},
     "src/medpipe/params/__init__.py": set(),
