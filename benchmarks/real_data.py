@@ -89,7 +89,7 @@ def brain(params: dict[str, Any], data: Path, weights: Path) -> str:
 
 def brain_folds(params: dict[str, Any], data: Path, weights: Path) -> str:
     """The segmenter in four-fold cross-validation of 15 of the 16 patients, at 64 px and augmented. Validation is what
-    each fold's model says of the patients that it was not trained on, but who chose its epoch."""
+    each fold's model says of the patients that it was not trained on."""
     brain(params, data, weights)
     keep(params, ["brain-resunet"])
     params["split"]["brain"] |= {"train": 0.75, "val": 0.1875, "test": 0.0625}
