@@ -90,7 +90,7 @@ def run_all(chains: list[Chain], jobs: int, bar: tqdm, seen: set[str]) -> list[s
 def chains(params: Params) -> list[Chain]:
     """The stages of dvc.yaml, the most urgent first: what much else waits for, then what takes long."""
     sections = {"phantom": params.phantom, "ingest": params.tasks, "clean": params.clean, "split": params.split}
-    sections |= {"compare": params.compare, "register": params.registry}
+    sections |= {"probe": params.probes, "compare": params.compare, "register": params.registry}
 
     def whole(task: str, *stages: str) -> list[str]:
         """Those of these stages that the task has, for a section without it gives none."""
@@ -131,7 +131,7 @@ def chains(params: Params) -> list[Chain]:
             Chain(
                 whole(task, "compare", "register"),
                 {judged[name] for name, model in params.all_models.items() if model.task == task}
-                | {f"probe@{name}" for name in params.probes if name == task}
+                | {*whole(task, "probe")}
                 | {f"measure@{name}" for name, generator in params.generators.items() if generator.task == task},
             )
             for task in params.compare

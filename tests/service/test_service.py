@@ -28,6 +28,13 @@ def send(client, *rows):
     return answer.json()["rows"]
 
 
+def until(holds):
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_answers_are_the_models(client, model, row):
     rows = [row, row | {"age": None, "sex": None}, row | {"sex": "M"}]
     expected = mlflow.pyfunc.load_model(str(model)).predict(pd.DataFrame(rows, dtype=object))
@@ -187,11 +194,11 @@ def test_a_row_for_a_model_that_was_replaced_by_one_of_other_fields_is_told(load
 
 
 def test_a_service_that_stops_answers_what_it_has_begun(settings, row):
-    settings = replace(settings, port=free_port(), max_wait=0.5)  # so that the request is queued when it stops
+    settings = replace(settings, port=free_port(), max_wait=1.0)  # so that the requests are queued when it stops
     address = f"http://127.0.0.1:{settings.port}"
     with running(settings) as server, httpx.Client(base_url=address) as client, ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(send, client, row) for _ in range(4)]
-        time.sleep(0.2)
+        until(lambda: len(server.server_state.tasks) == len(answers))
         server.should_exit = True
         assert all(answer.result()[0]["error"] is None for answer in answers)
 
@@ -237,14 +244,14 @@ def test_the_alias_is_followed_without_losing_a_request(registry, package, model
 
         with ThreadPoolExecutor(4) as pool:
             asking = [pool.submit(ask) for _ in range(4)]
-            time.sleep(0.3)
-            registry(package("skin-other", bias=5.0))
-            deadline = time.monotonic() + 20
-            while client.get("/model").json()["version"] != "2":
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            time.sleep(0.2)
-            stop.set()
+            try:
+                until(lambda: len(answers) >= 4)
+                registry(package("skin-other", bias=5.0))
+                until(lambda: client.get("/model").json()["version"] == "2")
+                before = len(answers)
+                until(lambda: len(answers) >= before + 8)  # more than were under way
+            finally:
+                stop.set()
             assert [one.result() for one in asking] == [None] * 4
         assert 'medpipe_model{model="skin-classifier",sha256=' in client.get("/metrics").text
         assert 'version="1"' not in client.get("/metrics").text

@@ -46,7 +46,7 @@ def fit(
     classes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Trains `model` in place and leaves it, uncompiled, with the weights of its best epoch (`selection.cost`);
-    in cross-validation without early stopping of its last, so that nobody's own fold chooses for them.
+    in cross-validation without early stopping of its last, so that no fold chooses the epoch of the model it judges.
 
     Returns a row an epoch: epoch (from 1, through all phases), phase, lr, loss, metrics, and both of validation; under
     a sampling also `draws_<class>`, how many rows of each of `classes` the epoch had, and `generated_<class>`, how many
