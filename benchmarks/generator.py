@@ -67,7 +67,7 @@ def main(side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
         def whole() -> None:
             fit(
                 players, samples, settings, lambda generator: {"fid": 1.0, "kid": 0.0, "spread": 1.0},  # type: ignore[arg-type]
-                name="benchmark", seed=0, checkpoint=Path(name) / f"{time.time_ns()}.npz", fingerprint="",
+                name="benchmark", checkpoint=Path(name) / f"{time.time_ns()}.npz", fingerprint="",
                 on_measure=lambda step, row, canvas: None,
             )  # fmt: skip
 

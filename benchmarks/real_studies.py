@@ -1,4 +1,4 @@
-"""The studies `imbalance` and `chest` on real archives, in clones of this repository: the tables of docs/.
+"""The studies `imbalance`, its part `doping`, and `chest` on real archives, in clones of this repository.
 
     python benchmarks/real_studies.py --data DIR --weights DIR --work DIR [--repeat ROW,...] [--seeds N,...] STUDY
 
@@ -29,6 +29,22 @@ def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights
     }
 
 
+def doping(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
+    """The study `imbalance`'s rows with generated images, their controls and the baseline; the generator at 64 px."""
+    imbalance(params, study, data, weights)
+    params["scale"] = "study"  # so that `dvc repro measure@skin-sagan` in the clone makes what the experiments take
+    params["generator_caps"]["study"]["steps"] = STEPS
+    params["generators"]["skin-sagan"]["features"] = {
+        "backbone": "MobileNet",
+        "options": {"alpha": 0.75},
+        "weights": str(weights / "mobilenet_0.75_224_notop.weights.h5"),
+        "side": 224,
+    }
+    study["rows"] = {
+        name: row for name, row in study["rows"].items() if name == "imagenet" or name.startswith(("filled-", "gan-"))
+    }
+
+
 def chest_losses(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
     """A frozen MobileNetV2 0.35 and the ConvNet at 96 px over three classes: plain, with class weights, focal loss."""
     chest(params, data, weights)
@@ -42,7 +58,8 @@ def chest_losses(params: dict[str, Any], study: dict[str, Any], data: Path, weig
     }
 
 
-STUDIES = {"imbalance": imbalance, "chest": chest_losses}
+STUDIES = {"imbalance": ("imbalance", imbalance), "doping": ("imbalance", doping), "chest": ("chest", chest_losses)}
+STEPS = 3000  # of the generator, in an hour on one core
 
 
 def main(name: str, data: Path, weights: Path, work: Path, repeats: dict[str, list[int]]) -> None:
@@ -50,10 +67,12 @@ def main(name: str, data: Path, weights: Path, work: Path, repeats: dict[str, li
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", str(Path(__file__).parents[1]), str(clone)], check=True)
     params, studies = read(), read_file(Path("studies.yaml"))
-    STUDIES[name](params, studies[name], data, weights)
-    studies[name] |= {"scale": "study", "repeats": repeats}
+    of, change = STUDIES[name]
+    study = studies[of]
+    change(params, study, data, weights)
+    study |= {"scale": "study", "repeats": repeats}
     write(clone, params)
-    (clone / "studies.yaml").write_text(yaml.safe_dump({name: studies[name]}, sort_keys=False))
+    (clone / "studies.yaml").write_text(yaml.safe_dump({name: study}, sort_keys=False))
     command = [sys.executable, "stages/study.py", name, "--jobs", "1"]
     subprocess.run(command, cwd=clone, env=environment(clone), check=True)
 

@@ -22,17 +22,17 @@ from medpipe.training.selection import thin
 
 def main(name: str) -> None:
     params = load()
-    settings, seed, most = recipe.resolve_generator(params, name), params.seed, recipe.training_rows(params)
+    settings, most = recipe.resolve_generator(params, name), recipe.training_rows(params)
     claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
-    backend.start(seed, "float32", params.deterministic)
+    backend.start(settings.seed, "float32", params.deterministic)
     split, prepared = Path("data/split") / settings.task, Path("data/prepared")
     with settings_of(f"generators.{name}"):
-        reading = assemble(settings, Dealt.read(split).classes, split, prepared, seed, most)
+        reading = assemble(settings, Dealt.read(split).classes, split, prepared, most)
         generator, discriminator, average = reading.build()
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
     rates = (settings.lr.generator, settings.lr.discriminator)
     players = Adversaries(generator, discriminator, average, rates, settings.betas, settings.diffaugment)
-    described = reading.described(seed, params.deterministic) | {"feature_network": extractor.name}
+    described = reading.described(params.deterministic) | {"feature_network": extractor.name}
     code = fingerprint(Path(__file__).resolve(), settings.kind)
     with tracked(name, settings.task, described, split, [reading.arrays], code) as (run, checkpoint):
         canvases = checkpoint.parent / "canvas"
@@ -43,11 +43,11 @@ def main(name: str) -> None:
             gallery.save(path, images, len(images) // len(reading.classes))
             run.log_artifacts(path, "canvas")
 
-        judged = thin(reading.train, reading.labels, settings.judged, seed)
-        judge = Judge(reading.samples, judged, extractor, settings.network.noise, seed)
+        judged = thin(reading.train, reading.labels, settings.judged, settings.seed)
+        judge = Judge(reading.samples, judged, extractor, settings)
         history = fit(
             players, reading.samples, settings, judge,
-            name=name, seed=seed, checkpoint=checkpoint, fingerprint=code, on_measure=measured,
+            name=name, checkpoint=checkpoint, fingerprint=code, on_measure=measured,
         )  # fmt: skip
         deliver(run, name, players.drawn, described, history, canvases)
 

@@ -15,13 +15,13 @@ from medpipe.params import load
 
 def main(name: str) -> None:
     params = load()
-    settings, seed, most = recipe.resolve_generator(params, name), params.seed, recipe.training_rows(params)
-    backend.start(seed, "float32", params.deterministic)
+    settings, most = recipe.resolve_generator(params, name), recipe.training_rows(params)
+    backend.start(settings.seed, "float32", params.deterministic)
     split, prepared, folder = Path("data/split") / settings.task, Path("data/prepared"), Path("generators") / name
     with settings_of(f"generators.{name}"):
-        reading = assemble(settings, Dealt.read(split).classes, split, prepared, seed, most)
+        reading = assemble(settings, Dealt.read(split).classes, split, prepared, most)
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
-    found = measure(reading, deliver.read(folder), extractor, seed)
+    found = measure(reading, deliver.read(folder), extractor)
     print(deliver.write(found, name, settings.task, reading.classes, tracking.reopen(folder)))
 
 

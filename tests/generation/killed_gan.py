@@ -38,10 +38,10 @@ def flat(pixels: np.ndarray) -> np.ndarray:
 
 
 def train(players: Adversaries, samples: Samples, settings: params.Generator, checkpoint: Path, on_measure):
-    judge = Judge(samples, samples.rows, flat, NOISE, 0)
+    judge = Judge(samples, samples.rows, flat, settings)
     return fit(
         players, samples, settings, judge,
-        name="small", seed=0, checkpoint=checkpoint, fingerprint="code", on_measure=on_measure,
+        name="small", checkpoint=checkpoint, fingerprint="code", on_measure=on_measure,
     )  # fmt: skip
 
 

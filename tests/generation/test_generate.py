@@ -57,7 +57,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path, capsys):
     np.testing.assert_array_equal(canvases[0][6], canvases[1][6])
     # What is left is the best checkpoint, not the last.
     best = int(history["epoch"][history["fid"].idxmin()])
-    np.testing.assert_array_equal(canvas(players.drawn, NOISE, CLASSES, 0), canvases[1][best])
+    np.testing.assert_array_equal(canvas(players.drawn, NOISE, CLASSES, recipe().seed), canvases[1][best])
 
 
 def test_a_loss_that_is_no_number_stops_it_and_the_error_says_when(tmp_path):
@@ -117,14 +117,14 @@ def reading(tmp_path):
     np.save(prepared / "inputs.npy", samples.inputs)
     meta = {"ids": ids, "variant": {"kind": "images"}, "features": [], "digest": "0" * 64}
     (prepared / "meta.json").write_text(json.dumps(meta))
-    return assemble(recipe(drawn=8, nearest=1), NAMES, split, tmp_path / "prepared", 0, None)
+    return assemble(recipe(drawn=8, nearest=1), NAMES, split, tmp_path / "prepared", None)
 
 
 def test_only_training_rows_are_read(reading, tmp_path):
     expected = [*range(6, 12), *range(24, 30)]
     assert reading.train.tolist() == expected
     ids = "\n".join(f"i{row}" for row in expected)
-    assert reading.described(0, True)["rows_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
+    assert reading.described(True)["rows_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
     reading.arrays.inputs = reading.arrays.inputs.view(Watched)
     Watched.rows = set()
     train(sagan(), reading.samples, recipe(steps=4 * (12 // BATCH)), tmp_path / "state.npz", ignore)
@@ -134,7 +134,7 @@ def test_only_training_rows_are_read(reading, tmp_path):
 def test_a_class_without_a_training_row_is_named(reading, tmp_path):
     split, prepared = tmp_path / "split", tmp_path / "prepared"
     with pytest.raises(SettingError, match="no training row of class c; a generator cannot learn it"):
-        assemble(recipe(), (*NAMES, "c"), split, prepared, 0, None)
+        assemble(recipe(), (*NAMES, "c"), split, prepared, None)
 
 
 def test_the_report_sets_generated_images_beside_as_many_real_ones(reading, tmp_path):
@@ -148,8 +148,8 @@ def test_the_report_sets_generated_images_beside_as_many_real_ones(reading, tmp_
         def __call__(self, pixels):
             return pixels.reshape(len(pixels), -1)[:, ::16] / 255.0
 
-    found = measure(reading, loaded, Flat(), 0)
-    np.testing.assert_array_equal(found.images, measure(reading, generator, Flat(), 0).images)
+    found = measure(reading, loaded, Flat())
+    np.testing.assert_array_equal(found.images, measure(reading, generator, Flat()).images)
     assert found.images.shape == (16, SIDE, SIDE, 3)
     assert found.labels.tolist() == [0] * 8 + [1] * 8
     report = found.report

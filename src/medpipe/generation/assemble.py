@@ -58,10 +58,9 @@ class Reading:
                 discriminator = sagan.build_discriminator(*shape, network.channels)
         return generators[0], discriminator, generators[1] if len(generators) > 1 else None
 
-    def described(self, seed: int, deterministic: bool) -> dict[str, Any]:
+    def described(self, deterministic: bool) -> dict[str, Any]:
         """All that the training follows from, code aside; `rows_sha256` is over the ids of the rows that it reads."""
         return self.settings.model_dump(mode="json") | {
-            "seed": seed,
             "deterministic": deterministic,
             "backend": backend.name(),
             "variant": self.arrays.variant,
@@ -71,9 +70,7 @@ class Reading:
         }
 
 
-def assemble(
-    settings: Generator, names: Sequence[str], split: Path, prepared: Path, seed: int, most: int | None
-) -> Reading:
+def assemble(settings: Generator, names: Sequence[str], split: Path, prepared: Path, most: int | None) -> Reading:
     """`names` are the task's classes, `most` the most training rows. Raises SettingError for images that are no square
     and for a class without a training row.
     """
@@ -85,5 +82,5 @@ def assemble(
     if absent := [name for place, name in enumerate(names) if not (labels[train] == place).any()]:
         raise SettingError(f"task: no training row of class {', '.join(absent)}; a generator cannot learn it")
     if most is not None:
-        train = thin(train, labels, most, seed)
+        train = thin(train, labels, most, settings.seed)
     return Reading(settings, arrays, tuple(names), rows["id"].to_numpy(str), labels, train, val)

@@ -29,14 +29,15 @@ class Measured:
     pictures: dict[str, tuple[npt.NDArray[np.uint8], int]]
 
 
-def measure(reading: Reading, generator: keras.Model, extractor: Extractor, seed: int) -> Measured:
+def measure(reading: Reading, generator: keras.Model, extractor: Extractor) -> Measured:
     """Draws `drawn` images of each class, or as many as it has validation rows, and measures as many.
 
     Three sets of one size and one mix of classes, those of the validation rows: generated images, validation images
-    and training images drawn by `seed`. What separates the second from the third is the floor: no generator can be
-    asked for less.
+    and training images drawn by the settings' seed. What separates the second from the third is the floor: no
+    generator can be asked for less.
     """
     settings, classes = reading.settings, len(reading.classes)
+    seed = settings.seed
     held, learnt = (np.bincount(reading.labels[rows], minlength=classes) for rows in (reading.val, reading.train))
     counts = np.minimum(held, learnt)
     drawn = np.maximum(settings.drawn, counts)

@@ -35,11 +35,11 @@ OnMeasure = Callable[[int, dict[str, float], npt.NDArray[np.uint8]], None]
 class Judge:
     """Compares a generator's images with `judged` of the training images, of the same classes."""
 
-    def __init__(self, samples: Samples, rows: npt.NDArray[np.int64], extractor: Extractor, size: int, seed: int):
+    def __init__(self, samples: Samples, rows: npt.NDArray[np.int64], extractor: Extractor, settings: Generator):
         self.extractor, real = extractor, np.asarray(samples.inputs[rows])
         self.real, self.spread = extractor(real), _spread(real)
         self.classes = samples.targets[rows]
-        self.noise = noise(len(rows), size, [seed, _JUDGED])
+        self.noise = noise(len(rows), settings.network.noise, [settings.seed, _JUDGED])
 
     def __call__(self, generator: keras.Model) -> dict[str, float]:
         """`fid`, `kid` and `spread`, the generated images' deviation over the real ones'."""
@@ -59,7 +59,6 @@ def fit(
     judge: Judge,
     *,
     name: str,
-    seed: int,
     checkpoint: Path,
     fingerprint: str,
     on_measure: OnMeasure,
@@ -69,7 +68,7 @@ def fit(
     Every `settings.every` steps a row: epoch (the step), means of the steps' losses and gradients' norms, and what
     `judge` measures; `on_measure` gets it with a canvas, a row of images a class, and the state is saved to
     `checkpoint`. Called again with the same arguments it goes on from there and ends with the same bits. All random
-    numbers follow (seed, step).
+    numbers follow (settings.seed, step).
 
     Raises RuntimeError that names the step where a loss is no finite number, or all images are alike.
     """
@@ -81,14 +80,14 @@ def fit(
     waiting: list[list[Any]] = []
     found: list[dict[str, float]] = []
     started = time.perf_counter()
-    with closing(Batches(samples, settings.batch, seed=seed, shuffle=True)) as batches:
+    with closing(Batches(samples, settings.batch, seed=settings.seed, shuffle=True)) as batches:
         for step in range(state.epoch, settings.steps):
             epoch, index = divmod(step, len(batches))
             if batches.epoch != epoch:
                 batches.epoch = epoch
             images, of = batches[index]
             waiting.append(
-                players.step(images, of, *_random(settings, of, [seed, step, _STEP]), _decay(settings, step))
+                players.step(images, of, *_random(settings, of, [settings.seed, step, _STEP]), _decay(settings, step))
             )
             measured = (step + 1) % settings.every == 0 or step + 1 == settings.steps
             if measured or len(waiting) == _WAITED:
@@ -114,7 +113,7 @@ def fit(
             state.epoch, found = step + 1, []
             if row["fid"] < state.best:
                 state.best, state.best_model = row["fid"], _values(players.drawn.variables)
-            on_measure(step + 1, row, canvas(players.drawn, settings.network.noise, of.shape[1], seed))
+            on_measure(step + 1, row, canvas(players.drawn, settings.network.noise, of.shape[1], settings.seed))
             state.model = _values(players.state)
             checkpoints.save(checkpoint, state, fingerprint)
     for place, value in state.best_model.items():

@@ -31,6 +31,7 @@ class Memorised(Frozen):
 
 class Generator(Frozen):
     task: Task
+    seed: Annotated[int, Field(ge=0)]
     kind: Literal["sagan"]
     inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
     network: Sagan
