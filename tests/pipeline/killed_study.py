@@ -19,7 +19,7 @@ def write(project: Project, rates: dict[str, float]) -> None:
     """studies.yaml: a row of the tabular model for each learning rate, the first the baseline."""
     rows = {row: {"model": "skin-tabular", "published": {}, "set": {"lr": rate}} for row, rate in rates.items()}
     small = {
-        "task": "skin", "metric": "macro_f1", "scale": "laptop", "seeds": [1], "repeats": {},
+        "task": "skin", "metric": "macro_f1", "scale": "laptop", "seeds": [1], "repeats": {}, "controls": {},
         "baseline": next(iter(rows)), "rows": rows,
     }  # fmt: skip
     (project.root / "studies.yaml").write_text(yaml.safe_dump({"small": small}, sort_keys=False))

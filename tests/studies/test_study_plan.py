@@ -45,6 +45,7 @@ def test_a_row_changes_its_own_model_and_further_seeds_come_last(tmp_path):
         (lambda s: s.update(rowz={}), "chest.rowz: unknown key"),
         (lambda s: s.update(baseline="gone"), "chest: baseline: 'gone' is none of rows: mobilenetv2,"),
         (lambda s: s.update(repeats={"gone": [1]}), "chest: repeats: 'gone' is none of rows"),
+        (lambda s: s.update(controls={"mobilenetv2": "gone"}), "chest: controls: 'mobilenetv2': 'gone': one of them"),
         (lambda s: s.update(repeats={"mobilenetv2": [42]}), "chest: repeats.mobilenetv2: a seed stands twice"),
         (lambda s: s.update(scale="huge"), "chest.scale: 'huge' is none of scales: laptop"),
         (lambda s: s.update(metric="dice"), "chest.rows.mobilenetv2.model: chest-mobilenetv2 has no dice"),

@@ -21,10 +21,11 @@ def params():
     return found.model_copy(update={"evaluate": found.evaluate.model_copy(update={"resamples": 100})})
 
 
-def study(*rows, task="chest", baseline=None):
+def study(*rows, task="chest", baseline=None, controls=None):
     model = {"chest": "chest-convnet", "skin": "skin-b4"}[task]
     return Study(
         task=task, metric="macro_f1", scale="laptop", seeds=(1,), repeats={}, baseline=baseline or rows[0],
+        controls=controls or {},
         rows={row: {"model": model, "published": {"macro_f1": 0.5, "accuracy": 0.6}, "set": {}} for row in rows},
     )  # fmt: skip
 
@@ -112,6 +113,20 @@ def test_a_row_against_itself_differs_in_nothing(params):
     found = summary(params, {"a": {1: result(0.6)}, "b": {1: result(0.6)}})
     [against] = [row["vs_baseline"] for row in found["rows"] if row["row"] == "b"]
     assert against == {"difference": 0, "low": 0, "high": 0, "p": 1, "p_holm": 1}
+
+
+def test_a_row_is_compared_with_its_control_too(params):
+    rows = {"plain": {1: result(0.4)}, "filled": {1: result(0.5, 1)}, "gan": {1: result(0.9, 2)}}
+    found = summary(params, rows, controls={"gan": "filled"})
+    by_row = {row["row"]: row for row in found["rows"]}
+    assert found["tests"] == 3
+    assert by_row["filled"]["vs_control"] is None
+    against = by_row["gan"]["vs_control"]
+    f1 = {name: row["metrics"]["macro_f1"]["value"] for name, row in by_row.items()}
+    assert against["difference"] == pytest.approx(f1["gan"] - f1["filled"])
+    assert by_row["gan"]["vs_baseline"]["difference"] == pytest.approx(f1["gan"] - f1["plain"])
+    assert against["p_holm"] >= against["p"]
+    assert "| gan | filled | +" in markdown(found)
 
 
 def test_seeds_are_averaged_and_their_deviation_is_the_samples(params):

@@ -31,6 +31,7 @@ class Study(Frozen):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     repeats: dict[str, tuple[int, ...]]
     baseline: str
+    controls: dict[str, str]
     rows: Annotated[dict[Name, Row], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -41,6 +42,11 @@ class Study(Frozen):
         for row in self.repeats:
             if row not in self.rows:
                 raise ValueError(f"repeats: {row!r} is none of rows: {known}")
+        for row, control in self.controls.items():
+            if row not in self.rows or control not in self.rows:
+                raise ValueError(f"controls: {row!r}: {control!r}: one of them is none of rows: {known}")
+            if row == control:
+                raise ValueError(f"controls.{row}: is its own control; name another row")
         for row in self.rows:
             seeds = self.seeds_of(row)
             if len(set(seeds)) < len(seeds):

@@ -17,6 +17,10 @@ def markdown(study: dict[str, Any]) -> str:
     if study["split_by"] == "image":
         lines += ["> **Split by image: the test set shares groups with training. The figures are inflated.**", ""]
     lines += table(head, [_cells(row, metric, others, own) for row in study["rows"]])
+    controlled = [row for row in ranked if row["vs_control"]]
+    if controlled:
+        head = ["row", "control", f"{metric_name(metric)}, row − control", "p", "p (Holm)"]
+        lines += table(head, [[row["row"], row["control"], *_difference(row["vs_control"])] for row in controlled])
     for row in study["rows"]:
         lines += [f"- **{row['row']}**, seed {seed}: {why}." for seed, why in row["unfinished"].items()]
     lines += [f"- {note}" for note in _reading(study)]
@@ -34,12 +38,12 @@ def _cells(row: dict[str, Any], metric: str, others: list[str], own: bool) -> li
         over = row["own_classes"]
         cells.append(f"{number(over['value'])} ({over['classes']})" if over else "")
     cells += [", ".join(map(str, row["seeds"])), "" if found["sd"] is None else number(found["sd"])]
-    if against is None:
-        cells += ["", "", ""]
-    else:
-        difference = f"{signed(against['difference'])} {bounds(against)}"
-        cells += [difference, number(against["p"]), number(against["p_holm"])]
+    cells += _difference(against) if against else ["", "", ""]
     return [*cells, *(bounded(row["metrics"][m]) for m in others), f"{row['seconds']:.0f} s"]
+
+
+def _difference(found: dict[str, Any]) -> list[str]:
+    return [f"{signed(found['difference'])} {bounds(found)}", number(found["p"]), number(found["p_holm"])]
 
 
 def _published(rows: list[dict[str, Any]]) -> list[str]:
@@ -87,8 +91,9 @@ def _reading(study: dict[str, Any]) -> list[str]:
         "Training: wall-clock time a seed, from its first start to its end, pauses after an interruption included.",
     ]
     if study["tests"]:
+        others = f"{study['baseline']}{' and from controls' if any(r.get('vs_control') for r in study['rows']) else ''}"
         notes.append(
-            f"Differences from {study['baseline']}: paired, in the same resamples; p two-sided, then corrected by"
+            f"Differences from {others}: paired, in the same resamples; p two-sided, then corrected by"
             f" Holm's method for all tests ({study['tests']})."
         )
     if any(row.get("own_classes") for row in study["rows"]):

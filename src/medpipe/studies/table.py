@@ -1,4 +1,5 @@
-"""A study's rows beside each other: on the same test rows, in the same resamples, against one baseline.
+"""A study's rows beside each other: on the same test rows, in the same resamples, against one baseline and, where the
+study names one, against a row's own control.
 
 A row with several seeds is their mean, taken in each resample, so that its interval is that of the mean. The interval
 says what other test lesions or patients would have changed, the standard deviation what other seeds.
@@ -66,7 +67,9 @@ def summarise(
         if row in means:
             entry |= _figures(means[row], seeds[row], shown, evaluate.confidence)
             entry |= _origin(list(results[row].values()), study.metric, len(order))
-            entry["vs_baseline"] = differences.get(row)
+            entry["vs_baseline"] = differences.get((row, study.baseline))
+            entry["control"] = study.controls.get(row)
+            entry["vs_control"] = differences.get((row, study.controls.get(row, "")))
         rows.append(entry)
     return finite(
         {
@@ -98,18 +101,20 @@ def mean(estimates: Sequence[Estimates]) -> Estimates:
     )
 
 
-def _against(study: Study, means: Mapping[str, Estimates], confidence: float) -> dict[str, dict[str, float | None]]:
-    """row - baseline in the study's metric; p as it is and corrected for all rows that were tested."""
-    base = means.get(study.baseline)
-    if base is None:
-        return {}
+def _against(
+    study: Study, means: Mapping[str, Estimates], confidence: float
+) -> dict[tuple[str, str], dict[str, float | None]]:
+    """By (row, other): row - other in the study's metric, the other being the baseline or the row's control; p as it is
+    and corrected for all that were tested.
+    """
+    pairs = {(row, study.baseline) for row in means} | set(study.controls.items())
     found = {
-        row: paired_difference(other, base, study.metric, confidence)
-        for row, other in means.items()
-        if row != study.baseline
+        (row, other): paired_difference(means[row], means[other], study.metric, confidence)
+        for row, other in sorted(pairs)
+        if row != other and row in means and other in means
     }
-    corrected = holm({row: difference["p"] for row, difference in found.items()})
-    return {row: difference | {"p_holm": corrected[row]} for row, difference in found.items()}
+    corrected = holm({pair: difference["p"] for pair, difference in found.items()})
+    return {pair: difference | {"p_holm": corrected[pair]} for pair, difference in found.items()}
 
 
 def _figures(
