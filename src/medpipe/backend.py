@@ -41,8 +41,9 @@ def _quiet() -> Iterator[None]:
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# TensorFlow Lite looks for JAX, whose import takes a ninth of Keras' own, and Keras for Matplotlib; both do without.
-_spared = {"matplotlib"} if provenance.chosen().get("backend", "").startswith("jax") else {"matplotlib", "jax"}
+# TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without, and each is a ninth of the import.
+_spared = {"matplotlib", "sklearn"}
+_spared |= set() if provenance.chosen().get("backend", "").startswith("jax") else {"jax"}
 _spared -= sys.modules.keys()
 sys.modules.update(dict.fromkeys(_spared))  # type: ignore[arg-type]
 gc.disable()  # an import makes many objects and no garbage

@@ -1,24 +1,23 @@
 """Augmentation of images and masks with Albumentations. Imports no backend: its workers start fast and stay small."""
 
 import os
+from typing import TYPE_CHECKING
 
-# Albumentations asks the network for a newer version while it is imported.
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-
-import albumentations as A
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from medpipe.params import Augmentation
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 Images = npt.NDArray[np.uint8]
 
-# Parallelism is over batches; OpenCV's own threads would fight the workers for the cores.
-cv2.setNumThreads(0)
+# Albumentations asks the network for a newer version while it is imported.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 
-def pipeline(settings: Augmentation) -> A.Compose:
+def pipeline(settings: Augmentation) -> "A.Compose":
     """Flips, then one affine warp for rotation, zoom, shift and shear, then brightness; what is off is left out.
 
     Each flip comes to every second image; the warp, and apart from it the brightness, to a share `probability` of them.
@@ -26,6 +25,11 @@ def pipeline(settings: Augmentation) -> A.Compose:
     Pixels from outside the image are its mirror image, so that no black corner gives a warp away. Masks are warped with
     their image to the nearest pixel. Not to be shared by threads: it holds the random state.
     """
+    import albumentations as A  # which most trainings do without
+    import cv2
+
+    # Parallelism is over batches; OpenCV's own threads would fight the workers for the cores.
+    cv2.setNumThreads(0)
     steps: list[A.BasicTransform] = []
     if settings.horizontal_flip:
         steps.append(A.HorizontalFlip(p=0.5))
@@ -51,7 +55,7 @@ def pipeline(settings: Augmentation) -> A.Compose:
     return A.Compose(steps)
 
 
-def augment(steps: A.Compose, images: Images, masks: Images | None, seed: int) -> tuple[Images, Images | None]:
+def augment(steps: "A.Compose", images: Images, masks: Images | None, seed: int) -> tuple[Images, Images | None]:
     """(b, h, w, 3) and (b, h, w) uint8 -> the same, augmented. `seed` and the batch decide everything."""
     steps.set_random_seed(seed)
     out, out_masks = np.empty(images.shape, np.uint8), None if masks is None else np.empty(masks.shape, np.uint8)

@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from medpipe import backend
 from medpipe.errors import SettingError
@@ -34,6 +33,8 @@ def deal_folds(table: pd.DataFrame, labels: Rows, classes: tuple[str, ...], fold
                 f"folds: must be at most {count}, the groups (lesions, patients) of class {classes[label]}, is {folds}"
             )
     fold = np.full(len(table), -1)
+    from sklearn.model_selection import StratifiedGroupKFold  # a quarter second, which trainings without folds save
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for i, (_, part) in enumerate(splitter.split(used, labels[used], groups[used])):
         fold[used[part]] = i
