@@ -41,7 +41,7 @@ def _quiet() -> Iterator[None]:
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without, and each is a ninth of the import.
+# TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without; each takes a ninth of the time.
 _spared = {"matplotlib", "sklearn"}
 _spared |= set() if provenance.chosen().get("backend", "").startswith("jax") else {"jax"}
 _spared -= sys.modules.keys()

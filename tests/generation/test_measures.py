@@ -1,7 +1,10 @@
-"""Measures of generated images against closed forms."""
+"""Measures of generated images against closed forms and other libraries."""
 
 import numpy as np
+import ot
+import prdc
 import pytest
+from sklearn.metrics.pairwise import polynomial_kernel
 
 from medpipe.generation import measures, memorised
 from medpipe.generation.memorised import Nearest
@@ -76,6 +79,26 @@ def test_overlap_of_a_set_with_itself_is_whole():
     x = RNG.normal(size=(30, 3))
     assert measures.overlap(x, x, 3)[:2] == (1, 1)
     assert measures.overlap(x, x, 3).coverage == 1
+
+
+def test_other_libraries_find_the_same():
+    real, other = RNG.normal(size=(60, 8)), RNG.normal(0.5, 1.3, size=(60, 8))
+
+    def gaussian_of(x):
+        return x.mean(axis=0), np.cov(x.T)
+
+    (m, a), (n, b) = gaussian_of(real), gaussian_of(other)
+    assert measures.frechet(real, other) == pytest.approx(ot.gaussian.bures_wasserstein_distance(m, n, a, b) ** 2)
+
+    def within(x):
+        gram = polynomial_kernel(x, degree=3, coef0=1)
+        return gram[~np.eye(len(x), dtype=bool)].mean()
+
+    between = polynomial_kernel(real, other, degree=3, coef0=1).mean()
+    assert measures.kernel(real, other) == pytest.approx(within(real) + within(other) - 2 * between)
+    theirs = prdc.compute_prdc(real, other, nearest_k=5)
+    assert measures.overlap(real, other, 5)._asdict() == pytest.approx(theirs)
+    assert 0 < theirs["coverage"] < 1
 
 
 def test_nearest_and_the_share_of_copies():
