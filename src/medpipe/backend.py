@@ -1,6 +1,5 @@
 """What only one backend of Keras can do: determinism, memory growth, GPUs, gradients. All else uses `keras` alone."""
 
-import gc
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from medpipe import provenance
+from medpipe import provenance, quick
 from medpipe.errors import InputError
 
 # TensorFlow's C++ code says this of the machine before its own level of logging holds: no setting keeps it back.
@@ -42,17 +41,9 @@ def _quiet() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without; each takes a ninth of the time.
-_spared = {"matplotlib", "sklearn"}
-_spared |= set() if provenance.chosen().get("backend", "").startswith("jax") else {"jax"}
-_spared -= sys.modules.keys()
-sys.modules.update(dict.fromkeys(_spared))  # type: ignore[arg-type]
-gc.disable()  # an import makes many objects and no garbage
-with _quiet():
+_jax = provenance.chosen().get("backend", "").startswith("jax")
+with _quiet(), quick.imports("matplotlib", "sklearn", *([] if _jax else ["jax"])):
     import keras
-gc.freeze()  # nor will they become any: later collections pass them over
-gc.enable()
-for _module in _spared:
-    del sys.modules[_module]
 
 
 def name() -> str:

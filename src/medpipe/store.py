@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from medpipe import quick
 from medpipe.errors import InputError
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
@@ -61,12 +62,14 @@ def lock() -> "BaseFileLock":
 
 def connect() -> "MlflowClient":
     """A client of the server that MLFLOW_TRACKING_URI names, else of `<root>/mlflow.db`, made here if need be."""
-    from mlflow import MlflowClient
-
+    with quick.imports():
+        from mlflow import MlflowClient
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return MlflowClient(tracking_uri=uri)
     path = root() / "mlflow.db"
-    with lock():  # two workers at once would both migrate an empty database, and one of them fail
+    # Two workers at once would both migrate an empty database, and one of them fail. A client imports much when it is
+    # made; Pygments only for the colours of a template's errors.
+    with lock(), quick.imports("pygments"):
         client = MlflowClient(tracking_uri=database(path))
         client.search_experiments(max_results=1)
         _follow(path)
