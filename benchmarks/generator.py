@@ -1,6 +1,6 @@
 """What a generator's training loses beside its bare step, and how long measuring and drawing take.
 
-    python benchmarks/generator.py [--side 64 --channels 16 --steps 20 --rounds 5 --drawn 1024]
+    python benchmarks/generator.py [--kind sagan --side 64 --channels 16 --steps 20 --rounds 5 --drawn 1024]
 
 A round is a training of `--steps` steps as the stage generate runs it (batches from a mapped file, random numbers by
 step, losses checked, a canvas and a checkpoint at its end, without the measures) and as many bare steps of the same
@@ -20,11 +20,9 @@ import machine
 import numpy as np
 
 from medpipe import backend, params
-from medpipe.generation import diffaugment, measures
-from medpipe.generation.draw import draw, noise, one_hot
-from medpipe.generation.sagan import build_discriminator, build_generator
-from medpipe.generation.step import Adversaries
-from medpipe.generation.step import statistics as waited
+from medpipe.generation import edm, measures, sagan
+from medpipe.generation.draw import draw_new, one_hot
+from medpipe.generation.learner import named
 from medpipe.generation.train import fit
 from medpipe.training.batches import Samples
 
@@ -38,21 +36,18 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def main(side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
+def main(kind: str, side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
     machine.describe()
     backend.start(0, "float32")
-    recipe = params.load(Path(__file__).parents[1]).generators["skin-sagan"]
-    size, batch = recipe.network.noise, recipe.batch
-    settings = recipe.model_copy(update={"steps": steps, "every": steps, "average": 0.999, "diffaugment": True})
-    nets = [build_generator(side, CLASSES, size, channels) for _ in range(2)]
-    rates = (recipe.lr.generator, recipe.lr.discriminator)
-    players = Adversaries(nets[0], build_discriminator(side, CLASSES, channels), nets[1], rates, recipe.betas, True)
-
-    rng = np.random.default_rng(0)
+    recipe = params.load(Path(__file__).parents[1]).generators[f"skin-{kind}"]
+    network = recipe.network.model_copy(update={"channels": channels})
+    changes = {"network": network, "steps": steps, "every": steps, "average": 0.999}
+    settings = recipe.model_copy(update=changes | ({"diffaugment": True} if kind == "sagan" else {}))
+    learner = {"sagan": sagan, "edm": edm}[kind].learner(settings, side, CLASSES)
+    batch, rng = settings.batch, np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=50 * batch)
     of = one_hot(labels, CLASSES)
-    random = noise(2 * batch, size, [1]).reshape(2, batch, size), of[: 2 * batch].reshape(2, batch, CLASSES)
-    numbers = diffaugment.draw(3 * batch, rng).reshape(3, batch, -1)
+    random = learner.random(of[:batch], rng)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "inputs.npy"
         np.save(path, rng.integers(0, 256, (len(labels), side, side, 3), np.uint8))
@@ -61,12 +56,12 @@ def main(side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
 
         def bare() -> None:
             for _ in range(steps):
-                found = players.step(images, of[:batch], *random, numbers, 0.999)
-            waited(found)
+                found = learner.step(images, of[:batch], random, 0.999)
+            named(learner, found)
 
         def whole() -> None:
             fit(
-                players, samples, settings, lambda generator: {"fid": 1.0, "kid": 0.0, "spread": 1.0},  # type: ignore[arg-type]
+                learner, samples, settings, lambda generator: {"fid": 1.0, "kid": 0.0, "spread": 1.0},  # type: ignore[arg-type]
                 name="benchmark", checkpoint=Path(name) / f"{time.time_ns()}.npz", fingerprint="",
                 on_measure=lambda step, row, canvas: None,
             )  # fmt: skip
@@ -77,7 +72,7 @@ def main(side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
     ratios = sorted(one[1] / other[1] for one, other in pairs)
     clock = statistics.median(other[0] for _, other in pairs)
     processor = statistics.median(other[1] for _, other in pairs)
-    print(f"{side} px, {channels} channels, batch {batch}: {steps / clock:.2f} steps/s")
+    print(f"{kind}, {side} px, {channels} channels, batch {batch}: {steps / clock:.2f} steps/s")
     print(f"{processor / steps:.3f} s of processor a step; {rounds} rounds of {steps}")
     print(f"bare step over step in training: {statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}]")
 
@@ -85,14 +80,15 @@ def main(side: int, channels: int, steps: int, rounds: int, drawn: int) -> None:
     seconds = min(timed(lambda: measures.frechet(real, other)) for _ in range(3))
     print(f"FID of 2,000 against 2,000 features of 2,048 numbers: {seconds[0]:.1f} s, {seconds[1]:.1f} s of processor")
 
-    latent, of = noise(drawn, size, [2]), one_hot(rng.integers(CLASSES, size=drawn), CLASSES)
-    draw(players.drawn, latent[:64], of[:64])
-    clock, processor = timed(lambda: draw(players.drawn, latent, of))
+    of = one_hot(rng.integers(CLASSES, size=drawn), CLASSES)
+    draw_new(learner.drawn, of[:64], [2])
+    clock, processor = timed(lambda: draw_new(learner.drawn, of, [2]))
     print(f"drawing {drawn}: {drawn / clock:.0f} images/s, {drawn / processor:.0f} a second of processor")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=("sagan", "edm"), default="sagan")
     for name, value in (("side", 64), ("channels", 16), ("steps", 20), ("rounds", 5), ("drawn", 1024)):
         parser.add_argument(f"--{name}", type=int, default=value)
     main(**vars(parser.parse_args()))

@@ -33,7 +33,7 @@ def doping(params: dict[str, Any], study: dict[str, Any], data: Path, weights: P
     """The study `imbalance`'s rows with generated images, their controls and the baseline; the generator at 64 px."""
     imbalance(params, study, data, weights)
     params["scale"] = "study"  # so that `dvc repro measure@skin-sagan` in the clone makes what the experiments take
-    params["generator_caps"]["study"]["steps"] = STEPS
+    params["generator_caps"]["study"]["sagan"]["steps"] = STEPS
     params["generators"]["skin-sagan"]["features"] = {
         "backbone": "MobileNet",
         "options": {"alpha": 0.75},

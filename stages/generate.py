@@ -13,7 +13,6 @@ from medpipe.generation import gallery
 from medpipe.generation.assemble import assemble
 from medpipe.generation.deliver import deliver
 from medpipe.generation.features import build
-from medpipe.generation.step import Adversaries
 from medpipe.generation.train import Judge, fit
 from medpipe.params import load
 from medpipe.training.run import tracked
@@ -28,10 +27,8 @@ def main(name: str) -> None:
     split, prepared = Path("data/split") / settings.task, Path("data/prepared")
     with settings_of(f"generators.{name}"):
         reading = assemble(settings, Dealt.read(split).classes, split, prepared, most)
-        generator, discriminator, average = reading.build()
+        learner = reading.learner()
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
-    rates = (settings.lr.generator, settings.lr.discriminator)
-    players = Adversaries(generator, discriminator, average, rates, settings.betas, settings.diffaugment)
     described = reading.described(params.deterministic) | {"feature_network": extractor.name}
     code = fingerprint(Path(__file__).resolve(), settings.kind)
     with tracked(name, settings.task, described, split, [reading.arrays], code) as (run, checkpoint):
@@ -46,10 +43,10 @@ def main(name: str) -> None:
         judged = thin(reading.train, reading.labels, settings.judged, settings.seed)
         judge = Judge(reading.samples, judged, extractor, settings)
         history = fit(
-            players, reading.samples, settings, judge,
+            learner, reading.samples, settings, judge,
             name=name, checkpoint=checkpoint, fingerprint=code, on_measure=measured,
         )  # fmt: skip
-        deliver(run, name, players.drawn, described, history, canvases)
+        deliver(run, name, learner.drawn, described, history, canvases)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main(name: str) -> None:
     with settings_of(f"generators.{name}"):
         reading = assemble(settings, Dealt.read(split).classes, split, prepared, most)
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
-    found = measure(reading, deliver.read(folder), extractor)
+    found = measure(reading, deliver.read(folder, settings.kind), extractor)
     print(deliver.write(found, name, settings.task, reading.classes, tracking.reopen(folder)))
 
 

@@ -194,6 +194,9 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         ),
         (lambda v: generator(v, task="liver"), "generators.skin-sagan.task: 'liver' is none of tasks"),
         (lambda v: generator(v, batch=1), "generators.skin-sagan.batch"),
+        (lambda v: generator(v, kind="gan"), "generators.skin-sagan: Input tag 'gan'"),
+        (lambda v: v["generators"]["skin-edm"]["network"].update(channels=6), "generators.skin-edm.network.channels"),
+        (lambda v: v["generator_caps"]["laptop"]["edm"].pop("heun"), "generator_caps.laptop.edm.heun: missing"),
         (
             lambda v: dope(v, "skin-sagan", "fill"),
             "models.skin-b0.inputs: of sampling.kind generated",

@@ -38,11 +38,15 @@ def test_laptop_caps_and_never_raises():
     assert resolve_variant(params, "skin-28").sizes == (28, params.image_size["laptop"])
     assert resolve(params, "skin-tabular").epochs == cap.head_epochs
     assert resolve(params, "skin-tabular").lr == params.models["skin-tabular"].lr
-    caps = params.generator_caps["laptop"]
+    caps = params.generator_caps["laptop"].sagan
     generator, published = resolve_generator(params, "skin-sagan"), params.generators["skin-sagan"]
     assert (generator.steps, generator.network.channels) == (caps.steps, caps.channels)
     assert (generator.lr, generator.network.noise) == (caps.lr, published.network.noise)
     assert resolve_generator(at("study"), "skin-sagan").lr == published.lr
+    caps, generator = params.generator_caps["laptop"].edm, resolve_generator(params, "skin-edm")
+    assert (generator.heun, generator.lr) == (caps.heun, caps.lr)
+    assert (generator.network.channels, generator.network.blocks) == (caps.channels, caps.blocks)
+    assert generator.network.multipliers == params.generators["skin-edm"].network.multipliers
     assert not pretrained(params)
 
 

@@ -1,6 +1,7 @@
 """A model's settings: its recipe, under the caps of the chosen scale, under the knobs of a sweep."""
 
 from medpipe.params import DenseFusion, Fusion, Generator, ImagesVariant, Params, Recipe, Sampling, Variant, validated
+from medpipe.params.base import Frozen
 
 
 def resolve(params: Params, name: str) -> Recipe:
@@ -55,15 +56,18 @@ def resolve_fusion(params: Params, name: str) -> Fusion:
 
 
 def resolve_generator(params: Params, name: str) -> Generator:
-    """The settings of `generators.<name>`, with no number over the caps of the chosen scale, and their rates."""
-    generator, caps = params.generators[name], params.generator_caps[params.scale]
+    """The settings of `generators.<name>`, with no number over its kind's caps of the chosen scale, and their rates."""
+    generator = params.generators[name]
+    caps = getattr(params.generator_caps[params.scale], generator.kind)
     if caps is None:
         return generator
-    channels = min(generator.network.channels, caps.channels)
-    numbers = caps.model_dump(exclude={"lr", "channels"})
-    changes: dict[str, object] = {key: min(getattr(generator, key), most) for key, most in numbers.items()}
-    changes |= {"network": generator.network.model_copy(update={"channels": channels})}
-    return generator.model_copy(update=changes | {"lr": caps.lr or generator.lr})
+    most = caps.model_dump(exclude={"lr"})
+
+    def capped(settings: Frozen) -> dict[str, object]:
+        return {key: min(value, most[key]) for key, value in settings if key in most}
+
+    network = generator.network.model_copy(update=capped(generator.network))
+    return generator.model_copy(update=capped(generator) | {"network": network, "lr": caps.lr or generator.lr})
 
 
 def pretrained(params: Params) -> bool:

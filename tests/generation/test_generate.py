@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from killed_gan import images, recipe, train
+from killed_training import images, recipe, train
 from PIL import Image
-from small_gan import BATCH, CLASSES, NOISE, SIDE, sagan
+from small_learners import BATCH, CLASSES, SIDE, diffusion, sagan
 
 from medpipe import backend
 from medpipe.errors import InputError, SettingError
@@ -31,22 +31,24 @@ def ignore(step, row, pictures):
     pass
 
 
-def values(players):
-    return [np.array(variable) for variable in players.state]
+def values(learner):
+    return [np.array(variable) for variable in learner.state]
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path, capsys):
     path = tmp_path / "state.npz"
-    done = subprocess.run([sys.executable, Path(__file__).with_name("killed_gan.py"), path, "4"], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("killed_training.py"), path, "4"], capture_output=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     found, canvases = [], []
     for checkpoint in (path, tmp_path / "whole.npz"):
         backend.reset(0, "float32")
-        players, steps = sagan(), {}
+        learner, steps = sagan(), {}
         history = train(
-            players, images(), recipe(), checkpoint, lambda step, row, drawn, steps=steps: steps.update({step: drawn})
+            learner, images(), recipe(), checkpoint, lambda step, row, drawn, steps=steps: steps.update({step: drawn})
         )
-        found.append((history, values(players)))
+        found.append((history, values(learner)))
         canvases.append(steps)
     assert "small: going on after step 2" in capsys.readouterr().out
     (history, weights), (expected, expected_weights) = found
@@ -57,12 +59,39 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path, capsys):
     np.testing.assert_array_equal(canvases[0][6], canvases[1][6])
     # What is left is the best checkpoint, not the last.
     best = int(history["epoch"][history["fid"].idxmin()])
-    np.testing.assert_array_equal(canvas(players.drawn, NOISE, CLASSES, recipe().seed), canvases[1][best])
+    np.testing.assert_array_equal(canvas(learner.drawn, CLASSES, recipe().seed), canvases[1][best])
+
+
+def test_a_diffusion_models_training_goes_on_where_it_stopped_and_its_sampler_is_delivered(tmp_path):
+    learner, begun, canvases = diffusion(), [], {}
+    begun += values(learner)
+
+    def again(name, on_measure):
+        for variable, value in zip(learner.state, begun, strict=True):
+            variable.assign(value)
+        settings = recipe(steps=4, judged=4)
+        return train(learner, images(), settings, tmp_path / name, on_measure), values(learner)
+
+    def stop(step, row, drawn):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        again("state.npz", stop)
+    (history, weights), (expected, expected_weights) = (
+        again(name, lambda step, row, drawn: canvases.update({step: drawn})) for name in ("state.npz", "whole.npz")
+    )
+    pd.testing.assert_frame_equal(history, expected, check_exact=True)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, expected_weights, strict=True))
+    assert list(history) == ["epoch", "loss", "gradient", "fid", "kid", "spread"]
+    learner.drawn.save(tmp_path / "generator.keras")
+    delivered = canvas(deliver.read(tmp_path, "edm"), CLASSES, recipe().seed)
+    np.testing.assert_array_equal(delivered, canvases[int(history["epoch"][history["fid"].idxmin()])])
 
 
 def test_a_loss_that_is_no_number_stops_it_and_the_error_says_when(tmp_path):
-    players, bad = sagan(), images()
-    taken = players.step
+    learner, bad = sagan(), images()
+    taken = learner.step
 
     def poisoned(*arguments):
         found = taken(*arguments)
@@ -70,15 +99,15 @@ def test_a_loss_that_is_no_number_stops_it_and_the_error_says_when(tmp_path):
         return [np.float32("nan") if poisoned.count == 3 else value for value in found]
 
     poisoned.count = 0
-    players.step = poisoned
+    learner.step = poisoned
     with pytest.raises(RuntimeError, match="small: d_loss is no finite number at step 3"):
-        train(players, bad, recipe(), tmp_path / "state.npz", ignore)
+        train(learner, bad, recipe(), tmp_path / "state.npz", ignore)
 
 
 def test_images_that_are_all_alike_stop_it_and_the_error_says_when(tmp_path):
-    players = sagan()
-    [last] = [layer for layer in players.average.layers if layer.name.startswith("spectral_conv")]
-    taken = players.step
+    learner = sagan()
+    [last] = [layer for layer in learner.average.layers if layer.name.startswith("spectral_conv")]
+    taken = learner.step
 
     def collapsing(*arguments):
         found = taken(*arguments)
@@ -86,9 +115,9 @@ def test_images_that_are_all_alike_stop_it_and_the_error_says_when(tmp_path):
         last.bias.assign([30.0, 30, 30])
         return found
 
-    players.step = collapsing
+    learner.step = collapsing
     with pytest.raises(RuntimeError, match="small: all images are alike at step 2"):
-        train(players, images(), recipe(), tmp_path / "state.npz", ignore)
+        train(learner, images(), recipe(), tmp_path / "state.npz", ignore)
 
 
 class Watched(np.ndarray):
@@ -140,7 +169,7 @@ def test_a_class_without_a_training_row_is_named(reading, tmp_path):
 def test_the_report_sets_generated_images_beside_as_many_real_ones(reading, tmp_path):
     generator = sagan().drawn
     generator.save(tmp_path / "generator.keras")
-    loaded = deliver.read(tmp_path)
+    loaded = deliver.read(tmp_path, "sagan")
 
     class Flat:
         name = "pixels"
@@ -181,4 +210,4 @@ def test_the_report_sets_generated_images_beside_as_many_real_ones(reading, tmp_
 
 def test_a_generator_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="generator.keras: cannot be read .* run `dvc repro generate`"):
-        deliver.read(tmp_path)
+        deliver.read(tmp_path, "sagan")

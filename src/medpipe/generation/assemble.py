@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +13,8 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays, load_task, targets
 from medpipe.errors import SettingError
 from medpipe.generation.draw import one_hot
-from medpipe.params import Generator
+from medpipe.generation.learner import Learner
+from medpipe.params import EdmRecipe, Generator, SaganRecipe
 from medpipe.training.batches import Samples
 from medpipe.training.selection import Rows, thin
 
@@ -44,19 +44,18 @@ class Reading:
         """What trains: images with one-hot classes, of the training rows."""
         return Samples(self.arrays.inputs, one_hot(self.labels, len(self.classes)), self.train)
 
-    def build(self) -> tuple[keras.Model, keras.Model, keras.Model | None]:
-        """Generator, discriminator, and the generator's average where the settings want one."""
-        match self.settings.kind:
-            case "sagan":
+    def learner(self) -> Learner:
+        """What trains. Raises SettingError for images that do not fit the network."""
+        # Imported where they are used: a stage then depends on its own kind alone.
+        match self.settings:
+            case SaganRecipe():
                 from medpipe.generation import sagan
 
-                shape, network = (self.side, len(self.classes)), self.settings.network
-                generators = [
-                    sagan.build_generator(*shape, network.noise, network.channels)
-                    for _ in range(1 + (self.settings.average is not None))
-                ]
-                discriminator = sagan.build_discriminator(*shape, network.channels)
-        return generators[0], discriminator, generators[1] if len(generators) > 1 else None
+                return sagan.learner(self.settings, self.side, len(self.classes))
+            case EdmRecipe():
+                from medpipe.generation import edm
+
+                return edm.learner(self.settings, self.side, len(self.classes))
 
     def described(self, deterministic: bool) -> dict[str, Any]:
         """All that the training follows from, code aside; `rows_sha256` is over the ids of the rows that it reads."""

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -36,10 +36,13 @@ def deliver(
         run.write(folder)
 
 
-def read(folder: Path) -> keras.Model:
+def read(folder: Path, kind: Literal["sagan", "edm"]) -> keras.Model:
     """The generator that `deliver` wrote. Raises InputError where there is none."""
-    from medpipe.generation import layers, sagan  # noqa: F401  that Keras knows them
-
+    match kind:  # that Keras knows its layers
+        case "sagan":
+            from medpipe.generation import sagan  # noqa: F401
+        case "edm":
+            from medpipe.generation import edm  # noqa: F401
     try:
         return keras.models.load_model(folder / _MODEL, compile=False)
     except (OSError, ValueError) as error:

@@ -10,9 +10,14 @@ from keras import ops
 _BATCH = 64
 
 
-def noise(count: int, size: int, seed: list[int]) -> npt.NDArray[np.float32]:
+def noise(generator: keras.Model, count: int, seed: list[int]) -> npt.NDArray[np.float32]:
     """(count, size) of a standard normal, the same by `seed` on every backend."""
-    return np.random.default_rng(seed).standard_normal((count, size), np.float32)
+    return np.random.default_rng(seed).standard_normal((count, size(generator)), np.float32)
+
+
+def size(generator: keras.Model) -> int:
+    """How many numbers of noise an image is made of."""
+    return generator.inputs[0].shape[-1]
 
 
 def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
@@ -28,6 +33,20 @@ def draw(generator: keras.Model, noise: npt.NDArray, classes: npt.NDArray) -> np
         count = len(parts[0])
         whole = [np.pad(part, ((0, _BATCH - count), (0, 0)), mode="edge") for part in parts]
         images[start : start + count] = pixels(generator.predict_on_batch(whole))[:count]
+    return images
+
+
+def draw_new(generator: keras.Model, classes: npt.NDArray, seed: list[int]) -> npt.NDArray[np.uint8]:
+    """(n, classes) -> (n, h, w, 3) in [0, 255], of the noise that `noise` gives; made as it is wanted, for that of a
+    diffusion model is of the images' size, and four bytes a number.
+    """
+    rng = np.random.default_rng(seed)
+    images = np.empty((len(classes), *generator.output_shape[1:]), np.uint8)
+    for start in range(0, len(classes), _BATCH):
+        of = classes[start : start + _BATCH]
+        images[start : start + _BATCH] = draw(
+            generator, rng.standard_normal((len(of), size(generator)), np.float32), of
+        )
     return images
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from medpipe.generation import gallery, measures, memorised
 from medpipe.generation.assemble import Reading
-from medpipe.generation.draw import draw, noise, one_hot
+from medpipe.generation.draw import draw, draw_new, noise, one_hot
 from medpipe.generation.features import Extractor, classifier
 from medpipe.training.selection import Rows
 
@@ -42,7 +42,7 @@ def measure(reading: Reading, generator: keras.Model, extractor: Extractor) -> M
     counts = np.minimum(held, learnt)
     drawn = np.maximum(settings.drawn, counts)
     labels = np.repeat(np.arange(classes), drawn)
-    images = draw(generator, noise(len(labels), settings.network.noise, [seed, _DRAWN]), one_hot(labels, classes))
+    images = draw_new(generator, one_hot(labels, classes), [seed, _DRAWN])
 
     chosen = _first(labels, np.arange(len(labels)), counts)
     held_out = _first(reading.labels, reading.val, counts)
@@ -89,7 +89,7 @@ def measure(reading: Reading, generator: keras.Model, extractor: Extractor) -> M
     beside = np.concatenate([part[_padded(rows)] for rows in shown if len(rows) for part in (real, generated)])
     pictures = {
         "real-and-generated": (beside, _COLUMNS),
-        "interpolation": (_between(generator, settings.network.noise, classes, seed), _COLUMNS),
+        "interpolation": (_between(generator, classes, seed), _COLUMNS),
     } | {f"closest-{key}": (gallery.pairs(generated, training, near, _CLOSEST), 2) for key, near in closest.items()}
     return Measured(images, labels, report, pictures)
 
@@ -104,9 +104,9 @@ def _padded(rows: Rows) -> Rows:
     return np.resize(rows, _COLUMNS)
 
 
-def _between(generator: keras.Model, size: int, classes: int, seed: int) -> npt.NDArray[np.uint8]:
+def _between(generator: keras.Model, classes: int, seed: int) -> npt.NDArray[np.uint8]:
     """From each class to the next in equal steps, with one noise throughout."""
     shares = np.linspace(0, 1, _COLUMNS, dtype=np.float32)[:, None]
     pairs = [(at, (at + 1) % classes) for at in range(classes)]
     of = np.concatenate([(1 - shares) * np.eye(classes)[a] + shares * np.eye(classes)[b] for a, b in pairs])
-    return draw(generator, np.repeat(noise(1, size, [seed, _DRAWN]), len(of), axis=0), of.astype(np.float32))
+    return draw(generator, np.repeat(noise(generator, 1, [seed, _DRAWN]), len(of), axis=0), of.astype(np.float32))

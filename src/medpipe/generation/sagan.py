@@ -9,9 +9,23 @@ import keras
 from keras import layers, ops
 
 from medpipe.errors import SettingError
+from medpipe.generation.adversaries import Adversaries
 from medpipe.generation.layers import PACKAGE, ClassBatchNorm, SelfAttention, SpectralConv2D, SpectralDense
+from medpipe.params import SaganRecipe
 
 _WIDEST = 16  # times the narrowest
+
+
+def learner(settings: SaganRecipe, side: int, classes: int) -> Adversaries:
+    """What trains, and within it the generator. Raises SettingError as `blocks_of` does."""
+    network, rates = settings.network, (settings.lr.generator, settings.lr.discriminator)
+    generators = [
+        build_generator(side, classes, network.noise, network.channels)
+        for _ in range(1 + (settings.average is not None))
+    ]
+    discriminator = build_discriminator(side, classes, network.channels)
+    average = None if settings.average is None else generators[1]
+    return Adversaries(generators[0], discriminator, average, rates, settings.betas, settings.diffaugment)
 
 
 def blocks_of(side: int) -> int:

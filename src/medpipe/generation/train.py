@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 from keras import ops
 
-from medpipe.generation import diffaugment, measures
-from medpipe.generation.draw import draw, noise, one_hot
+from medpipe.generation import measures
+from medpipe.generation.draw import draw, draw_new, noise, one_hot
 from medpipe.generation.features import Extractor
-from medpipe.generation.step import Adversaries, decay_at, statistics
+from medpipe.generation.learner import Learner, decay_at, named
 from medpipe.params import Generator
 from medpipe.training import checkpoint as checkpoints
 from medpipe.training.batches import Batches, Samples
@@ -38,12 +38,11 @@ class Judge:
     def __init__(self, samples: Samples, rows: npt.NDArray[np.int64], extractor: Extractor, settings: Generator):
         self.extractor, real = extractor, np.asarray(samples.inputs[rows])
         self.real, self.spread = extractor(real), _spread(real)
-        self.classes = samples.targets[rows]
-        self.noise = noise(len(rows), settings.network.noise, [settings.seed, _JUDGED])
+        self.classes, self.seed = samples.targets[rows], [settings.seed, _JUDGED]
 
     def __call__(self, generator: keras.Model) -> dict[str, float]:
         """`fid`, `kid` and `spread`, the generated images' deviation over the real ones'."""
-        images = draw(generator, self.noise, self.classes)
+        images = draw_new(generator, self.classes, self.seed)
         features = self.extractor(images)
         return {
             "fid": measures.frechet(self.real, features),
@@ -53,7 +52,7 @@ class Judge:
 
 
 def fit(
-    players: Adversaries,
+    learner: Learner,
     samples: Samples,
     settings: Generator,
     judge: Judge,
@@ -63,12 +62,12 @@ def fit(
     fingerprint: str,
     on_measure: OnMeasure,
 ) -> pd.DataFrame:
-    """Trains for `settings.steps` steps, and leaves `players.drawn` with the weights of its lowest FID.
+    """Trains for `settings.steps` steps, and leaves `learner.drawn` with the weights of its lowest FID.
 
-    Every `settings.every` steps a row: epoch (the step), means of the steps' losses and gradients' norms, and what
-    `judge` measures; `on_measure` gets it with a canvas, a row of images a class, and the state is saved to
-    `checkpoint`. Called again with the same arguments it goes on from there and ends with the same bits. All random
-    numbers follow (settings.seed, step).
+    Every `settings.every` steps a row: epoch (the step), means of the steps' statistics, and what `judge` measures;
+    `on_measure` gets it with a canvas, a row of images a class, and the state is saved to `checkpoint`. Called again
+    with the same arguments it goes on from there and ends with the same bits. All random numbers follow
+    (settings.seed, step).
 
     Raises RuntimeError that names the step where a loss is no finite number, or all images are alike.
     """
@@ -76,7 +75,7 @@ def fit(
     if state.history:
         print(f"{name}: going on after step {state.epoch}, from {checkpoint}", flush=True)
         for place, value in state.model.items():
-            players.state[place].assign(value)
+            learner.state[place].assign(value)
     waiting: list[list[Any]] = []
     found: list[dict[str, float]] = []
     started = time.perf_counter()
@@ -86,66 +85,57 @@ def fit(
             if batches.epoch != epoch:
                 batches.epoch = epoch
             images, of = batches[index]
-            waiting.append(
-                players.step(images, of, *_random(settings, of, [settings.seed, step, _STEP]), _decay(settings, step))
-            )
+            random = learner.random(of, np.random.default_rng([settings.seed, step, _STEP]))
+            waiting.append(learner.step(images, of, random, _decay(settings, step)))
             measured = (step + 1) % settings.every == 0 or step + 1 == settings.steps
             if measured or len(waiting) == _WAITED:
-                found += _checked(waiting, step, name)
+                found += _checked(learner, waiting, step, name)
                 waiting = []
             if not measured:
                 continue
-            row = {key: float(np.mean([one[key] for one in found])) for key in found[0]} | judge(players.drawn)
+            row = {key: float(np.mean([one[key] for one in found])) for key in found[0]} | judge(learner.drawn)
             seconds, started = time.perf_counter() - started, time.perf_counter()
+            losses = "  ".join(f"{key} {row[key]:.3g}" for key in learner.statistics if key.endswith("loss"))
             print(
-                f"step {step + 1}/{settings.steps}  FID {row['fid']:.4g}  D {row['d_loss']:.3g}  G {row['g_loss']:.3g}"
-                f"  {len(found) / seconds:.1f} steps/s",
+                f"step {step + 1}/{settings.steps}  FID {row['fid']:.4g}  {losses}  {len(found) / seconds:.1f} steps/s",
                 flush=True,
             )
             if row["spread"] < _ALIKE:
                 raise RuntimeError(
                     f"{name}: all images are alike at step {step + 1}: they vary by {row['spread']:.1%} of the real "
-                    "ones' deviation; lower the learning rates, or switch diffaugment on"
+                    "ones' deviation; lower the learning rate, or give a SAGAN diffaugment"
                 )
             if not math.isfinite(row["fid"]):
-                raise RuntimeError(f"{name}: FID is no finite number at step {step + 1}; lower the learning rates")
+                raise RuntimeError(f"{name}: FID is no finite number at step {step + 1}; lower the learning rate")
             state.history.append({"epoch": step + 1, **row})
             state.epoch, found = step + 1, []
             if row["fid"] < state.best:
-                state.best, state.best_model = row["fid"], _values(players.drawn.variables)
-            on_measure(step + 1, row, canvas(players.drawn, settings.network.noise, of.shape[1], settings.seed))
-            state.model = _values(players.state)
+                state.best, state.best_model = row["fid"], _values(learner.drawn.variables)
+            on_measure(step + 1, row, canvas(learner.drawn, of.shape[1], settings.seed))
+            state.model = _values(learner.state)
             checkpoints.save(checkpoint, state, fingerprint)
     for place, value in state.best_model.items():
-        players.drawn.variables[place].assign(value)
+        learner.drawn.variables[place].assign(value)
     return pd.DataFrame(state.history)
 
 
-def canvas(generator: keras.Model, size: int, classes: int, seed: int, columns: int = 8) -> npt.NDArray[np.uint8]:
+def canvas(generator: keras.Model, classes: int, seed: int, columns: int = 8) -> npt.NDArray[np.uint8]:
     """(classes * columns, h, w, 3): class by class, the same noise for each."""
     of = one_hot(np.repeat(np.arange(classes), columns), classes)
-    return draw(generator, np.tile(noise(columns, size, [seed, _CANVAS]), (classes, 1)), of)
-
-
-def _random(settings: Generator, of: npt.NDArray, seed: list[int]) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-    """Noise, classes and what DiffAugment takes, for both turns; every class is drawn as often."""
-    rng, (count, classes) = np.random.default_rng(seed), of.shape
-    latent = rng.standard_normal((2, count, settings.network.noise), np.float32)
-    drawn = one_hot(rng.integers(classes, size=(2, count)), classes)
-    return latent, drawn, diffaugment.draw(3 * count, rng).reshape(3, count, -1)
+    return draw(generator, np.tile(noise(generator, columns, [seed, _CANVAS]), (classes, 1)), of)
 
 
 def _decay(settings: Generator, step: int) -> float:
     return 0.0 if settings.average is None else decay_at(step + 1, settings.average)
 
 
-def _checked(waiting: list[list[Any]], last: int, name: str) -> list[dict[str, float]]:
-    found = [statistics(one) for one in waiting]
+def _checked(learner: Learner, waiting: list[list[Any]], last: int, name: str) -> list[dict[str, float]]:
+    found = [named(learner, one) for one in waiting]
     for place, row in enumerate(found):
         for key, value in row.items():
             if not math.isfinite(value):
                 step = last + 2 - len(found) + place
-                raise RuntimeError(f"{name}: {key} is no finite number at step {step}; lower the learning rates")
+                raise RuntimeError(f"{name}: {key} is no finite number at step {step}; lower the learning rate")
     return found
 
 

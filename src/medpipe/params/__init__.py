@@ -45,7 +45,7 @@ from medpipe.params.evaluation import (
 )
 from medpipe.params.files import FILE_OF, FILES, parse, read, read_file, sections, write
 from medpipe.params.fusion import Cascade, DenseFusion, Fusion, Mean, StackedFusion
-from medpipe.params.generation import FeatureNetwork, Generator, GeneratorCaps
+from medpipe.params.generation import EdmRecipe, FeatureNetwork, Generator, GeneratorCaps, SaganRecipe, Unet
 from medpipe.params.references import (
     check_classes,
     check_generators,
@@ -108,7 +108,7 @@ class Params(Frozen):
     fusions: dict[Name, Fusion]
     # generation.yaml
     generators: dict[Name, Generator]
-    generator_caps: dict[Name, GeneratorCaps | None]
+    generator_caps: dict[Name, GeneratorCaps]
     # evaluation.yaml
     evaluate: Evaluate
     compare: dict[Task, Compare]
@@ -166,12 +166,14 @@ def validated(kind: type[Settings], values: Mapping[str, Any], path: str, prefix
 def _describe(problem: Any, prefix: str = "") -> str:
     """`models.skin-b4.lr: ...`; the tag that pydantic adds for the member of a union is left out."""
     tags = {"table", "images", "mlp", "backbone", "resnet", "convnet", "resunet", "crossentropy", "binary_crossentropy"}
-    tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade", "mean"}
+    tags |= {"focal", "focal_tversky", "late", "early", "stacked", "cascade", "mean", "sagan", "edm"}
     parts = [*filter(None, prefix.split(".")), *(str(part) for part in problem["loc"])]
     # Such a message begins with the rest of the key.
     inside = isinstance(problem.get("ctx", {}).get("error"), SettingError)
-    # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong.
-    kept = [p for i, p in enumerate(parts) if not (p in tags and 0 < i < len(parts) - (not inside))]
+    # A tag stands behind the name of a recipe or `loss`, never first, and never where it is the key that is wrong; the
+    # kinds that have caps are keys.
+    tagged = parts[:1] != ["generator_caps"]
+    kept = [p for i, p in enumerate(parts) if not (tagged and p in tags and 0 < i < len(parts) - (not inside))]
     kept = [part for part in kept if not part.startswith("<") and part != "[key]"]
     key = ".".join(kept)
     match problem["type"]:

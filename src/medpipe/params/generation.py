@@ -12,6 +12,20 @@ class Sagan(Frozen):
     channels: Positive
 
 
+Width = Annotated[int, Field(ge=4, multiple_of=4)]
+
+
+class Unet(Frozen):
+    """`multipliers` times `channels` are the widths of the levels, the first one's at the image's side; so many of the
+    last as `attention` says have attention.
+    """
+
+    channels: Width
+    multipliers: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    blocks: Positive
+    attention: Annotated[int, Field(ge=0)]
+
+
 class Rates(Frozen):
     generator: Rate
     discriminator: Rate
@@ -29,33 +43,69 @@ class Memorised(Frozen):
     limit: Share
 
 
-class Generator(Frozen):
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Average = Annotated[float, Field(gt=0, lt=1)]
+Several = Annotated[int, Field(ge=2)]
+
+
+class _Recipe(Frozen):
     task: Task
     seed: Annotated[int, Field(ge=0)]
-    kind: Literal["sagan"]
     inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
-    network: Sagan
-    lr: Rates
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
-    average: Annotated[float, Field(gt=0, lt=1)] | None
-    diffaugment: bool
-    batch: Annotated[int, Field(ge=2)]
+    betas: tuple[Beta, Beta]
+    batch: Several
     steps: Positive
     every: Positive
-    judged: Annotated[int, Field(ge=2)]
+    judged: Several
     features: FeatureNetwork
     nearest: Positive
     memorised: Memorised
     drawn: Positive
 
 
-class GeneratorCaps(Frozen):
+class SaganRecipe(_Recipe):
+    kind: Literal["sagan"]
+    network: Sagan
+    lr: Rates
+    average: Average | None
+    diffaugment: bool
+
+
+class EdmRecipe(_Recipe):
+    kind: Literal["edm"]
+    network: Unet
+    lr: Rate
+    average: Average
+    heun: Positive
+
+
+Generator = Annotated[SaganRecipe | EdmRecipe, Field(discriminator="kind")]
+
+
+class _Caps(Frozen):
     """Caps, but for the rates, which take the recipe's place; null: as the recipe."""
 
-    lr: Rates | None
-    batch: Annotated[int, Field(ge=2)]
     channels: Positive
+    batch: Several
     steps: Positive
     every: Positive
-    judged: Annotated[int, Field(ge=2)]
+    judged: Several
     drawn: Positive
+
+
+class SaganCaps(_Caps):
+    lr: Rates | None
+
+
+class EdmCaps(_Caps):
+    lr: Rate | None
+    channels: Width
+    blocks: Positive
+    heun: Positive
+
+
+class GeneratorCaps(Frozen):
+    """By kind; null: as the recipes."""
+
+    sagan: SaganCaps | None
+    edm: EdmCaps | None

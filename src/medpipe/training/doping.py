@@ -43,7 +43,7 @@ def check(name: str, memorised: Mapping[str, Any]) -> None:
             raise SettingError(
                 f"inputs: {name} gives its training images back: by {key} {found['share']:.1%} of its images "
                 f"[{found['low']:.1%}, {found['high']:.1%}] are copies, the limit is {limit:.1%} "
-                f"(generators.{name}.memorised.limit); train it on fewer steps or with diffaugment"
+                f"(generators.{name}.memorised.limit); train it on fewer steps, or a SAGAN with diffaugment"
             )
 
 

@@ -1,4 +1,4 @@
-"""Trains small adversaries for the tests; run as `killed_gan.py CHECKPOINT STEP` it kills itself at that step's
+"""Trains small generators for the tests; run as `killed_training.py CHECKPOINT STEP` it kills itself at that step's
 measures, before they are saved.
 """
 
@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from small_gan import BATCH, CLASSES, NOISE, SIDE, sagan
+from small_learners import BATCH, CLASSES, NOISE, SIDE, sagan
 
 from medpipe import backend, params
-from medpipe.generation.step import Adversaries
+from medpipe.generation.learner import Learner
 from medpipe.generation.train import Judge, fit
 from medpipe.training.batches import Samples
 
@@ -37,10 +37,10 @@ def flat(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(len(pixels), -1)[:, ::16] / 255.0
 
 
-def train(players: Adversaries, samples: Samples, settings: params.Generator, checkpoint: Path, on_measure):
+def train(learner: Learner, samples: Samples, settings: params.Generator, checkpoint: Path, on_measure):
     judge = Judge(samples, samples.rows, flat, settings)
     return fit(
-        players, samples, settings, judge,
+        learner, samples, settings, judge,
         name="small", checkpoint=checkpoint, fingerprint="code", on_measure=on_measure,
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """A step of a GAN's training: the discriminator learns once, then the generator."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,17 +9,18 @@ from keras import ops
 
 from medpipe import backend
 from medpipe.generation import diffaugment
+from medpipe.generation.draw import one_hot, size
+from medpipe.generation.learner import follow, norm
 from medpipe.generation.losses import discriminator_loss, generator_loss
-
-_STATISTICS = ("d_loss", "g_loss", "d_real", "d_fake", "d_gradient", "g_gradient")
 
 
 class Adversaries:
-    """A generator, a discriminator, and their optimizers.
+    """A generator, a discriminator, and their optimizers: a Learner.
 
     - average: a second generator whose weights are the exponential moving average of the first's, or None
-    - state: every variable that a step reads or changes
     """
+
+    statistics = ("d_loss", "g_loss", "d_real", "d_fake", "d_gradient", "g_gradient")
 
     def __init__(
         self,
@@ -47,20 +47,23 @@ class Adversaries:
         """The generator that images are drawn from."""
         return self.generator if self.average is None else self.average
 
+    def random(self, of: npt.NDArray[np.float32], rng: np.random.Generator) -> tuple[npt.NDArray, ...]:
+        """Of generated images noise (2, b, n) and one-hot classes (2, b, c), for the discriminator's turn and the
+        generator's, every class as often; what DiffAugment takes, (3, b, NUMBERS).
+        """
+        count, classes = of.shape
+        noise = rng.standard_normal((2, count, size(self.generator)), np.float32)
+        drawn = one_hot(rng.integers(classes, size=(2, count)), classes)
+        return noise, drawn, diffaugment.draw(3 * count, rng).reshape(3, count, -1)
+
     def step(
         self,
         images: npt.NDArray[np.uint8],
         of: npt.NDArray[np.float32],
-        noise: npt.NDArray[np.float32],
-        classes: npt.NDArray[np.float32],
-        numbers: npt.NDArray[np.float32],
+        random: tuple[npt.NDArray, ...],
         decay: float,
     ) -> list[Any]:
-        """Real images (b, h, w, 3) in [0, 255] and their one-hot classes (b, c); of generated ones noise (2, b, n)
-        and classes (2, b, c), for the discriminator's turn and the generator's; what DiffAugment takes, (3, b,
-        NUMBERS); the average's decay. Gives what `statistics` names, not waited for.
-        """
-        return self._step(images, of, noise, classes, numbers, np.float32(decay))
+        return self._step(images, of, *random, np.float32(decay))
 
     def _learn(self, images: Any, of: Any, noise: Any, classes: Any, numbers: Any, decay: Any) -> list[Any]:
         real = ops.cast(images, "float32") / 127.5 - 1
@@ -81,8 +84,7 @@ class Adversaries:
         d_loss, (d_real, d_fake), d_norm = self._descend(judged, 1)
         g_loss, _, g_norm = self._descend(fooled, 0)
         if self.average is not None:
-            for kept, now in zip(self.average.variables, self.generator.variables, strict=True):
-                kept.assign(kept.value * decay + now.value * (1 - decay))
+            follow(self.average, self.generator, decay)
         return [d_loss, g_loss, d_real, d_fake, d_norm, g_norm]
 
     def _descend(self, loss: Any, which: int) -> tuple[Any, Any, Any]:
@@ -93,18 +95,3 @@ class Adversaries:
 
     def _augment(self, images: Any, numbers: Any) -> Any:
         return diffaugment.augment(images, numbers) if self.augmented else images
-
-
-def norm(gradients: Sequence[Any]) -> Any:
-    """The Euclidean norm over all of them."""
-    return ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
-
-
-def statistics(found: Sequence[Any]) -> dict[str, float]:
-    """A step's losses, mean scores of real and generated images, and gradients' norms, by name."""
-    return {key: float(ops.convert_to_numpy(value)) for key, value in zip(_STATISTICS, found, strict=True)}
-
-
-def decay_at(step: int, most: float) -> float:
-    """Of the moving average at a step from 1: less than `most` at first, so that the random start is soon forgotten."""
-    return min(most, step / (step + 9))
