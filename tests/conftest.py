@@ -1,7 +1,10 @@
+import gc
 import os
 import shutil
 
 import pytest
+
+gc.disable()  # until the tests are collected: imports make many objects and no garbage
 
 # As in the stages, which set it themselves: what is computed before a test calls one has the same bits, too.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -11,6 +14,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The two longest files come first, one in each process."""
     first = ["test_pipeline.py", "test_experiments.py"]
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, and need not be looked at again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
