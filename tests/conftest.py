@@ -11,8 +11,8 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files come first, one in each process."""
-    first = ["test_pipeline.py", "test_experiments.py"]
+    """The longest files come first, the two longest one in each process."""
+    first = ["test_pipeline.py", "test_experiments.py", "test_every_recipe.py", "test_backends.py", "test_resume.py"]
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 

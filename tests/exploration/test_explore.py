@@ -45,14 +45,20 @@ def test_other_facts_or_settings_are_another_run():
     assert len(keys | {key("skin", {"sample": 1}, {"rows": 1}), key("brain", {"sample": 1}, {"rows": 1})}) == 5
 
 
-@pytest.mark.parametrize("task", ["skin", "brain", "chest"])
-def test_a_task_is_explored(task, root, new_root):
+def split(task):
+    """The task's phantom down to its split, in the current directory; its values."""
     values = read(REPOSITORY)
     values["phantom"] = PHANTOMS
     values["split"][task] |= {"train": 0.5, "val": 0.25, "test": 0.25}
     write(Path(), values)
     for name in ("phantom", "ingest", "clean", "split"):
         stage(name, task)
+    return values
+
+
+@pytest.mark.parametrize("task", ["skin", "brain", "chest"])
+def test_a_task_is_explored(task, root):
+    split(task)
     rows = pd.read_parquet(f"data/split/{task}/rows.parquet")
     clean = pd.read_parquet(f"data/clean/{task}.parquet").set_index("id")
     train = rows["set"] == "train"
@@ -77,11 +83,17 @@ def test_a_task_is_explored(task, root, new_root):
     for label in facts["rows"]:
         assert f'<th scope="row">{label}</th>' in page
 
+
+def test_the_same_facts_are_the_same_run(root, new_root):
+    task, values = "brain", split("brain")
+    stage("explore", task)
+    report, plots = root / "reports" / task, root / "plots" / task / "exploration"
     before = files(plots), files(report)
     stage("explore", task)
     assert (files(plots), files(report)) == before
-    [(client, run)] = explorations(task)  # the same facts are the same run
+    [(client, run)] = explorations(task)
     assert run.info.status == "FINISHED"
+    train = pd.read_parquet(f"data/split/{task}/rows.parquet")["set"] == "train"
     assert run.data.metrics["rows/train"] == train.sum()
     assert run.data.params["images_a_class"] == str(values["explore"]["images_a_class"])
     assert len(client.get_metric_history(run.info.run_id, "rows/train")) == 1

@@ -1,7 +1,7 @@
 """Run by test_backends.py with KERAS_BACKEND=jax: `on_jax.py FOLDER`.
 
 Loads FOLDER/*.keras, saved under TensorFlow, writes what each says of its test batch, of one the heat maps too, and
-trains its architecture for a step: with SGD and little of the backbone, since compiling is what takes the time here.
+trains it for a step: with SGD and little of the backbone, since compiling is what takes the time here.
 """
 
 import sys
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from small_models import ARCHITECTURES, SMALL, STATS, batch
+from small_models import ARCHITECTURES, SMALL, batch
 
 from medpipe import backend
 from medpipe.explain.cam import grad_cam, grad_cam_plus_plus
-from medpipe.models.build import build
 from medpipe.models.embedding import unfreeze_layers
 from medpipe.models.losses import build_loss
 
@@ -22,12 +21,11 @@ backend.start(0, "float32")
 assert backend.name() == "jax"
 for name in ARCHITECTURES:
     inputs, targets = batch(name)
-    loaded = keras.saving.load_model(folder / f"{name}.keras")
-    np.save(folder / f"{name}.npy", loaded.predict_on_batch(inputs))
+    model = keras.saving.load_model(folder / f"{name}.keras", compile=False)
+    np.save(folder / f"{name}.npy", model.predict_on_batch(inputs))
     if name == "convnet":
-        maps = [method(loaded, [inputs], [0, 1, 1]) for method in (grad_cam, grad_cam_plus_plus)]
+        maps = [method(model, [inputs], [0, 1, 1]) for method in (grad_cam, grad_cam_plus_plus)]
         np.save(folder / "maps.npy", maps)
-    model = build(SMALL[name], inputs.shape[1:], 3, STATS)
     if name == "backbone":
         unfreeze_layers(model, 3, freeze_norm=False)
     model.compile(optimizer="sgd", loss=build_loss(SMALL[name].loss))
