@@ -19,27 +19,25 @@ from medpipe.params import read, read_file, write
 
 
 def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
-    """MobileNet 0.75 in place of EfficientNet-B0, under the scale `study`: one budget for all rows."""
+    """MobileNet 0.75 in place of EfficientNet-B0, under the scale `study`: one budget for all rows. The generator's images
+    are compared by the same network's features.
+    """
     params["tasks"]["skin"]["archive"] = str(data / "ham10000")
     keep(params, ["skin-b0"])
-    params["models"]["skin-b0"]["network"] |= {
+    backbone = {
         "backbone": "MobileNet",
         "options": {"alpha": 0.75},
         "weights": str(weights / "mobilenet_0.75_224_notop.weights.h5"),
     }
+    params["models"]["skin-b0"]["network"] |= backbone
+    params["generators"]["skin-sagan"]["features"] = backbone | {"side": 224}
+    params["generator_caps"]["study"]["sagan"]["steps"] = STEPS
 
 
 def doping(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
-    """The study `imbalance`'s rows with generated images, their controls and the baseline; the generator at 64 px."""
+    """Of the study `imbalance` the rows with generated images, their controls and the baseline."""
     imbalance(params, study, data, weights)
     params["scale"] = "study"  # so that `dvc repro measure@skin-sagan` in the clone makes what the experiments take
-    params["generator_caps"]["study"]["sagan"]["steps"] = STEPS
-    params["generators"]["skin-sagan"]["features"] = {
-        "backbone": "MobileNet",
-        "options": {"alpha": 0.75},
-        "weights": str(weights / "mobilenet_0.75_224_notop.weights.h5"),
-        "side": 224,
-    }
     study["rows"] = {
         name: row for name, row in study["rows"].items() if name == "imagenet" or name.startswith(("filled-", "gan-"))
     }
