@@ -19,8 +19,8 @@ from medpipe.params import read, read_file, write
 
 
 def imbalance(params: dict[str, Any], study: dict[str, Any], data: Path, weights: Path) -> None:
-    """MobileNet 0.75 in place of EfficientNet-B0, under the scale `study`: one budget for all rows. The generator's images
-    are compared by the same network's features.
+    """MobileNet 0.75 in place of EfficientNet-B0, under the scale `study`: one budget for all rows. Its features
+    compare the generator's images.
     """
     params["tasks"]["skin"]["archive"] = str(data / "ham10000")
     keep(params, ["skin-b0"])
