@@ -4,12 +4,15 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import killed_study
 import pytest
 import yaml
 from small_project import Project, make, shrink_to_table
+
+from medpipe.studies.results import references
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,12 @@ def test_two_workers_at_once_in_copies_keep_their_runs(project):
         project.run(
             "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
         )
-    project.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
+    # Not `dvc exp run --run-all`, which waits for its workers to end: on a busy machine one may read a queue file that
+    # another is writing, and stay.
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while {"one", "two"} - references(project.root).keys() and time.monotonic() < deadline:
+        time.sleep(0.5)
     new = [run for run in project.runs() if run.info.run_id not in before]
     rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
     assert rates == {"one": "0.03", "two": "0.04"}
