@@ -99,7 +99,7 @@ def shrink(params: dict[str, Any]) -> None:
     for name, members in ENSEMBLE.items():
         params["fusions"][name] |= {"members": list(members), "inputs": ["skin-28", "skin-table"]}
     params["models"]["skin-image"]["network"] |= {
-        "backbone": "MobileNet", "options": {"alpha": 0.25}, "unfreeze": 0, "head": [16]
+        "backbone": "MobileNetV2", "options": {"alpha": 0.35}, "unfreeze": 0, "head": [16]
     }  # fmt: skip
     params["models"]["chest-convnet"]["network"] |= {"filters": [8, 16], "units": 16}
     for task in params["compare"]:
