@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +32,8 @@ def answer(tmp_path):
         score = (1 + ROWS - np.searchsorted(known, distance)) / (1 + ROWS)
         for i, label in enumerate(NAMES[rng.choice(3, n, p=shares)]):
             row = {"row": 0, "label": label, "ood": score[i], "error": None, "mask": b"x"}
-            kept.add(f"{i:05d}", [row | {"model": "skin", "version": version, "sha256": "ab" * 32}, {"error": "wrong"}])
+            rows = [row | {"model": "skin", "version": version, "sha256": "ab" * 32}, {"error": "wrong"}]
+            kept.add(f"{i:05d}", rows, [np.full(4, i, np.float32), None])
         kept.write()
         return str(kept.folder)
 
@@ -67,8 +70,16 @@ def test_the_log_holds_answers_and_no_image(answer, tmp_path):
     answer(3)
     [file] = (tmp_path / "log").iterdir()
     table = pd.read_parquet(file)
-    assert list(table) == ["time", "request", "row", "label", "ood", "model", "version", "sha256"]
-    assert len(table) == 3
+    assert list(table) == ["time", "request", "row", "label", "ood", "model", "version", "sha256", "embedding"]
+    assert [values.tolist() for values in table["embedding"]] == [[i] * 4 for i in range(3)]
+
+
+def test_a_log_of_an_earlier_release_is_read_on(validation, answer, capsys):
+    """Its rows have no embedding."""
+    [file] = Path(answer(30)).iterdir()
+    pd.read_parquet(file).drop(columns="embedding").to_parquet(file)
+    assert main(["drift", answer(30), "--validation", str(validation)]) == 0
+    assert capsys.readouterr().out.count("no drift in 60 answers") == 2
 
 
 @pytest.mark.parametrize(
@@ -108,7 +119,7 @@ def test_a_segmenter_is_watched_by_whether_it_outlines_any(tmp_path, capsys):
     for share in (0.3, 0.9):
         for i, tumour in enumerate((rng.random(300) < share).tolist()):
             row = {"row": 0, "tumour": tumour, "share": 0.1 * tumour, "error": None, "mask": b"x"}
-            kept.add(f"{i:05d}", [row | {"model": "brain", "version": None, "sha256": "ab" * 32}])
+            kept.add(f"{i:05d}", [row | {"model": "brain", "version": None, "sha256": "ab" * 32}], [None])
         kept.write()
         status = main(["drift", str(kept.folder), "--validation", str(tmp_path / "predictions.parquet")])
         [told] = capsys.readouterr().out.splitlines()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.predictions import pooled
+from medpipe.models.ood import EMBEDDING
 from medpipe.service.served import registry
 
 KEYS = ["model", "version", "sha256"]
@@ -42,7 +43,7 @@ def read(folder: Path, validation: Path | None) -> list[Logged]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder}: no log in it; `medpipe serve --log {folder}` writes one")
-    table = pd.concat([_parquet(file) for file in files], ignore_index=True)
+    table = pd.concat([_parquet(file).drop(columns=EMBEDDING, errors="ignore") for file in files], ignore_index=True)
     if missing := [name for name in ("time", "request", "row", *KEYS) if name not in table]:
         raise InputError(f"{folder}: columns missing: {', '.join(missing)}; it holds other files than a service's log")
     table = table.sort_values(["time", "request", "row"], kind="stable")
