@@ -27,6 +27,7 @@ class Logged:
     names: tuple[str, ...]  # of the k classes
     predicted: npt.NDArray[np.int64]  # (n,)
     scores: npt.NDArray[np.float64] | None  # (n,) out of distribution
+    embeddings: npt.NDArray[np.float32] | None  # (n, d)
     validation: npt.NDArray[np.int64]  # (k,) how often each class was predicted of a validation row
 
     @property
@@ -43,7 +44,7 @@ def read(folder: Path, validation: Path | None) -> list[Logged]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder}: no log in it; `medpipe serve --log {folder}` writes one")
-    table = pd.concat([_parquet(file).drop(columns=EMBEDDING, errors="ignore") for file in files], ignore_index=True)
+    table = pd.concat([_parquet(file) for file in files], ignore_index=True)
     if missing := [name for name in ("time", "request", "row", *KEYS) if name not in table]:
         raise InputError(f"{folder}: columns missing: {', '.join(missing)}; it holds other files than a service's log")
     table = table.sort_values(["time", "request", "row"], kind="stable")
@@ -73,6 +74,7 @@ def _logged(model: str, version: str | None, sha256: str, rows: pd.DataFrame, kn
     return Logged(
         model, version, sha256, rows["time"], names, np.asarray(said.map(places), np.int64),
         rows["ood"].to_numpy(np.float64) if "ood" in rows else None,
+        np.stack(rows[EMBEDDING].to_list()) if EMBEDDING in rows and rows[EMBEDDING].notna().all() else None,
         np.bincount(predicted, minlength=len(names)),
     )  # fmt: skip
 
