@@ -5,8 +5,8 @@
 Prints the tables of docs/drift.md. Without drift: 10,000 times (by class 2,000 times) 10,000 uniform p values; and
 REPEATS (200) times 10,000 phantoms of skin, one a lesion. A convolutional network is trained on 1,500 others at 64 px
 and has its out-of-distribution score calibrated on 500 validation phantoms, drawn anew each time from the same pool, as
-are the 10,000 that follow; its own answers are tested. With drift, a quarter as often: 1,000 phantoms as before, then
-2,000 changed ones; `prevalence` draws melanomas three times as often.
+are the 10,000 that follow; its own answers and embeddings are tested. With drift, a quarter as often: 1,000 phantoms as
+before, then 2,000 changed ones; `prevalence` draws melanomas three times as often.
 """
 
 import sys
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from medpipe import backend
-from medpipe.drift import conformal, martingale
+from medpipe.drift import conformal, directions, martingale
 from medpipe.evaluation.ood import fit
 from medpipe.models.ood import Detector
 from medpipe.phantoms.skin import SHARES
@@ -31,7 +31,9 @@ EPOCHS, BATCH = 15, 64
 CLASSES = tuple(SHARES)
 
 Images = npt.NDArray[np.uint8]
-Alarms = tuple[int | None, int | None]
+Said = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+Alarms = tuple[int | None, ...]
+TESTS = ("distance", "classes", "embedding")
 
 
 def draw(count: int) -> tuple[Images, npt.NDArray[np.int64]]:
@@ -66,7 +68,7 @@ CHANGES = {
 
 
 class Phantoms:
-    """What the network says of each phantom of the pool: its embedding and the class."""
+    """What the network says of each phantom of the pool: its distance, the class and its embedding."""
 
     def __init__(self) -> None:
         import keras
@@ -95,21 +97,23 @@ class Phantoms:
         self.changed = {name: self._scored(said(change(pool))) for name, change in CHANGES.items()}
         self.accuracy = float((self.known[1] == self.labels).mean())
 
-    def _scored(self, said: tuple[npt.NDArray, npt.NDArray[np.int64]]) -> tuple[npt.NDArray, npt.NDArray[np.int64]]:
-        return self.detector.distance(said[0]), said[1]
+    def _scored(self, said: tuple[npt.NDArray, npt.NDArray[np.int64]]) -> Said:
+        return self.detector.distance(said[0]), said[1], said[0]
 
-    def alarms(self, validation: npt.NDArray, distances: npt.NDArray, classes: npt.NDArray, seed: int) -> Alarms:
-        """Of both tests; `validation` are places in the pool."""
-        distance, said = (values[validation] for values in self.known)
+    def alarms(self, validation: npt.NDArray, stream: Said, seed: int) -> Alarms:
+        """Of TESTS; `validation` are places in the pool."""
+        distances, classes, embedding = stream
+        distance, said = (values[validation] for values in self.known[:2])
         calibrated = replace(self.detector, known=np.sort(distance.astype(np.float32)))
         nearer = np.searchsorted(calibrated.known, distances.astype(np.float32))
         scores = (1 + len(validation) - nearer) / (1 + len(validation))
-        seeds, limit = np.random.SeedSequence(seed).spawn(2), martingale.limit(2)
+        seeds, limit = np.random.SeedSequence(seed).spawn(3), martingale.limit(3)
         p = conformal.of_scores(scores, len(validation), seeds[0])
         far = martingale.capital(martingale.distance_bets(p))
         p, share = conformal.of_classes(classes, np.bincount(said, minlength=len(CLASSES)), seeds[1])
         told = martingale.mean(martingale.capital(martingale.class_bets(p, share)))
-        return martingale.alarm(far, limit), martingale.alarm(told, limit)
+        paths = (far, told, directions.path(embedding, seeds[2]))
+        return tuple(martingale.alarm(path, limit) for path in paths)
 
     def run(self, name: str | None, seed: int) -> Alarms:
         """Of a stream without drift, with a change of CHANGES, or with three times as many melanomas."""
@@ -117,19 +121,20 @@ class Phantoms:
         order = rng.permutation(len(self.labels))
         validation, order = order[:VALIDATION], order[VALIDATION:]
         if name is None:
-            return self.alarms(validation, *(values[order] for values in self.known), seed)
+            distances, classes, embedding = self.known
+            return self.alarms(validation, (distances[order], classes[order], embedding[order]), seed)
         before, after = order[:BEFORE], order[BEFORE:]
         if name == "prevalence":
             weight = np.where(self.labels[after] == CLASSES.index("mel"), 3.0, 1.0)
             after = after[np.argsort(-np.log(rng.random(len(after))) / weight)]  # weighted, without replacement
         later = self.changed.get(name, self.known)
-        stream = (np.concatenate([a[before], b[after[:AFTER]]]) for a, b in zip(self.known, later, strict=True))
-        return self.alarms(validation, *stream, seed)
+        stream = [np.concatenate([a[before], b[after[:AFTER]]]) for a, b in zip(self.known, later, strict=True)]
+        return self.alarms(validation, (stream[0], stream[1], stream[2]), seed)
 
 
 def uniform() -> tuple[float, float]:
     """The share of UNIFORM streams of CASES p values on which a test alarms: of distances, of seven classes."""
-    rng, limit, found = np.random.default_rng(0), martingale.limit(2), [0, 0]
+    rng, limit, found = np.random.default_rng(0), martingale.limit(3), [0, 0]
     for _ in range(UNIFORM // 500):
         path = martingale.capital(martingale.distance_bets(rng.random((CASES, 500))))
         found[0] += int((path >= limit).any(axis=0).sum())
@@ -155,16 +160,14 @@ def main(repeats: int) -> None:
         f"\nPhantoms: the network is right in {phantoms.accuracy:.1%}. {time.perf_counter() - start:.0f} s", flush=True
     )
     found = [phantoms.run(None, seed) for seed in range(repeats)]
-    alarms = [sum(one[test] is not None for one in found) for test in (0, 1)]
-    either = sum(any(test is not None for test in one) for one in found)
-    print(
-        f"No drift, {CASES} cases, {repeats} times: distance {alarms[0]}, classes {alarms[1]}, either {either} alarms."
-    )
-    print("\n| change | distance alarms | after cases, median | classes alarm | after, median |\n|---|---|---|---|---|")
+    alarms = [f"{test} {sum(one[i] is not None for one in found)}" for i, test in enumerate(TESTS)]
+    some = sum(any(test is not None for test in one) for one in found)
+    print(f"No drift, {CASES} cases, {repeats} times: {', '.join(alarms)}, any of them {some} alarms.")
+    print(f"\n| change |{''.join(f' {test} | after |' for test in TESTS)}\n|---|{'---|' * 2 * len(TESTS)}")
     for name in (*CHANGES, "prevalence"):
         found = [phantoms.run(name, seed) for seed in range(repeats // 4)]
         cells = []
-        for test in (0, 1):
+        for test in range(len(TESTS)):
             after = [one[test] - BEFORE + 1 for one in found if one[test] is not None and one[test] >= BEFORE]
             cells += [f"{len(after) / len(found):.0%}", f"{np.median(after):.0f}" if after else "–"]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

@@ -27,7 +27,7 @@ SERVE = {
     "body_seconds": "seconds for a request's body",
     "stop_seconds": "seconds for running requests when the service stops",
     "poll_seconds": "seconds between two looks at where the alias points",
-    "log": "folder for answers, which `medpipe drift` reads",
+    "log": "folder for answers and embeddings, which `medpipe drift` reads",
 }
 
 

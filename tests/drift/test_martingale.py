@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medpipe.drift import conformal, martingale
+from medpipe.drift import conformal, directions, martingale
 from medpipe.errors import InputError
 
 
@@ -75,6 +75,43 @@ def test_classes_give_uniform_p_values_too():
     assert p.mean(axis=1).var(axis=0) == pytest.approx([1 / 12 / 200] * 3, rel=0.3)
 
 
+def test_values_with_ties_give_uniform_p_values_too():
+    rng = np.random.default_rng(0)
+    p = np.array([conformal.of_values(rng.integers(0, 4, (200, 2)), seed(number)) for number in range(300)])
+    np.testing.assert_allclose(
+        np.quantile(p, [0.1, 0.5, 0.9], axis=(0, 1)), np.tile([[0.1], [0.5], [0.9]], 2), atol=0.01
+    )
+    assert p.mean(axis=1).var(axis=0) == pytest.approx([1 / 12 / 200] * 2, rel=0.3)
+
+
+def test_larger_values_have_lower_p_values():
+    values = np.stack([np.arange(9), -np.arange(9)], axis=1)
+    p = conformal.of_values(values, seed(0)) * np.arange(1, 10)[:, None]
+    assert (np.floor(p) == np.stack([np.zeros(9), np.arange(9)], axis=1)).all()
+
+
+def test_the_first_cases_axes_are_the_others_coordinates():
+    """Of two features on one line and a third, independent one, in whatever units."""
+    rng = np.random.default_rng(0)
+    both, third = rng.normal(size=(2, directions.FIRST + 50))
+    found = directions.along(np.stack([both, 100 * both, 0.01 * third], axis=1))
+    assert found.shape == (50, 3)
+    for axis, expected in enumerate((both, third)):
+        assert abs(np.corrcoef(found[:, axis], expected[directions.FIRST :])[0, 1]) > 0.98
+    np.testing.assert_allclose(found[:, 2], 0, atol=1e-6)
+
+
+def test_embeddings_without_drift_rarely_alarm():
+    """Dependent, heavy-tailed and few to fix the axes, of 150 times 500; benchmarks/drift.py has more."""
+    rng, alarms = np.random.default_rng(0), 0
+    for number in range(150):
+        common = rng.standard_t(3, size=(500, 2))
+        embedding = np.concatenate([common, common**2, rng.random((500, 1))], axis=1).astype(np.float32)
+        path = directions.path(embedding, seed(number))
+        alarms += martingale.alarm(path, martingale.limit(3)) is not None
+    assert alarms <= 1
+
+
 def test_a_longer_log_has_the_same_p_values_first():
     said = scores(np.arange(50.0), np.random.default_rng(0).random(40) * 50)
     short, long = (conformal.of_scores(said[:n], 50, seed(3)) for n in (30, 40))
@@ -82,6 +119,10 @@ def test_a_longer_log_has_the_same_p_values_first():
     classes = np.arange(40) % 2
     short, long = (conformal.of_classes(classes[:n], np.array([9, 1]), seed(3))[0] for n in (30, 40))
     np.testing.assert_array_equal(short, long[:30])
+    embedding = np.random.default_rng(0).normal(size=(directions.FIRST + 40, 5)).astype(np.float32)
+    whole = directions.path(embedding, seed(3))
+    for n in (30, directions.FIRST, directions.FIRST + 30):
+        np.testing.assert_array_equal(directions.path(embedding[:n], seed(3)), whole[:n])
 
 
 def test_false_alarms_are_rare_and_changes_found():

@@ -16,6 +16,7 @@ from PIL import Image
 from small_service import CLASSES, free_port, picture, running, uri
 
 from medpipe.errors import InputError
+from medpipe.models import ood
 from medpipe.service import run, served
 from medpipe.service.batching import Batcher
 from medpipe.service.metrics import Metrics
@@ -263,6 +264,21 @@ def test_the_alias_is_followed_without_losing_a_request(registry, package, model
     assert all(answer["error"] is None for answer in answers)
 
 
+def test_the_log_holds_the_embedding_that_was_scored(model, settings, tmp_path, row):
+    """The mean colour, and a hundredth of age and sex: see the fixture `package`. What is answered has none."""
+    settings = replace(settings, port=free_port(), log=tmp_path / "log")
+    with running(settings), httpx.Client(base_url=f"http://127.0.0.1:{settings.port}") as client:
+        answers = send(client, row, row | {"age": "old"}, {"image": 1}, row | {"image": uri(picture(40)), "sex": None})
+    assert all("embedding" not in answer for answer in answers)
+    table = pd.concat(map(pd.read_parquet, settings.log.iterdir()))
+    assert table["row"].tolist() == [0, 3]
+    expected = [[200 / 255, 0, 55 / 255, 0.45, 0.01, 0, 0], [40 / 255, 0, 215 / 255, 0.45, 0, 0, 0.01]]
+    np.testing.assert_allclose(np.stack(table["embedding"]), expected, rtol=1e-6)
+    assert {values.dtype for values in table["embedding"]} == {np.dtype(np.float32)}
+    [data] = (model / "data").iterdir()
+    np.testing.assert_array_equal(ood.read(data / ood.FILE).score(np.stack(table["embedding"])), table["ood"])
+
+
 def test_masks_come_as_pngs(deliver, tmp_path, settings):
     import keras
     from keras import layers
@@ -275,10 +291,12 @@ def test_masks_come_as_pngs(deliver, tmp_path, settings):
     about = {"classes": ("healthy", "tumour"), "variants": (VARIANT | {"task": "brain"},), "features": ((),)}
     folder = deliver(tmp_path / "brain-resunet", net, task="brain", kind="segmenter", **about)
     package.save(folder, tmp_path / "packed", PIXELS, {"flips": [], "temperature": None, "rule": None})
-    settings = replace(settings, model=str(tmp_path / "packed"), port=free_port())
+    settings = replace(settings, model=str(tmp_path / "packed"), port=free_port(), log=tmp_path / "log")
     with running(settings), httpx.Client(base_url=f"http://127.0.0.1:{settings.port}") as client:
         [found] = send(client, {"image": uri(picture(1, (20, 10)))})
     header, _, body = found["mask"].partition(",")
     assert header == "data:image/png;base64"
     assert Image.open(BytesIO(base64.b64decode(body))).size == (20, 10)
     assert isinstance(found["tumour"], bool)
+    [file] = settings.log.iterdir()
+    assert pd.read_parquet(file)["embedding"].tolist() == [None]

@@ -9,6 +9,10 @@ import mlflow
 import pandas as pd
 import pytest
 
+from medpipe.service import served
+from medpipe.service.answers import embeddings
+from medpipe.service.rows import Rows
+
 PACKAGES = Path(__file__).parent / "packages"
 
 
@@ -26,3 +30,12 @@ def test_an_earlier_release_answers_as_it_did(file, tmp_path):
     pd.testing.assert_frame_equal(answer.astype(object), expected, rtol=0, atol=1e-5)
     assert expected["error"].notna().tolist() == [False] * 6 + [True]
     assert expected["label"].nunique() > 1  # or a mix-up would not show
+
+
+def test_an_earlier_release_is_served_though_it_gives_no_embedding(tmp_path):
+    shutil.unpack_archive(PACKAGES / "0.1.0/image.zip", tmp_path)
+    golden = json.loads((PACKAGES / "0.1.0/image.json").read_text())
+    answers = served.load(served.find(str(tmp_path))).predict(pd.DataFrame(golden["cases"]))
+    pd.testing.assert_frame_equal(answers.astype(object), pd.DataFrame(golden["answers"], dtype=object), atol=1e-5)
+    rows = Rows(tuple(golden["cases"]), (None,) * len(answers))
+    assert embeddings(rows, answers) == [None] * len(answers)

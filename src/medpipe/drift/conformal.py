@@ -5,7 +5,7 @@ Each case is ranked among the validation rows and all cases before it, ties by c
 them would tell 500 rows from their own distribution.
 """
 
-from bisect import bisect, insort
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,22 @@ def of_scores(scores: Array, validation: int, seed: np.random.SeedSequence) -> A
         raise InputError(f"an out-of-distribution score in the log is none of {validation} validation rows")
     order, chances = np.random.default_rng(seed).random((len(scores), 2)).T
     distances = validation + 1 - steps.round() + order  # validation rows are at 1, 2 ...
-    seen, p = [float(i) for i in range(1, validation + 1)], np.empty(len(scores))
-    for i, (distance, chance) in enumerate(zip(distances.tolist(), chances.tolist(), strict=True)):
-        p[i] = (len(seen) - bisect(seen, distance) + chance) / (len(seen) + 1)
-        insort(seen, distance)
+    return _ranked(distances, chances, [float(i) for i in range(1, validation + 1)])
+
+
+def of_values(values: npt.NDArray[np.float32], seed: np.random.SeedSequence) -> Array:
+    """(n, k) in (0, 1), low for what is larger than before: the rank of each of k values among all cases before."""
+    chances = np.random.default_rng(seed).random(values.shape)
+    return np.stack([_ranked(one, by, []) for one, by in zip(values.T, chances.T, strict=True)], axis=1)
+
+
+def _ranked(values: npt.NDArray, chances: Array, seen: list[float]) -> Array:
+    """(n,): each value's place, from the largest one, among those `seen` and all values before it."""
+    p = np.empty(len(values))
+    for i, (value, chance) in enumerate(zip(values.tolist(), chances.tolist(), strict=True)):
+        low, high = bisect_left(seen, value), bisect_right(seen, value)
+        p[i] = (len(seen) - high + chance * (high - low + 1)) / (len(seen) + 1)
+        seen.insert(high, value)
     return p
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medpipe.errors import InputError
 from medpipe.evaluation.predictions import pooled
+from medpipe.models.ood import EMBEDDING
 from medpipe.service.served import registry
 
 KEYS = ["model", "version", "sha256"]
@@ -26,6 +27,7 @@ class Logged:
     names: tuple[str, ...]  # of the k classes
     predicted: npt.NDArray[np.int64]  # (n,)
     scores: npt.NDArray[np.float64] | None  # (n,) out of distribution
+    embeddings: npt.NDArray[np.float32] | None  # (n, d)
     validation: npt.NDArray[np.int64]  # (k,) how often each class was predicted of a validation row
 
     @property
@@ -72,6 +74,7 @@ def _logged(model: str, version: str | None, sha256: str, rows: pd.DataFrame, kn
     return Logged(
         model, version, sha256, rows["time"], names, np.asarray(said.map(places), np.int64),
         rows["ood"].to_numpy(np.float64) if "ood" in rows else None,
+        np.stack(rows[EMBEDDING].to_list()) if EMBEDDING in rows and rows[EMBEDDING].notna().all() else None,
         np.bincount(predicted, minlength=len(names)),
     )  # fmt: skip
 

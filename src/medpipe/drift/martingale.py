@@ -61,6 +61,13 @@ def mean(paths: Array) -> Array:
     return (most + np.log10((10 ** (paths - most)).mean(axis=-1, keepdims=True)))[..., 0]
 
 
+def largest(paths: Array) -> Array:
+    """log10 (n,) of the largest capital of k martingales (n, k), of which each is given 1 / k to begin with. It reaches
+    1 / a with a chance of a at most, whatever they have to do with each other.
+    """
+    return paths.max(axis=-1) - np.log10(paths.shape[-1])
+
+
 def limit(tests: int) -> float:
     """log10 of the capital at which one of so many tests of a model alarms."""
     return float(np.log10(tests / FALSE_ALARMS))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medpipe import atomic
-from medpipe.drift import conformal, martingale
+from medpipe.drift import conformal, directions, martingale
 from medpipe.drift.logs import Logged, read
 
 DRIFT = 3  # the exit status
@@ -48,14 +48,16 @@ def check(logs: Path, validation: Path | None, page: Path | None) -> int:
 
 
 def watched(logged: Logged) -> Watched:
-    """Both tests of a version's answers. What is drawn is the same each time, so that a longer log goes on."""
-    seeds = np.random.SeedSequence(int(logged.sha256[:16], 16)).spawn(2)
+    """The tests of a version's answers. What is drawn is the same each time, so that a longer log goes on."""
+    seeds = np.random.SeedSequence(int(logged.sha256[:16], 16)).spawn(3)
     paths = {}
     if logged.scores is not None:
         p = conformal.of_scores(logged.scores, int(logged.validation.sum()), seeds[0])
         paths["distance from what it was trained on"] = martingale.capital(martingale.distance_bets(p))
     p, share = conformal.of_classes(logged.predicted, logged.validation, seeds[1])
     paths["predicted classes"] = martingale.mean(martingale.capital(martingale.class_bets(p, share)))
+    if logged.embeddings is not None:
+        paths[f"embedding, against the first {directions.FIRST} answers"] = directions.path(logged.embeddings, seeds[2])
     limit = martingale.limit(len(paths))
     return Watched(logged, [Test(name, path, limit, martingale.alarm(path, limit)) for name, path in paths.items()])
 

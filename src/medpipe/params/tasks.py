@@ -22,6 +22,7 @@ _TAKEN = (
     "decision",
     "refer",
     "ood",
+    "embedding",
     "error",
 )
 _READ = ("file", "folder", "marked")

@@ -4,8 +4,11 @@ import base64
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from medpipe.models.ood import EMBEDDING
 from medpipe.service.rows import Rows
 from medpipe.service.served import Served
 
@@ -22,6 +25,13 @@ def combined(rows: Rows, served: Served, answers: pd.DataFrame) -> list[dict[str
         told = {name: plain(values.get(name)) for name in served.outputs}
         found.append({"row": number, **told, "error": plain(values["error"]), **served.about})
     return found
+
+
+def embeddings(rows: Rows, answers: pd.DataFrame) -> list[npt.NDArray[np.float32] | None]:
+    """Of each row its embedding (d,), as the `answers` to the sound rows have it; None where there is none."""
+    found = iter(answers.get(EMBEDDING, [None] * len(answers)))
+    every = (next(found) if error is None else None for error in rows.errors)
+    return [value if isinstance(value, np.ndarray) else None for value in every]
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from medpipe.service import openapi, served
-from medpipe.service.answers import combined
+from medpipe.service.answers import combined, embeddings
 from medpipe.service.batching import Batcher
 from medpipe.service.guard import Guard, declared
 from medpipe.service.heat import explained
@@ -87,7 +87,7 @@ def create(settings: Settings, first: Served) -> Guard:
         failed = sum(row["error"] is not None for row in told)
         metrics.rows.labels("wrong").inc(failed)
         metrics.rows.labels("answered").inc(len(told) - failed)
-        if answers is not None and answers.add(request.state.id, told):
+        if answers is not None and answers.add(request.state.id, told, embeddings(rows, said)):
             await run_in_threadpool(answers.write)
         return JSONResponse({"rows": told})
 

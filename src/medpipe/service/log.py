@@ -1,4 +1,4 @@
-"""Answers, not images, in Parquet files: what `medpipe drift` reads."""
+"""Answers and embeddings, not images, in Parquet files: what `medpipe drift` reads."""
 
 import logging
 import threading
@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from medpipe import atomic
+from medpipe.models.ood import EMBEDDING
 
-ROWS, SECONDS, MOST = 1000, 60.0, 100_000
+ROWS, SECONDS, MOST = 1000, 60.0, 20_000
 LEFT_OUT = ("mask", "error")
 
 log = logging.getLogger(__name__)
@@ -32,13 +35,20 @@ class Log:
         self._since = time.monotonic()
         self._lock = threading.Lock()
 
-    def add(self, request: str, rows: Sequence[dict[str, Any]]) -> bool:
-        """Keep the answered rows of a request; returns whether it is time to `write`."""
+    def add(
+        self, request: str, rows: Sequence[dict[str, Any]], embeddings: Sequence[npt.NDArray[np.float32] | None]
+    ) -> bool:
+        """Keep the answered rows of a request, each with its embedding (d,); returns whether it is time to `write`."""
         now = pd.Timestamp.now("UTC")
         with self._lock:
             self._rows += [
-                {"time": now, "request": request, **{k: v for k, v in row.items() if k not in LEFT_OUT}}
-                for row in rows
+                {
+                    "time": now,
+                    "request": request,
+                    **{k: v for k, v in row.items() if k not in LEFT_OUT},
+                    EMBEDDING: embedding,
+                }
+                for row, embedding in zip(rows, embeddings, strict=True)
                 if row["error"] is None
             ]
             del self._rows[:-MOST]

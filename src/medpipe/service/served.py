@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from medpipe.serving.columns import ERROR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.pyfunc import PyFuncModel
 
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 
@@ -43,7 +43,7 @@ class Served:
     recipe: Delivery
     decoding: Decoding | None  # of its images
     example: pd.DataFrame
-    pyfunc: "PyFuncModel"
+    answer: Callable[[pd.DataFrame], object]  # the package's own
 
     @property
     def about(self) -> dict[str, str | None]:
@@ -51,8 +51,10 @@ class Served:
         return {"model": self.version.name, "version": self.version.number, "sha256": self.sha256}
 
     def predict(self, cases: pd.DataFrame) -> pd.DataFrame:
-        """One row a case: `outputs`, and `error`."""
-        answers = self.pyfunc.predict(cases)
+        """One row a case: `outputs`, `error`, and unless an earlier release packaged the model, `embedding`
+        (Predictor.observe).
+        """
+        answers = self.answer(cases)
         assert isinstance(answers, pd.DataFrame)
         return answers
 
@@ -116,8 +118,12 @@ def load(version: Version, **config: Any) -> Served:
     assert pyfunc.input_example is not None  # all of which the manifest has found
     inputs, outputs = signature.inputs.input_names(), signature.outputs.input_names()
     outputs.remove(ERROR)
-    pyfunc.predict(
+    try:
+        answer = pyfunc.get_raw_model().observe
+    except NotImplementedError:
+        answer = pyfunc.predict
+    answer(
         pyfunc.input_example
     )  # a model that cannot answer is not served, and the first request is as fast as the others
     decoding = PreparedImages(**variants[0]).decoding if variants else None
-    return Served(version, sha256, tuple(inputs), tuple(outputs), recipe, decoding, pyfunc.input_example, pyfunc)
+    return Served(version, sha256, tuple(inputs), tuple(outputs), recipe, decoding, pyfunc.input_example, answer)

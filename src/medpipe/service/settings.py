@@ -24,4 +24,4 @@ class Settings:
     body_seconds: float = 30.0  # for its body, and for taking the answer
     stop_seconds: float = 30.0  # for requests that run while the service stops
     poll_seconds: float = 10.0  # between two looks at where the alias points
-    log: Path | None = None  # folder for answers, as `medpipe drift` reads them
+    log: Path | None = None  # folder for answers and embeddings, as `medpipe drift` reads them

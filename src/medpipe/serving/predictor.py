@@ -76,6 +76,10 @@ class Predictor:
         if self.root is not None and not self.root.is_dir():
             raise InputError(f"image_root: {image_root} is no folder; name the one that holds the images, or none")
 
+    def get_raw_model(self) -> "Predictor":
+        """What MLflow's wrapper calls in a method of this name, by which `observe` is reached from outside."""
+        return self
+
     def predict(self, cases: pd.DataFrame) -> pd.DataFrame:
         """One row a case, in their order.
 
@@ -94,6 +98,12 @@ class Predictor:
         well. Raises MlflowException, whose message the scoring server passes on, that names the columns that are
         missing.
         """
+        return self.observe(cases).drop(columns=ood.EMBEDDING)
+
+    def observe(self, cases: pd.DataFrame) -> pd.DataFrame:
+        """What `predict` answers, and `embedding`: of each row its (d,) float32, in which `ood` is measured; null where
+        a row is wrong, and of a model without.
+        """
         wanted = columns.read(self.delivery)
         if missing := [name for name in wanted if name not in cases]:
             from mlflow.exceptions import MlflowException  # 2 s, which who loads the package without MLflow is spared
@@ -106,7 +116,7 @@ class Predictor:
         parts = [self._answer(cases[start : start + BATCH], errors) for start in range(0, len(cases), BATCH)]
         names = [*columns.answered(self.delivery, self.rule is not None, self.detector is not None)]
         parts = [part for part in parts if len(part)] or [pd.DataFrame()]
-        answer = pd.concat(parts).reindex(cases.index, columns=names)
+        answer = pd.concat(parts).reindex(cases.index, columns=[*names, ood.EMBEDDING])
         if errors:
             answer = answer.astype(object).where(answer.notna(), None)  # what JSON calls null
         told = ["; ".join(errors[row]) if row in errors else None for row in cases.index]
@@ -151,6 +161,8 @@ class Predictor:
                 answer = answer.assign(**{f"p_{self.delivery.classes[1]}": tempered})
         if self.detector is not None:
             answer = answer.assign(**{ood.COLUMN: self.detector.score(outputs[ood.EMBEDDING])})
+        if ood.EMBEDDING in outputs:
+            answer = answer.assign(**{ood.EMBEDDING: [*outputs[ood.EMBEDDING]]})
         return answer.set_index(rows)
 
     def _read(self, value: Any) -> tuple[Size, list[npt.NDArray[np.uint8]]] | InputError:
