@@ -57,7 +57,7 @@ def chest_losses(params: dict[str, Any], study: dict[str, Any], data: Path, weig
 
 
 STUDIES = {"imbalance": ("imbalance", imbalance), "doping": ("imbalance", doping), "chest": ("chest", chest_losses)}
-STEPS = 1500  # of the generator: an hour on one core of a busy machine
+STEPS = 1500  # of the generator: what two cores allow
 
 
 def main(name: str, data: Path, weights: Path, work: Path, repeats: dict[str, list[int]]) -> None:
