@@ -353,6 +353,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
     for section in ("models", "fusions"):
         values[section] = {k: v for k, v in values[section].items() if v["task"] != "skin" or k in tables}
     values["compare"]["skin"]["models"] = list(tables)
+    values["generators"] = {"skin-sagan": values["generators"]["skin-sagan"]}
     values["evaluate"]["resamples"] = 50
     params.write(tmp_path, values)
     shutil.copy(REPOSITORY / "studies.yaml", tmp_path)

@@ -52,7 +52,8 @@ def figure(path: Path, title: str, width: float, height: float) -> Iterator[Figu
         yield drawn
         canvas = FigureCanvasAgg(drawn)
         canvas.draw()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(path)
+        pixels = np.asarray(canvas.buffer_rgba())
+        Image.fromarray(pixels).convert("RGB").save(path, "PNG", dpi=(drawn.dpi, drawn.dpi))
 
 
 def shade(share: float) -> str:
