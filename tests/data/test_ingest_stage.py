@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from declared import ingest_archive
+from dvc.repo import Repo
 
 from medpipe import params
 from medpipe.errors import InputError
@@ -66,3 +68,20 @@ def test_a_relative_archive_that_experiments_would_lack_is_refused(
             InputError, match=rf"^tasks\.chest\.archive: '{name}' is relative, and neither .* Write '/.*/"
         ):
             ingest_archive(name, "chest", settings)
+
+
+def test_it_waits_while_another_stages_dvc_writes_its_lock_file(tmp_path, folder, settings, encode, noise, monkeypatch):
+    folder({f"Normal/images/Normal-{i}.png": encode(noise(i, "L")) for i in range(2)}, "repository/made/archive")
+    repository = tmp_path / "repository"
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    (repository / ".dvc").mkdir()
+    (repository / "dvc.yaml").write_text("stages:\n  make:\n    cmd: make\n    outs: [made/archive]\n")
+    monkeypatch.chdir(repository)
+    with ThreadPoolExecutor(1) as pool:
+        with Repo() as other, other.lock:
+            (repository / "dvc.lock").write_text("stages: {}\n")  # half of it: the schema is not there yet
+            ingested = pool.submit(ingest_archive, "made/archive", "chest", settings)
+            with pytest.raises(TimeoutError):
+                ingested.result(timeout=2)
+            (repository / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+        assert len(ingested.result()[0]) == 2

@@ -85,7 +85,8 @@ def _check_tracked(path: str, task: str) -> None:
     from dvc.scm import NoSCM
 
     try:
-        with Repo() as repo:
+        # Under DVC's lock, for which it waits: it reads dvc.lock, which the DVC of another stage may be writing.
+        with Repo(_wait_for_lock=True) as repo, repo.lock:
             place = repo.fs.abspath(path)
             if isinstance(repo.scm, NoSCM):
                 return

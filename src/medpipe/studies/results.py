@@ -94,7 +94,7 @@ class Workspace:
             elif file.is_dir():  # an archive: DVC keeps the hashes of its files
                 from dvc.repo import Repo
 
-                with Repo(str(self.root)) as repo, repo.lock:
+                with Repo(str(self.root), _wait_for_lock=True) as repo, repo.lock:
                     deps = [dep for found in repo.stage.collect(stage) for dep in found.deps]
                     self.digests[path] = next((dep.get_hash().value for dep in deps if dep.def_path == path), None)
             else:
