@@ -40,7 +40,7 @@ def _quiet() -> Iterator[None]:
 # TensorFlow reads it while it is imported, and Keras imports TensorFlow: 2 leaves errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without; each takes a ninth of the time.
+# TensorFlow Lite looks for JAX, Keras for scikit-learn and Matplotlib. Both do without, and start sooner.
 _jax = provenance.chosen().get("backend", "").startswith("jax")
 with _quiet(), quick.imports("matplotlib", "sklearn", *([] if _jax else ["jax"])):
     import keras

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def imports(*spared: str) -> Iterator[None]:
-    """Within, nothing is collected, for an import makes many objects and no garbage, nor are these objects looked at
+    """Within, no garbage is collected, for an import makes many objects and none of it, nor are these objects looked at
     later; and the modules `spared`, which what is imported can do without, seem not to be installed.
     """
     absent, known = set(spared) - sys.modules.keys(), len(sys.modules)
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    collecting = gc.isenabled()
     gc.disable()
     try:
         yield
@@ -21,4 +22,5 @@ def imports(*spared: str) -> Iterator[None]:
             del sys.modules[module]
         if len(sys.modules) > known:
             gc.freeze()
-        gc.enable()
+        if collecting:
+            gc.enable()

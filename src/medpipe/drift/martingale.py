@@ -56,8 +56,8 @@ def capital(bets: Array) -> Array:
 
 
 def mean(paths: Array) -> Array:
-    """log10 (n,) of the mean capital of several martingales (n, k) on the same cases: nearly one, for each is one by
-    itself. benchmarks/drift.py measures how often it alarms falsely.
+    """log10 (n,) of the mean capital of several tests (n, k) on the same cases. Of classes it is nearly a martingale
+    and no more (docs/drift.md); benchmarks/drift.py measures how often it alarms falsely.
     """
     most = paths.max(axis=-1, keepdims=True)
     return (most + np.log10((10 ** (paths - most)).mean(axis=-1, keepdims=True)))[..., 0]

@@ -33,7 +33,7 @@ def deal_folds(table: pd.DataFrame, labels: Rows, classes: tuple[str, ...], fold
                 f"folds: must be at most {count}, the groups (lesions, patients) of class {classes[label]}, is {folds}"
             )
     fold = np.full(len(table), -1)
-    from sklearn.model_selection import StratifiedGroupKFold  # a quarter second, which trainings without folds save
+    from sklearn.model_selection import StratifiedGroupKFold  # which trainings without folds are spared
 
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for i, (_, part) in enumerate(splitter.split(used, labels[used], groups[used])):
