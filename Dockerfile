@@ -21,16 +21,20 @@ RUN uv pip install --system --no-cache --no-deps --no-build-isolation --editable
 ENV NO_ALBUMENTATIONS_UPDATE=1 TF_CPP_MIN_LOG_LEVEL=2 MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 CMD ["dvc", "repro"]
 
-FROM train AS ui
-RUN useradd --create-home medpipe
-USER medpipe
+FROM python AS web
+RUN uv pip sync --system --no-cache --require-hashes --compile-bytecode requirements-ui.lock && useradd --create-home medpipe
 WORKDIR /home/medpipe
+
+FROM web AS ui
+USER medpipe
+ENV MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 EXPOSE 5000
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health')"]
 ENTRYPOINT ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000"]
 
-FROM train AS app
-RUN useradd --create-home medpipe
+FROM web AS app
+COPY src /opt/medpipe/src
+RUN uv pip install --system --no-cache --no-deps /opt/medpipe
 USER medpipe
 EXPOSE 8501
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health')"]

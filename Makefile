@@ -72,7 +72,8 @@ clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request
 	@read -r -p 'Delete all runs, models and searches as well (mlflow.db, mlartifacts, optuna.db, .tmp)? [y/N] ' answer; \
 	  if [ "$$answer" = y ]; then rm -rf mlflow.db* mlartifacts optuna.db* .tmp; fi
 
-lock: setup  ## compile the lock files anew from pyproject.toml; requirements-serve.lock: for what runs a registered model
+lock: setup  ## compile the lock files anew from pyproject.toml: requirements.lock, -gpu, -serve (runs a registered model), -ui
 	$(COMPILE) $(ALL) --output-file requirements.lock
 	$(COMPILE) $(ALL) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
 	$(COMPILE) --extra serve --constraint requirements.lock --output-file requirements-serve.lock
+	$(COMPILE) --extra app --extra serve --extra server --constraint requirements.lock --output-file requirements-ui.lock
