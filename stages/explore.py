@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from medpipe import atomic, tracking
-from medpipe.data.source import Archive
+from medpipe.data.archive import Archive
 from medpipe.exploration import page
 from medpipe.exploration.explore import explore
 from medpipe.exploration.plots import plot_all

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from medpipe import params
-from medpipe.data.source import Archive
+from medpipe.data.archive import Archive
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 from medpipe.planning.write import write

@@ -7,9 +7,9 @@ from pydicom import Dataset, Sequence, dcmread, uid
 from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import FileMetaDataset
 
+from medpipe.data.archive import Archive, stem
 from medpipe.data.dicom import Header, header
 from medpipe.data.images import decode, names
-from medpipe.data.source import Archive, stem
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 

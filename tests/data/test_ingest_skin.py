@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from declared import EIGHT_BIT, TASKS, ingest_archive
 
+from medpipe.data.archive import Archive
 from medpipe.data.images import decode
 from medpipe.data.ingest import FEW, QuarantineError, summary
-from medpipe.data.source import Archive
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 

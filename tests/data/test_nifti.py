@@ -8,9 +8,9 @@ import pytest
 from nibabel.testing import data_path
 
 from medpipe.data import nifti
+from medpipe.data.archive import Archive, stem
 from medpipe.data.images import decode, digest, marked, names
 from medpipe.data.prepare import read_image
-from medpipe.data.source import Archive, stem
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 

@@ -5,7 +5,7 @@ import pytest
 from openpyxl import Workbook
 
 from medpipe.data import workbook
-from medpipe.data.source import Archive
+from medpipe.data.archive import Archive
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
 

@@ -1,15 +1,19 @@
-"""Prediction tables of made-up models, deterministic by seed."""
+"""Prediction tables of made-up models, deterministic by seed, and comparisons of them."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from declared import TASKS, evaluate_settings
+from comparisons import BESIDE, BRAIN, GROUPED, SKILLS, SKIN, classifier_report
+from declared import evaluate_settings
 
-from medpipe.params import Evaluate
+from medpipe.evaluation.compare import compare
+from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
+from medpipe.models.decision import Rule
+from medpipe.params import Compare, Evaluate
 
-SKIN = TASKS["skin"].classes
 SHARES = (0.04, 0.07, 0.12, 0.03, 0.13, 0.57, 0.04)
-BRAIN = ("healthy", "tumour")
+LEAKING = {"by": "image", "grouped": False, "leak": {"val": 0, "test": 7, "external": 0}}
+RULE = Rule("tumour", threshold=0.4, refer=0.6, least=(0.3, 0.3))
 
 
 @pytest.fixture
@@ -30,6 +34,38 @@ def classifier_table():
 @pytest.fixture
 def mask_table():
     return make_mask_table
+
+
+@pytest.fixture
+def skin(classifier_table, settings):
+    """Three classifiers' tables, and their comparison."""
+    tables = {name: classifier_table(skill, i) for i, (name, skill) in enumerate(SKILLS.items())}
+    reports = {name: classifier_report() for name in tables}
+    wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
+    return tables, {"task": "skin"} | BESIDE | compare(tables, reports, GROUPED, wanted, settings, 1)
+
+
+@pytest.fixture
+def brain(mask_table, settings):
+    """The tables of a segmenter, a cascade and a classifier, and their comparison."""
+    cascade = mask_table(1, 2, validation=4)
+    classifier = cascade.drop(columns=["tp", "fp", "fn", "hd95"]).assign(p_healthy=1 - cascade["p_tumour"])
+    tables = {
+        "brain-resunet": mask_table(1.2, 3, detect=False, only="tumour", validation=4),
+        "brain-cascade": cascade,
+        "brain-classifier": classifier,
+    }
+    reports = {
+        "brain-resunet": segmentation_report("brain-resunet", tables["brain-resunet"], BRAIN, settings, 1)[1],
+        "brain-cascade": cascade_report("brain-cascade", cascade, BRAIN, 0.3, {"healthy": 9}, settings, 1)[1],
+        "brain-classifier": classification_report(
+            "brain-classifier", classifier, BRAIN, {"healthy": 9}, RULE, settings, 1
+        )[1],
+    }
+    for name, report in reports.items():
+        report |= {"mask_pixels": [64, 64], "only": "tumour" if name == "brain-resunet" else None}
+    wanted = Compare(models=tuple(tables), metric="dice", margin=0.02, merge={})
+    return tables, {"task": "brain"} | BESIDE | compare(tables, reports, LEAKING, wanted, settings, 1)
 
 
 def make_classifier_table(skill=1.0, seed=0, rows=400, classes=SKIN, shares=SHARES, sets=("test", "val")):

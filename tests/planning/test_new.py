@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from medpipe import params
-from medpipe.data.source import Archive
+from medpipe.data.archive import Archive
 from medpipe.errors import InputError
 from medpipe.planning.columns import classes
 from medpipe.planning.look import look

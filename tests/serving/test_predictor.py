@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 from PIL import ExifTags, Image
 
 from medpipe.data import features
+from medpipe.data.archive import Archive
 from medpipe.data.arrays import Arrays
 from medpipe.data.images import decode, digest
 from medpipe.data.prepare import prepare_images
-from medpipe.data.source import Archive
 from medpipe.errors import InputError, Unreadable
 from medpipe.evaluation.ood import fit
 from medpipe.models import delivery, ood

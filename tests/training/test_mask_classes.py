@@ -13,11 +13,11 @@ from PIL import Image
 from small_training import ignore, recipe
 
 from medpipe import backend
+from medpipe.data.archive import Archive
 from medpipe.data.clean import clean
 from medpipe.data.images import decode
 from medpipe.data.ingest import build_manifest
 from medpipe.data.prepare import prepare_images
-from medpipe.data.source import Archive
 from medpipe.data.split import split
 from medpipe.evaluation.challenge import Contender, challenge
 from medpipe.evaluation.compare import compare

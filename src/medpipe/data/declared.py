@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from medpipe.data.archive import Archive
 from medpipe.data.features import UNKNOWN
 from medpipe.data.images import Unreadable
-from medpipe.data.source import Archive, Problem, Rows
+from medpipe.data.rows import Problem, Rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Number
 

@@ -13,7 +13,7 @@ from medpipe.data import dicom, frames, nifti, window
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, ImagesVariant, PreparedImages
 
-FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (source.Archive.read)
+FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (archive.Archive.read)
 MODES = ("L", "LA", "P", "RGB", "RGBA")
 DEEP = ("I;16", "I;16L", "I;16B")
 TURNS = {  # by the EXIF tag Orientation; 1 is upright

@@ -9,12 +9,13 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from medpipe.data.archive import Archive, chunk_size
 from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK
 from medpipe.data.images import decode, digest
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
-from medpipe.data.source import Archive, Problem, chunk_size
+from medpipe.data.rows import Problem
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Ingest

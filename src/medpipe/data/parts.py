@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from medpipe.data import dicom, frames, images, nifti
-from medpipe.data.source import Archive, Problem, Rows
+from medpipe.data.archive import Archive
+from medpipe.data.rows import Problem, Rows
 from medpipe.errors import Unreadable
 from medpipe.params import Declaration
 

@@ -13,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from medpipe.data import features
+from medpipe.data.archive import Archive, chunk_size
 from medpipe.data.images import decode, digest, mask_to_array, to_array
-from medpipe.data.source import Archive, chunk_size
 from medpipe.errors import InputError
 from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
 

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from medpipe.data.archive import Archive
 from medpipe.data.missing import is_missing
-from medpipe.data.source import TABLE, Archive, Problem, read_table
+from medpipe.data.rows import TABLE, Problem, read_table
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
 from medpipe.params import Column, Pattern

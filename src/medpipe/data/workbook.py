@@ -7,8 +7,8 @@ from io import BytesIO
 import pandas as pd
 from openpyxl import load_workbook
 
+from medpipe.data.archive import PACKED, Archive
 from medpipe.data.missing import is_missing
-from medpipe.data.source import PACKED, Archive
 from medpipe.errors import InputError
 
 LARGEST = 1 << 26  # bytes, packed or unpacked; of 10,192 rows with a name and a URL 3.0 million

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medpipe.data.source import Archive
+from medpipe.data.archive import Archive
 from medpipe.exploration import facts, pixels
 from medpipe.exploration.pixels import Look, Picture
 from medpipe.params import Declaration, Explore

@@ -9,9 +9,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from medpipe.data.archive import Archive
 from medpipe.data.images import marked, to_array
 from medpipe.data.prepare import read_image
-from medpipe.data.source import Archive
 from medpipe.params import Declaration, Decoding, ImagesVariant
 from medpipe.training.selection import thin
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data import dicom
+from medpipe.data.archive import Archive, stem
 from medpipe.data.images import decode, names
 from medpipe.data.readers.folders import SETS
-from medpipe.data.source import Archive, stem
 from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Decoding

@@ -8,11 +8,11 @@ import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from medpipe.data.archive import Archive
 from medpipe.data.declared import check_rows
 from medpipe.data.images import decode, names
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
-from medpipe.data.source import Archive
 from medpipe.errors import InputError
 from medpipe.params import Category, Declaration, Decoding, Number
 from medpipe.planning.look import SAMPLE, Found

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from medpipe.data.source import Archive, Problem, Rows, distinct
+from medpipe.data.archive import Archive
+from medpipe.data.rows import Problem, Rows, distinct
 from medpipe.data.tables import grouped, unique_ids, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Folders

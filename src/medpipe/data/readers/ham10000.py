@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from medpipe.data.source import Archive, Problem, Rows, attach, distinct, read_table, single_rows, stem
+from medpipe.data.archive import Archive, stem
+from medpipe.data.rows import Problem, Rows, attach, distinct, read_table, single_rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration
 

@@ -1,7 +1,8 @@
 """An export of the ISIC archive, api.isic-archive.com: `metadata.csv` beside `<isic_id>.jpg`."""
 
+from medpipe.data.archive import Archive, stem
 from medpipe.data.readers import table as tables
-from medpipe.data.source import Archive, Rows, stem
+from medpipe.data.rows import Rows
 from medpipe.data.tables import read_any
 from medpipe.errors import InputError
 from medpipe.params import Column, Declaration, Isic, Table

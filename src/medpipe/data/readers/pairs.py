@@ -4,7 +4,8 @@ from functools import partial
 
 import pandas as pd
 
-from medpipe.data.source import Archive, Problem, Rows, distinct
+from medpipe.data.archive import Archive
+from medpipe.data.rows import Problem, Rows, distinct
 from medpipe.data.tables import grouped, unique_ids, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Pairs

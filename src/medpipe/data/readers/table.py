@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from medpipe.data.archive import Archive
 from medpipe.data.readers.folders import classes_of
-from medpipe.data.source import Archive, Problem, Rows, single_rows
+from medpipe.data.rows import Problem, Rows, single_rows
 from medpipe.data.tables import Files, folded, grouped, one_spelling, read_any, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Category, Column, Declaration, Table

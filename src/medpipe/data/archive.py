@@ -6,18 +6,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
-import pandas as pd
 from joblib import cpu_count
 
 from medpipe.data import dicom, frames
-from medpipe.data.missing import is_missing
 from medpipe.errors import InputError, Unreadable
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".nii.gz")
@@ -27,7 +22,6 @@ LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
 # The most bytes that are read of a file, for a zip of megabytes may hold gigabytes. An image has a limit of its own.
 LARGEST = 512 << 20
 PIXELS = 256 << 20  # HAM10000's pixel table has 94 MB
-TABLE = 32 << 20  # HAM10000's metadata have 0.6 MB; a table takes many times its bytes of memory
 _PIECE = 1 << 20
 # What Python unpacks no further than the zip's listing says. Of bzip2, 510 bytes that claim 1,000 filled a gigabyte.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -35,26 +29,6 @@ PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 File = str | tuple[zipfile.ZipFile, zipfile.ZipInfo]  # a path, or a zip's member
 Listed = tuple[str, str, str | None]  # name, path, None; or name, zip, its member's name
-
-
-class Problem(NamedTuple):
-    """What goes to quarantine: `reason` is `kind` or `kind: detail`; `path` is '' where there is no file."""
-
-    id: str
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest.
-
-    `notes` say what was passed over of a table that is at odds with itself or with the files.
-    """
-
-    table: pd.DataFrame
-    problems: list[Problem]
-    notes: tuple[str, ...] = ()
 
 
 class Archive:
@@ -212,7 +186,7 @@ class Archive:
         """
         if table not in self._tables:
             data = self.read(table, limit=PIXELS)
-            header, *lines = data.replace(_separator(data), b",").splitlines() or [b""]
+            header, *lines = data.replace(separator_of(data), b",").splitlines() or [b""]
             if header.count(b",") != 28 * 28 * 3 or not header.endswith(b"label"):
                 raise InputError(f"{table}: must have 2352 pixel columns and then label; download it again")
             self._tables[table] = [line for line in lines if line]
@@ -278,7 +252,7 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "~$")) or part.lower() in LITTER for part in parts)
 
 
-def _separator(data: bytes) -> bytes:
+def separator_of(data: bytes) -> bytes:
     """What stands between the columns of a table's first line: a tab, a semicolon or a comma."""
     header = re.match(rb"[^\r\n]*", data)[0]  # type: ignore[index]  # it matches always
     return max(b"\t", b";", b",", key=header.count)
@@ -294,28 +268,6 @@ def _ppm(line: bytes, name: str) -> bytes:
     return b"P6 28 28 255\n" + values.astype(np.uint8).tobytes()
 
 
-def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) -> tuple[dict[str, str], list[Problem]]:
-    """One file a key. Copies with the same bytes are passed over (some archives ship a folder twice); files that
-    share a key and differ are all problems. Raises Unreadable for a table that cannot be read."""
-    copies: dict[str, list[str]] = {}
-    for name in names:
-        copies.setdefault(key(name), []).append(name)
-    found, problems = {}, []
-    for file, (first, *others) in copies.items():
-        reason = "files that differ"
-        try:
-            alike = all(archive.same(first, other) for other in others)
-        except Unreadable as error:
-            if not archive.is_image(error.name):
-                raise
-            alike, reason = False, str(error)
-        if alike:
-            found[file] = first
-        else:
-            problems += [Problem(file, name, f"duplicate id: {reason}") for name in (first, *others)]
-    return found, problems
-
-
 def stem(name: str) -> str:
     """The file's name without folders and ending; of one of a file's images with its place behind: `volume-17`."""
     file, place = frames.parted(name)
@@ -327,53 +279,3 @@ def _ending(name: str) -> str:
     """`.png`; '' where there is none, or numbers alone, as in the UIDs that DICOM files are named by."""
     suffix = PurePosixPath(name).suffix
     return "" if suffix[1:].isdigit() else suffix
-
-
-def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`.
-
-    What is no UTF-8 or UTF-16 is taken for Latin-1, and behind semicolons 4,5 for 4.5. Raises InputError where it is no
-    table, is of more than TABLE bytes, or lacks one of `columns`.
-    """
-    text = _decoded(archive.read(name, limit=TABLE))
-    separator = _separator(text.encode()).decode()
-    try:
-        table = pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise InputError(f"{name}: no readable table ({str(error).strip()}); download it again") from None
-    table.columns = table.columns.str.strip()
-    if missing := [column for column in columns if column not in table]:
-        raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
-    if separator == ";":
-        table = table.replace(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", regex=True)
-    return table.apply(lambda column: column.str.strip().mask(is_missing(column), ""))
-
-
-def _decoded(data: bytes) -> str:
-    for encoding in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "latin-1"):
-        with suppress(UnicodeDecodeError):
-            return data.decode(encoding)
-    raise AssertionError("any bytes are Latin-1")
-
-
-def single_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """One row an `id`: a row without one is a problem, a repeated row, and all rows of an id where they differ."""
-    nameless = table["id"] == ""
-    problems = [Problem("", "", f"no id: row {number + 1} of the table") for number in table.index[nameless]]
-    table = table[~nameless]
-    repeated = table.duplicated()
-    differ = table["id"].isin(table.loc[~repeated, "id"][table.loc[~repeated, "id"].duplicated()])
-    problems += [Problem(str(i), "", "duplicate id: rows that differ") for i in table.loc[differ, "id"]]
-    problems += [Problem(str(i), "", "duplicate id: the row again") for i in table.loc[repeated & ~differ, "id"]]
-    return table[~repeated & ~differ], problems
-
-
-def attach(table: pd.DataFrame, files: dict[str, str], known: Iterable[Problem]) -> tuple[pd.DataFrame, list[Problem]]:
-    """`table` with each row's file as `path`; rows and files without each other are problems, unless `known`."""
-    done = {problem.id for problem in known}
-    lost = ~table["id"].isin(files)
-    problems = [Problem(str(i), "", "row without image") for i in table.loc[lost, "id"] if i not in done]
-    rows = set(table["id"])
-    problems += [Problem(i, p, "image without row") for i, p in files.items() if i not in rows and i not in done]
-    table = table[~lost]
-    return table.assign(path=table["id"].map(files)), problems
