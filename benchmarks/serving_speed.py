@@ -2,20 +2,27 @@
 
     python benchmarks/serving_speed.py WEIGHTS    # MobileNet's, alpha 0.75, 224 px, without top
 
-Both answer the same batch of 32 JPEGs of 600 x 450, read and resized by the same code: for Keras one image after the
-other and the network on the whole batch at once, on the threads that TensorFlow chooses. Printed: seconds a batch (the
-median of 80, taken in turn, and the least), by the clock and of CPU, for the whole answer and for the network alone,
-their ratios, and the seconds in a new process from the interpreter's start to a model that can answer.
+All answer the same batch of 32 JPEGs of 600 x 450, read and resized by the same code: for Keras one image after the
+other and the network on the whole batch at once, on the threads that TensorFlow chooses, called by `predict_on_batch`,
+and as MLflow's pyfunc of a Keras model calls it (`predict`). Printed: seconds a batch (the median of 80, taken in turn,
+and the least), by the clock and of CPU, for the whole answer and for the network alone, their ratios, and the seconds
+in a new process from the interpreter's start to a model that can answer.
 """
 
 import subprocess
 import sys
 import time
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import keras
 import machine
+import mlflow.keras
+import mlflow.models
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -39,6 +46,7 @@ STARTS = {
 def main(weights: str) -> None:
     machine.describe()
     backend.start(0, "float32", deterministic=False)
+    keras.config.disable_interactive_logging()
     recipe = load(Path(__file__).parents[1]).models["chest-mobilenetv2"]
     changes = {"backbone": "MobileNet", "options": {"alpha": 0.75}, "weights": weights}
     recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=changes)})
@@ -57,23 +65,26 @@ def main(weights: str) -> None:
         delivery.Delivery(**about).write(folder, model)
         (folder / delivery.GRAPH).write_bytes(export(model))
         reader = Predictor(folder, 10**7, **served)
-        keras_reader = Predictor(folder, 10**7, **served)
-        keras_reader.session, keras_reader.pool = model, OneByOne()
         pixels = rng.integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8)
-        calls = {
-            ("ONNX Runtime", "answer"): lambda: reader.predict(cases),
-            ("Keras", "answer"): lambda: keras_reader.predict(cases),
-            ("ONNX Runtime", "network"): lambda: reader.session.predict_on_batch(pixels),
-            ("Keras", "network"): lambda: model.predict_on_batch(pixels),
+        mlflow.keras.save_model(model, f"{name}/keras", signature=mlflow.models.infer_signature(pixels))
+        networks = {
+            "ONNX Runtime": reader.session,
+            "Keras": model,
+            "Keras pyfunc": Pyfunc(mlflow.pyfunc.load_model(f"{name}/keras")),
         }
+        calls = {}
+        for library, network in networks.items():
+            reads = reader if network is reader.session else with_keras(Predictor(folder, 10**7, **served), network)
+            calls[library, "answer"] = partial(reads.predict, cases)
+            calls[library, "network"] = partial(network.predict_on_batch, pixels)
         found = timed(calls)
         for (library, what), seconds in found.items():
             (wall, cpu), (least, _) = np.median(seconds, axis=0), seconds.min(axis=0)
             print(f"{library}, the {what}: {wall:.3f} s a batch of {BATCH}, at least {least:.3f}; {cpu:.3f} s of CPU")
-        for what in ("answer", "network"):
-            keras, ours = found["Keras", what], found["ONNX Runtime", what]
-            (wall, cpu), (least, _) = (of(keras, axis=0) / of(ours, axis=0) for of in (np.median, np.min))
-            print(f"Keras / ONNX Runtime, the {what}: {wall:.2f}, of the least {least:.2f}; of CPU {cpu:.2f}")
+        for library, what in [key for key in found if key[0] != "ONNX Runtime"]:
+            theirs, ours = found[library, what], found["ONNX Runtime", what]
+            (wall, cpu), (least, _) = (of(theirs, axis=0) / of(ours, axis=0) for of in (np.median, np.min))
+            print(f"{library} / ONNX Runtime, the {what}: {wall:.2f}, of the least {least:.2f}; of CPU {cpu:.2f}")
         package.save(folder, Path(name) / "package", 10**7, served)
         [code] = (Path(name) / "package/code").iterdir()
         for way, script in STARTS.items():
@@ -86,6 +97,18 @@ def main(weights: str) -> None:
                 cpus.append(float(subprocess.check_output([sys.executable, "-c", program], cwd=name)))
                 walls.append(time.perf_counter() - begun)
             print(f"start, {way}: {min(walls):.2f} s, {min(cpus):.2f} s of CPU")
+
+
+class Pyfunc:
+    """MLflow's own of a Keras model, called as a network is here."""
+
+    def __init__(self, model: mlflow.pyfunc.PyFuncModel) -> None:
+        self.predict_on_batch = model.predict
+
+
+def with_keras(reader: Predictor, network: Any) -> Predictor:
+    reader.session, reader.pool = network, OneByOne()
+    return reader
 
 
 def jpeg(rng: np.random.Generator) -> bytes:

@@ -1,7 +1,9 @@
-"""The two lock files, of which one adds CUDA's wheels."""
+"""The lock files: one of everything, one that adds CUDA's wheels, and two with less."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -20,3 +22,14 @@ def test_the_lock_for_gpus_is_the_other_one_and_cudas_wheels():
     assert any(requirement.startswith("nvidia-cudnn-cu12==") for requirement in added)
     assert all(re.match(r"(nvidia|jax-cuda12)-", requirement) for requirement in added)
     assert all(gpu.values())
+
+
+@pytest.mark.parametrize("name", ["requirements-serve.lock", "requirements-ui.lock"])
+def test_what_serves_and_shows_models_is_of_the_same_versions_and_trains_nothing(name):
+    everything, less = (
+        {requirement.partition(" ;")[0]: hashes for requirement, hashes in locked(lock).items()}
+        for lock in ("requirements.lock", name)
+    )
+    assert all(less.values())
+    assert {requirement: everything.get(requirement) for requirement in less} == less
+    assert not [requirement for requirement in less if re.match("tensorflow|keras|jax|dvc|albumentations", requirement)]
