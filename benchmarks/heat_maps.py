@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 
 from medpipe import backend, params
 from medpipe.params import BrainPhantom
-from medpipe.phantoms import brain, chest
+from medpipe.phantoms import brain, chest_drawing
 
 SIDE, FOLDS, EPOCHS, BATCH, EXPLAINED, STEPS, SEED = 64, 4, 15, 16, 60, 16, 7
 MASKS, CELLS, TAG = 512, 7, 6
@@ -41,7 +41,7 @@ class Task(NamedTuple):
 def tagged() -> Task:
     rng, images, masks = np.random.default_rng(SEED), [], []
     for i in range(600):
-        image, mask = np.asarray(chest.draw(rng, "Normal", i // 2 % 4, SIDE)), np.zeros((SIDE, SIDE), bool)
+        image, mask = np.asarray(chest_drawing.draw(rng, "Normal", i // 2 % 4, SIDE)), np.zeros((SIDE, SIDE), bool)
         if i % 2:
             y, x = rng.integers(0, SIDE - TAG, 2)
             mask[y : y + TAG, x : x + TAG] = True

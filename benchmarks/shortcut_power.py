@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medpipe.evaluation.intervals import Resamples, ranked
-from medpipe.phantoms import chest
+from medpipe.phantoms import chest_drawing
 from medpipe.probes import alarm, blank, source
 
 CLASSES, SIDE, EDGE, POOL, TRAIN, SEED = ("Normal", "COVID"), 64, 8, 1600, 800, 5
@@ -52,7 +52,7 @@ def pool(mark: str) -> Features:
         for place, number in enumerate(range(start, stop)):
             rng = np.random.default_rng([SEED, label, number])
             plain = np.clip(rng.normal(12, 3, whole.shape), 0, 255).astype(np.uint8)
-            plain[EDGE:-EDGE, EDGE:-EDGE] = chest.draw(rng, CLASSES[label], 3, SIDE - 2 * EDGE)
+            plain[EDGE:-EDGE, EDGE:-EDGE] = chest_drawing.draw(rng, CLASSES[label], 3, SIDE - 2 * EDGE)
             for r, region in enumerate(regions):
                 for m, image in enumerate((plain, planted(plain, mark))):
                     found[r, m, place] = features(np.where(region, np.uint8(110), image), filters)

@@ -1,6 +1,9 @@
 """The lock files: one of everything, one that adds CUDA's wheels, and two with less."""
 
 import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,22 @@ def test_what_serves_and_shows_models_is_of_the_same_versions_and_trains_nothing
     assert all(less.values())
     assert {requirement: everything.get(requirement) for requirement in less} == less
     assert not [requirement for requirement in less if re.match("tensorflow|keras|jax|dvc|albumentations", requirement)]
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("requirements-serve.lock", ["medpipe.cli", "medpipe.service.app", "medpipe.drift.watch"]),
+        ("requirements-ui.lock", ["medpipe.app.page"]),
+    ],
+)
+def test_what_serves_and_shows_models_can_be_imported_where_nothing_else_is_installed(name, modules):
+    here = {re.sub("[-_.]+", "-", requirement.partition("==")[0]) for requirement in locked(name)} | {"medpipe"}
+    others = [
+        module
+        for module, distributions in packages_distributions().items()
+        if not here & {re.sub("[-_.]+", "-", distribution).lower() for distribution in distributions}
+    ]
+    assert {"keras", "tensorflow", "openpyxl", "dvc"} <= {*others}
+    program = f"import sys; sys.modules |= dict.fromkeys({others}); import {', '.join(modules)}"
+    subprocess.run([sys.executable, "-c", program], check=True)

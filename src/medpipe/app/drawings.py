@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medpipe.params import BrainPhantom
-from medpipe.phantoms import brain, chest
+from medpipe.phantoms import brain, chest_drawing
 from medpipe.phantoms.skin_drawing import draw_lesion, photograph
 
 SEED, SIZE = 7, 256
@@ -25,7 +25,7 @@ def drawings(task: str) -> tuple[bytes, ...]:
         case "brain":
             images = _slices()
         case "chest":
-            images = [chest.draw(rng, label, 0, SIZE) for label in ("Normal", "COVID", "Lung_Opacity")]
+            images = [chest_drawing.draw(rng, label, 0, SIZE) for label in ("Normal", "COVID", "Lung_Opacity")]
         case _:
             ramp = Image.linear_gradient("L")
             images = [ramp, ramp.rotate(90), Image.radial_gradient("L")]
