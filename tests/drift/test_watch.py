@@ -100,6 +100,11 @@ def test_a_log_of_an_earlier_release_is_read_on(validation, answer, capsys):
     assert capsys.readouterr().out.count("no drift in 60 answers") == 2
 
 
+def test_a_test_that_has_not_begun_says_so(validation, answer, capsys):
+    assert main(["drift", answer(30), "--validation", str(validation)]) == 0
+    assert "embedding, against the first 200 answers: not tested yet: 30 answers, and" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -123,6 +123,12 @@ def test_a_heat_map_that_cannot_be_made_says_why(client, row, change, message):
     assert message in answer.json()["error"]
 
 
+def test_a_form_is_no_case_of_a_heat_map(client):
+    answer = client.post("/explain", files={"image": b"x"})
+    assert answer.status_code == 415
+    assert "application/json wanted" in answer.json()["error"]
+
+
 @pytest.fixture(scope="module")
 def loaded(model):
     return served.load(served.find(str(model)))

@@ -153,6 +153,12 @@ def test_missing_columns_are_named(reader):
         reader.predict(pd.DataFrame({"image": [png()], "sex": ["male"]}))
 
 
+def test_missing_columns_are_named_without_mlflow(reader, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)  # as where it is not installed
+    with pytest.raises(InputError, match="columns missing: age, localization; the model reads image, age, sex"):
+        reader.predict(pd.DataFrame({"image": [png()], "sex": ["male"]}))
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
@@ -160,6 +166,7 @@ def test_missing_columns_are_named(reader):
         ("/dev/zero", "image: '/dev/zero' is no data URI"),
         (None, "image is missing; give the file's bytes, or data:image/jpeg;base64"),
         (np.nan, "image is missing"),
+        (" ", "image is missing"),
         (7, "image is int; give the file's bytes"),
         (b"", "image: empty file"),
         (b"GIF89a", "image: no image"),
@@ -278,7 +285,7 @@ def test_paths_are_read_under_the_root_that_the_loader_names(delivered, folder):
         ("link.png", "'link.png' lies outside of image_root"),
         ("/dev/zero", "'/dev/zero' lies outside of image_root"),
         ("pipe", "'pipe' is no regular file"),
-        ("", "'' is no regular file"),
+        (".", "'.' is no regular file"),
         ("large.png", "'large.png' has more than 4000 bytes"),
         ("a\0b.png", r"'a\\x00b.png' cannot be read: embedded null byte"),
         ("loop.png", "'loop.png' cannot be read: "),

@@ -15,12 +15,14 @@ DRIFT = 3  # the exit status
 
 @dataclass(frozen=True)
 class Test:
-    """A sequential test: log10 (n,) of its capital after each answer, its limit, and where that was reached first."""
+    """A sequential test: log10 (n,) of its capital after each answer, its limit, where that was reached first, and how
+    many answers it waits for before it begins."""
 
     name: str
     path: npt.NDArray[np.float64]
     limit: float
     alarm: int | None
+    waits: int
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,23 @@ def check(logs: Path, validation: Path | None, page: Path | None) -> int:
 def watched(logged: Logged) -> Watched:
     """The tests of a version's answers. What is drawn is the same each time, so that a longer log goes on."""
     seeds = np.random.SeedSequence(int(logged.sha256[:16], 16)).spawn(3)
-    paths = {}
+    paths, embedding = {}, f"embedding, against the first {directions.FIRST} answers"
     if logged.scores is not None:
         p = conformal.of_scores(logged.scores, int(logged.validation.sum()), seeds[0])
         paths["distance from what it was trained on"] = martingale.capital(martingale.distance_bets(p))
     p, share = conformal.of_classes(logged.predicted, logged.validation, seeds[1])
     paths["predicted classes"] = martingale.mean(martingale.capital(martingale.class_bets(p, share)))
     if logged.embeddings is not None:
-        paths[f"embedding, against the first {directions.FIRST} answers"] = directions.path(logged.embeddings, seeds[2])
-    limit = martingale.limit(len(paths))
-    return Watched(logged, [Test(name, path, limit, martingale.alarm(path, limit)) for name, path in paths.items()])
+        paths[embedding] = directions.path(logged.embeddings, seeds[2])
+    limit, waits = martingale.limit(len(paths)), {embedding: directions.FIRST}
+    tests = [Test(name, path, limit, martingale.alarm(path, limit), waits.get(name, 0)) for name, path in paths.items()]
+    return Watched(logged, tests)
 
 
 def said(logged: Logged, test: Test) -> str:
     """What came out of a test, in words."""
+    if len(test.path) <= test.waits:
+        return f"not tested yet: {len(test.path)} answers, and it begins after {test.waits}"
     if test.alarm is None:
         return f"no drift in {len(test.path)} answers (evidence {10 ** test.path.max():.3g} to 1 at most)"
     when = logged.times.iloc[test.alarm]

@@ -120,9 +120,15 @@ def create(settings: Settings, first: Served) -> Guard:
     return Guard(app, settings, metrics, PATHS)
 
 
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def _case(request: Request, now: Served, settings: Settings) -> tuple[dict[str, Any], str | None]:
     """The case of `{"row": {...}, "class": "mel"}` and the class, which may be left out."""
     declared(request.headers, settings.max_body)
+    if _kind(request) == "multipart/form-data":
+        raise BadRequestError(415, 'content-type: application/json wanted: {"row": {...}, "class": ...}')
     sent = await run_in_threadpool(decoded, await request.body())
     if not isinstance(sent, dict) or not {"row"} <= set(sent) <= {"row", "class"}:
         raise BadRequestError(422, 'body: {"row": {...}, "class": ...} wanted, and nothing else; class may be left out')
@@ -137,7 +143,7 @@ async def _case(request: Request, now: Served, settings: Settings) -> tuple[dict
 async def _rows(request: Request, now: Served, settings: Settings) -> Rows:
     """A request's rows for the model `now`. Raises HTTPException and BadRequestError."""
     declared(request.headers, settings.max_body)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind == "application/json":
         body = await request.body()
         return await run_in_threadpool(from_json, body, now.inputs, settings.max_rows)

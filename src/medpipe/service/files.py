@@ -44,8 +44,16 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
         else:
             found.to_parquet(file, index=False)
     wrong = int(found["error"].notna().sum())
-    print(f"{out}: {len(found)} rows, {wrong} of them wrong")
+    print(f"{out}: {len(found)} rows, {wrong} of them not answered{_why(found)}")
+    if masks is None and "mask" in served.outputs:
+        print("masks: left out; --masks FOLDER writes them")
     return int(wrong > 0)
+
+
+def _why(found: pd.DataFrame) -> str:
+    """The first error."""
+    wrong = found["error"].dropna()
+    return f", first row {wrong.index[0]}: {wrong.iloc[0]}" if len(wrong) else ""
 
 
 def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -64,7 +72,8 @@ def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         raise InputError(f"{', '.join(map(str, inputs))}: no file in it")
     if IMAGE not in cases:
         return cases, {}
-    return cases, {IMAGE: [cell if cell[:5].lower() == "data:" else str(folder / cell) for cell in cases[IMAGE]]}
+    given = (cell if not cell or cell[:5].lower() == "data:" else str(folder / cell) for cell in cases[IMAGE])
+    return cases, {IMAGE: [*given]}
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """`medpipe serve`."""
 
 import logging
+import socket
 
 import uvicorn
 
+from medpipe.errors import InputError
 from medpipe.service import app, served
 from medpipe.service.guard import protocol
 from medpipe.service.settings import Settings
@@ -30,8 +32,17 @@ def server(settings: Settings) -> uvicorn.Server:
 def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     running = server(settings)
-    logging.getLogger("medpipe.service").info(
-        "%s answers on http://%s:%d", settings.model, settings.host, settings.port
-    )
-    running.run()
+    with _listening(settings.host, settings.port) as listening:
+        address = listening.getsockname()
+        logging.getLogger("medpipe.service").info(
+            "%s answers on http://%s:%d", settings.model, settings.host, address[1]
+        )
+        running.run([listening])
     return 0 if running.started else 1
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: cannot be listened to ({error}); choose another --host or --port") from None

@@ -65,12 +65,21 @@ def follows(uri: str) -> bool:
 
 
 def registry() -> "MlflowClient":
-    """The store that MLFLOW_TRACKING_URI names, else mlflow.db here. Raises InputError where there is neither."""
+    """The store that MLFLOW_TRACKING_URI names, else mlflow.db here. Raises InputError where there is neither, or none
+    that can be opened."""
+    import mlflow
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():  # MLflow would make one
         raise InputError("MLFLOW_TRACKING_URI is not set, and no mlflow.db is here; set it to the store of the model")
-    return MlflowClient()
+    try:
+        return MlflowClient()
+    except MlflowException as error:
+        raise InputError(
+            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message}); mlflow-skinny speaks to servers alone: "
+            "for a database install mlflow"
+        ) from None
 
 
 def find(uri: str) -> Version:
@@ -79,6 +88,8 @@ def find(uri: str) -> Version:
 
     match = REGISTERED.fullmatch(uri)
     if match is None:
+        if "/" not in uri and not Path(uri).exists():
+            raise InputError(f"{uri}: no such folder; a registered model is models:/NAME@ALIAS or models:/NAME/VERSION")
         return Version(uri, Path(uri).name, None)
     name, alias, number = match.groups()
     client = registry()
@@ -104,6 +115,7 @@ def load(version: Version, **config: Any) -> Served:
 
     try:
         folder = Path(download_artifacts(version.uri))
+        manifest.check(folder, imported=False)
         signing.check(folder, imported=False)
         pyfunc = load_model(str(folder), model_config=config)
         [data] = (folder / "data").iterdir()

@@ -27,6 +27,8 @@ def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root:
     `cine.dcm#3` is the path of one of several images in a file. `name` is for messages. Raises InputError that says
     what is wrong with the value, or with the image in it.
     """
+    if isinstance(value, str) and not value.strip():  # an empty cell
+        value = None
     if isinstance(value, str) and value[:5].lower() == "data:":
         value = _from_uri(value, name)
     elif isinstance(value, str | Path):
@@ -59,7 +61,7 @@ def _from_file(path: str, name: str, root: Path | None, limit: int) -> bytes:
         if not file.is_relative_to(root):
             problem = f"lies outside of image_root, {root}"
         elif not file.exists():
-            problem = f"is not there under image_root, {root}"
+            problem = "is not there" if root.parent == root else f"is not there under image_root, {root}"
         elif not file.is_file():  # a device or pipe never ends
             problem = "is no regular file"
         else:

@@ -36,7 +36,7 @@ def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
     package of which a byte was changed, or whose signature is wanted and wrong.
     """
     package = Path(path).parents[1]
-    manifest.check(package)
+    manifest.check(package, imported=True)
     signing.check(package, imported=True)
     return Predictor(Path(path), **model_config)
 
@@ -96,7 +96,7 @@ class Predictor:
 
         `error` says what is wrong with a row, and its field; the row's other columns are null. It is null where all is
         well. Raises MlflowException, whose message the scoring server passes on, that names the columns that are
-        missing.
+        missing; InputError where MLflow is not installed.
         """
         return self.observe(cases).drop(columns=ood.EMBEDDING)
 
@@ -106,11 +106,12 @@ class Predictor:
         """
         wanted = columns.read(self.delivery)
         if missing := [name for name in wanted if name not in cases]:
-            from mlflow.exceptions import MlflowException  # 2 s, which who loads the package without MLflow is spared
-
-            raise MlflowException.invalid_parameter_value(
-                f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}"
-            )
+            lack = f"columns missing: {', '.join(missing)}; the model reads {', '.join(wanted)}"
+            try:
+                from mlflow.exceptions import MlflowException  # 2 s, which who loads the package without it is spared
+            except ModuleNotFoundError:
+                raise InputError(lack) from None
+            raise MlflowException.invalid_parameter_value(lack)
         cases = cases[wanted].reset_index(drop=True)
         errors = defaultdict[Hashable, list[str]](list)
         parts = [self._answer(cases[start : start + BATCH], errors) for start in range(0, len(cases), BATCH)]
