@@ -1,7 +1,7 @@
 """A service of one's own around a registered model: which photographs a dermatologist should see first.
 
-    export MLFLOW_TRACKING_URI=sqlite:////path/to/medpipe/mlflow.db    # or the server's address
-    uvicorn examples.triage:app
+    export MLFLOW_TRACKING_URI=http://server:5000    # or sqlite:////path/to/medpipe/mlflow.db, if mlflow is installed
+    uvicorn examples.triage:app                      # in the checkout; MODEL=FOLDER for a package in a folder
     curl -F photo=@lesion.jpg -F age=45 -F sex=female -F localization=back http://127.0.0.1:8000/triage
 
 It needs mlflow-skinny, the packages that the model's requirements.txt names, fastapi, python-multipart and uvicorn; of

@@ -73,11 +73,12 @@ def registry() -> "MlflowClient":
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():  # MLflow would make one
         raise InputError("MLFLOW_TRACKING_URI is not set, and no mlflow.db is here; set it to the store of the model")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 14 s; of seven, a person waits four minutes
     try:
         return MlflowClient()
     except MlflowException as error:
         raise InputError(
-            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message}); mlflow-skinny speaks to servers alone: "
+            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message.strip()}); mlflow-skinny speaks to servers alone: "
             "for a database install mlflow"
         ) from None
 
