@@ -78,8 +78,8 @@ def registry() -> "MlflowClient":
         return MlflowClient()
     except MlflowException as error:
         raise InputError(
-            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message.strip()}); mlflow-skinny speaks to servers alone: "
-            "for a database install mlflow"
+            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message.strip()}); mlflow-skinny speaks to servers "
+            "alone: for a database install mlflow"
         ) from None
 
 
