@@ -45,7 +45,7 @@ def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
     assert found["error"][1].startswith("sex is 'x', must be unknown or one of: male, female; image: ")
     assert set(found["model"]) == {"skin-early"}
     assert found["sha256"].str.fullmatch("[0-9a-f]{64}").all()
-    assert f"{out}: 3 rows, 1 of them not answered, first row 1: sex is 'x', must be" in capsys.readouterr().out
+    assert f"{out}: 3 rows, 1 of them not answered, first row 1 (b.png): sex is 'x', must be" in capsys.readouterr().out
     assert [path.name for path in out.parent.iterdir()] == ["answers.csv"]
 
 

@@ -51,9 +51,13 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
 
 
 def _why(found: pd.DataFrame) -> str:
-    """The first error."""
+    """The first error, and of which row."""
     wrong = found["error"].dropna()
-    return f", first row {wrong.index[0]}: {wrong.iloc[0]}" if len(wrong) else ""
+    if wrong.empty:
+        return ""
+    row = wrong.index[0]
+    image = f" ({found[IMAGE][row][:100]})" if IMAGE in found else ""
+    return f", first row {row}{image}: {wrong[row]}"
 
 
 def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
