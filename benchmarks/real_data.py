@@ -151,7 +151,7 @@ EXPERIMENTS = {
 
 
 def keep(params: dict[str, Any], names: list[str]) -> None:
-    """Leave these alone of their task's models, and no generator."""
+    """Leave these alone of their task's models, and none of its generators."""
     task = params["models"][names[0]]["task"]
     for section in ("models", "fusions", "generators"):
         params[section] = {k: v for k, v in params[section].items() if v["task"] != task or k in names}

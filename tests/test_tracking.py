@@ -227,6 +227,11 @@ def test_split_and_data_are_inputs_and_the_machine_is_watched(root, capfd):
     assert kind == "custom_model_development"
 
 
+def test_an_address_is_told_without_its_password(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@server:5000")
+    assert store.address(store.connect()) == "http://server:5000"
+
+
 @pytest.mark.parametrize("name", ["what? (50 %20) [#1]", "it's new"])
 def test_a_repository_may_lie_anywhere(root, new_root, name):
     place = new_root(name)

@@ -4,6 +4,7 @@ a repository that was moved is mended before it is used.
 
 import logging
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -74,6 +75,11 @@ def connect() -> "MlflowClient":
         client.search_experiments(max_results=1)
         _follow(path)
     return client
+
+
+def address(client: "MlflowClient") -> str:
+    """The store's, without a password."""
+    return re.sub(r"(?<=://)[^/@]*@", "", client.tracking_uri)
 
 
 def _follow(path: Path) -> None:

@@ -1,7 +1,4 @@
-import compileall
 import csv
-import importlib.util
-import py_compile
 import re
 import shutil
 import socket
@@ -16,7 +13,6 @@ from PIL import Image
 from small_service import PIXELS, VARIANT, picture
 
 from medpipe.cli import main
-from medpipe.serving import manifest
 
 
 @pytest.fixture
@@ -45,7 +41,7 @@ def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
     assert found["error"][1].startswith("sex is 'x', must be unknown or one of: male, female; image: ")
     assert set(found["model"]) == {"skin-early"}
     assert found["sha256"].str.fullmatch("[0-9a-f]{64}").all()
-    assert f"{out}: 3 rows, 1 of them not answered, first row 1 (b.png): sex is 'x', must be" in capsys.readouterr().out
+    assert f"{out}: 3 rows, 1 of them not answered, first b.png: sex is 'x', must be" in capsys.readouterr().out
     assert [path.name for path in out.parent.iterdir()] == ["answers.csv"]
 
 
@@ -83,47 +79,36 @@ def test_what_cannot_be_done_says_why_and_gives_2(model, folder, tmp_path, monke
     assert not (tmp_path / out).exists()
 
 
-@pytest.mark.parametrize("altered", ["source", "bytecode"])
-def test_a_package_is_looked_at_before_its_code_runs(model, folder, tmp_path, altered):
+def test_a_package_is_looked_at_before_its_code_runs(model, folder, tmp_path):
     package = tmp_path / "package"
     shutil.copytree(model, package, ignore=shutil.ignore_patterns("__pycache__"))
     source = next(package.rglob("predictor.py"))
-    other = source.with_name("other.py")
-    other.write_text(source.read_text() + "\nprint('it ran')\n")
-    if altered == "source":
-        other.replace(source)
-        said = r"code/\w+/serving/predictor.py was changed"
-    else:
-        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        bytecode = importlib.util.cache_from_source(str(source))
-        py_compile.compile(str(other), bytecode, str(source), invalidation_mode=unchecked)
-        other.unlink()
-        said = r"code/\w+/serving/__pycache__/predictor\.[\w-]+\.pyc is not the bytecode of its source"
+    source.write_text(source.read_text() + "\nprint('it ran')\n")
     command = [sys.executable, "-m", "medpipe.cli", "predict", str(package), str(folder / "a.png"), "--out", "o.csv"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert re.search(f"package: not the model that was packaged: {said}; get it again", ended.stderr)
+    assert re.search(r"not the model that was packaged: code/\w+/serving/predictor.py was changed", ended.stderr)
     assert "it ran" not in ended.stdout
-
-
-def test_bytecode_of_its_own_does_a_package_no_harm(model, tmp_path):
-    shutil.copytree(model, tmp_path / "package")
-    assert compileall.compile_dir(tmp_path / "package/code", quiet=2)
-    manifest.check(tmp_path / "package", imported=False)
 
 
 @pytest.mark.parametrize(
     ("name", "store", "message"),
     [
         ("skin-classifier@champion", None, "no such folder; a registered model is models:/NAME@ALIAS"),
-        ("models:/m@champion", "gopher://store", "gopher://store: cannot be opened"),
+        (
+            "models:/m@champion",
+            "gopher://me:secret@store",
+            "the installed MLflow opens no gopher: store",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_had_gives_2(folder, tmp_path, monkeypatch, capsys, name, store, message):
     if store is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     assert main(["predict", name, str(folder / "a.png"), "--out", str(tmp_path / "o.csv")]) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert "secret" not in said
 
 
 def test_a_port_that_is_taken_gives_2(model):
@@ -132,7 +117,7 @@ def test_a_port_that_is_taken_gives_2(model):
         command = [sys.executable, "-m", "medpipe.cli", "serve", str(model), "--port", str(port)]
         ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert f"medpipe: 127.0.0.1:{port}: cannot be listened to" in ended.stderr
+    assert f"medpipe: 127.0.0.1:{port}: cannot listen" in ended.stderr
     assert "answers on" not in ended.stderr
 
 

@@ -55,7 +55,7 @@ def test_a_package_holds_no_pickle_and_its_hashes(packages):
         # Of protocol 2 and later; and no archive of NumPy's holds objects.
         assert not [path.name for path in files if path.read_bytes()[:1] == b"\x80"]
         assert "python_model" not in (folder / "MLmodel").read_text()  # which MLflow would unpickle
-        manifest.check(folder, imported=False)
+        manifest.check(folder)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from medpipe.errors import InputError
 from medpipe.evaluation.predictions import pooled
 from medpipe.models.ood import EMBEDDING
 from medpipe.service.served import registry
+from medpipe.store import address
 
 KEYS = ["model", "version", "sha256"]
 
@@ -99,6 +100,6 @@ def _of_run(model: str, version: str | None) -> pd.DataFrame:
             return _parquet(next(Path(client.download_artifacts(run, "predictions", folder)).glob("*.parquet")))
     except (MlflowException, OSError, StopIteration) as error:
         raise InputError(
-            f"{model}, version {version}: {client.tracking_uri} has no predictions of it ({error}); set "
+            f"{model}, version {version}: {address(client)} has no predictions of it ({error}); set "
             "MLFLOW_TRACKING_URI to the store that does, or give the table with --validation"
         ) from None

@@ -53,7 +53,7 @@ def find(name: str) -> Stored:
         logged = client.get_logged_model(model)
     except MlflowException as error:
         raise SettingError(
-            f"network.weights: {name}: {client.tracking_uri} has none ({error.message}); give runs:/<run id>, "
+            f"network.weights: {name}: {store.address(client)} has none ({error.message}); give runs:/<run id>, "
             "models:/<name>@<alias> or models:/<name>/<version> of what `make ui` shows"
         ) from None
     return Stored(model, str(logged.source_run_id), version, _file(client, name, logged))

@@ -29,7 +29,7 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     if missing := [name for name in served.inputs if name not in cases]:
         raise InputError(
             f"{', '.join(map(str, inputs))}: columns missing: {', '.join(missing)}; the model reads "
-            f"{', '.join(served.inputs)}: give a CSV that has them (an empty cell stands for unknown)"
+            f"{', '.join(served.inputs)}: give a CSV that has them (an empty cell of metadata stands for unknown)"
         )
     if masks is not None and "mask" not in served.outputs:
         raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
@@ -56,8 +56,9 @@ def _why(found: pd.DataFrame) -> str:
     if wrong.empty:
         return ""
     row = wrong.index[0]
-    image = f" ({found[IMAGE][row][:100]})" if IMAGE in found else ""
-    return f", first row {row}{image}: {wrong[row]}"
+    image = found[IMAGE][row] if IMAGE in found else ""
+    named = image if image.strip() and image[:5].lower() != "data:" else f"row {row} (from 0)"
+    return f", first {named}: {wrong[row]}"
 
 
 def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -76,7 +77,7 @@ def read(inputs: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         raise InputError(f"{', '.join(map(str, inputs))}: no file in it")
     if IMAGE not in cases:
         return cases, {}
-    given = (cell if not cell or cell[:5].lower() == "data:" else str(folder / cell) for cell in cases[IMAGE])
+    given = (cell if not cell.strip() or cell[:5].lower() == "data:" else str(folder / cell) for cell in cases[IMAGE])
     return cases, {IMAGE: [*given]}
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from socket import AF_INET, AF_INET6
 
 import uvicorn
 
@@ -32,17 +33,11 @@ def server(settings: Settings) -> uvicorn.Server:
 def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     running = server(settings)
-    with _listening(settings.host, settings.port) as listening:
-        address = listening.getsockname()
-        logging.getLogger("medpipe.service").info(
-            "%s answers on http://%s:%d", settings.model, settings.host, address[1]
-        )
-        running.run([listening])
-    return 0 if running.started else 1
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:  # uvicorn says so too, but exits as drift does
+        socket.create_server((settings.host, settings.port), family=AF_INET6 if ":" in host else AF_INET).close()
     except (OSError, OverflowError) as error:
-        raise InputError(f"{host}:{port}: cannot be listened to ({error}); choose another --host or --port") from None
+        raise InputError(f"{host}:{settings.port}: cannot listen ({error}); choose another --host or --port") from None
+    logging.getLogger("medpipe.service").info("%s answers on http://%s:%d", settings.model, host, settings.port)
+    running.run()
+    return 0 if running.started else 1

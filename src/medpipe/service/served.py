@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from medpipe import store  # noqa: F401  # for what it tells MLflow
+from medpipe import store
 from medpipe.errors import InputError
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Decoding, PreparedImages
@@ -73,13 +73,16 @@ def registry() -> "MlflowClient":
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():  # MLflow would make one
         raise InputError("MLFLOW_TRACKING_URI is not set, and no mlflow.db is here; set it to the store of the model")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 14 s; of seven, a person waits four minutes
+    # MLflow's seven tries of 120 s each are for whoever trains.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     try:
         return MlflowClient()
-    except MlflowException as error:
+    except MlflowException:
+        scheme = mlflow.get_tracking_uri().partition(":")[0]
         raise InputError(
-            f"{mlflow.get_tracking_uri()}: cannot be opened ({error.message.strip()}); mlflow-skinny speaks to servers "
-            "alone: for a database install mlflow"
+            f"MLFLOW_TRACKING_URI: the installed MLflow opens no {scheme}: store; give a server's address, or for a "
+            "database install mlflow beside mlflow-skinny"
         ) from None
 
 
@@ -99,8 +102,8 @@ def find(uri: str) -> Version:
         found = str(get(name, which).version)
     except MlflowException as error:
         raise InputError(
-            f"{uri}: {client.tracking_uri} has none ({error.message}); set MLFLOW_TRACKING_URI to the store that does, "
-            "or name another model"
+            f"{uri}: {store.address(client)} has none ({error.message}); set MLFLOW_TRACKING_URI to the store that "
+            "does, or name another model"
         ) from None
     return Version(f"models:/{name}/{found}", name, found)
 
@@ -116,8 +119,8 @@ def load(version: Version, **config: Any) -> Served:
 
     try:
         folder = Path(download_artifacts(version.uri))
-        manifest.check(folder, imported=False)
         signing.check(folder, imported=False)
+        manifest.check(folder)  # as the package does, but before its code runs
         pyfunc = load_model(str(folder), model_config=config)
         [data] = (folder / "data").iterdir()
         recipe = read_recipe(data)

@@ -36,7 +36,7 @@ def _load_pyfunc(path: str, model_config: dict[str, Any]) -> "Predictor":
     package of which a byte was changed, or whose signature is wanted and wrong.
     """
     package = Path(path).parents[1]
-    manifest.check(package, imported=True)
+    manifest.check(package)
     signing.check(package, imported=True)
     return Predictor(Path(path), **model_config)
 
