@@ -46,6 +46,14 @@ def test_a_csv_gets_answers_and_errors_by_row(model, folder, tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["answers.csv"]
 
 
+def test_a_file_that_is_not_there_and_an_empty_cell_are_told_apart(model, folder, tmp_path):
+    (folder / "cases.csv").write_text("image,age,sex\nnowhere.png,45,male\n ,45,male\n")
+    assert main(["predict", str(model), str(folder / "cases.csv"), "--out", str(tmp_path / "o.csv")]) == 1
+    lost, empty = pd.read_csv(tmp_path / "o.csv")["error"]
+    assert lost.startswith(f"image: '{folder}/nowhere.png' is not there; ")
+    assert empty.startswith("image is missing; ")
+
+
 def test_parquet_has_the_same_and_a_sound_table_gives_0(model, folder, tmp_path):
     sound = pd.read_csv(folder / "cases.csv", dtype=str)[::2]
     sound.to_csv(folder / "sound.csv", index=False)

@@ -7,7 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+from declared import PLAIN
 from PIL import Image
+from small_cases import early
 from small_packages import (
     CLASSES,
     FEATURES,
@@ -29,6 +31,7 @@ from medpipe.models import cascade
 from medpipe.models.decision import Rule
 from medpipe.models.temperature import temper
 from medpipe.serving import package
+from medpipe.serving.predictor import Predictor
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +92,17 @@ def packages(models, rule, deliver, tmp_path_factory):
                 package.save(deliveries / name, folder / "skin-other", PIXELS, served)
     shutil.rmtree(deliveries)  # a package is whole
     return folder
+
+
+@pytest.fixture(scope="session")
+def delivered(deliver, tmp_path_factory):
+    """The folder of a classifier of images and metadata."""
+    return early(deliver, tmp_path_factory.mktemp("models") / "skin-early")
+
+
+@pytest.fixture(scope="session")
+def reader(delivered):
+    return Predictor(delivered, max_pixels=1000, **PLAIN)
 
 
 @contextmanager

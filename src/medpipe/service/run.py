@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from socket import AF_INET, AF_INET6
 
 import uvicorn
 
@@ -33,9 +32,11 @@ def server(settings: Settings) -> uvicorn.Server:
 def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     running = server(settings)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host, family = settings.host, socket.AF_INET
+    if ":" in host:
+        host, family = f"[{host}]", socket.AF_INET6
     try:  # uvicorn says so too, but exits as drift does
-        socket.create_server((settings.host, settings.port), family=AF_INET6 if ":" in host else AF_INET).close()
+        socket.create_server((settings.host, settings.port), family=family).close()
     except (OSError, OverflowError) as error:
         raise InputError(f"{host}:{settings.port}: cannot listen ({error}); choose another --host or --port") from None
     logging.getLogger("medpipe.service").info("%s answers on http://%s:%d", settings.model, host, settings.port)
