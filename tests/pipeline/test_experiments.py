@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -21,12 +22,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return make(tmp_path_factory.mktemp("table"), shrink_to_table, "register@skin", repository="..")
 
 
-def test_two_workers_at_once_in_copies_keep_their_runs(project):
+def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(project):
     before = {run.info.run_id for run in project.runs()}
     for name, rate in (("one", "0.03"), ("two", "0.04")):
+        project.mark_code(name)
         project.run(
             "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
         )
+    project.run("git", "checkout", "--quiet", "--", "src")
     # Not `dvc exp run --run-all`, which waits for its workers to end: on a busy machine one may read a queue file that
     # another is writing, and stay.
     project.run("dvc", "queue", "start", "--jobs", "2")
@@ -36,16 +39,48 @@ def test_two_workers_at_once_in_copies_keep_their_runs(project):
     new = [run for run in project.runs() if run.info.run_id not in before]
     rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
     assert rates == {"one": "0.03", "two": "0.04"}
+    assert {run.data.tags["medpipe.experiment"]: run.data.tags["medpipe.variant"] for run in new} == {
+        "one": "one", "two": "two"
+    }  # fmt: skip
+    assert {run.data.tags["medpipe.dirty"] for run in new} == {"true"}
+    assert len({code_of(project, name)["train"]["mlp"] for name in ("HEAD", "one", "two")}) == 3
     assert {run.info.status for run in new} == {"FINISHED"}
     assert set(rates) <= {row["Experiment"] for row in project.experiments}
     assert project.run("git", "status", "--porcelain") == ""
+
+
+def code_of(project: Project, name: str) -> dict:
+    """The fingerprints of the stages' code in the commit HEAD or an experiment."""
+    commit = name if name == "HEAD" else references(project.root)[name][0][1]
+    return json.loads(project.run("git", "show", f"{commit}:./reports/code.json"))
+
+
+def test_an_experiment_in_a_temporary_copy_runs_the_code_of_that_copy(project):
+    project.mark_code("temporary")
+    project.run("dvc", "exp", "run", "--temp", "--name", "temporary", "code")
+    project.run("python", "stages/fingerprint.py")
+    marked = json.loads((project.root / "reports/code.json").read_text())
+    project.run("git", "checkout", "--quiet", "--", ".")
+    assert code_of(project, "temporary") == marked
+    assert code_of(project, "HEAD") != marked
 
 
 def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
     space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
     search = {"trials": 2, "metric": "val_loss", "sampler": {"startup": 1}, "pruner": {"startup": 1, "warmup": 1}}
     (project.root / "tuning.yaml").write_text(yaml.safe_dump({"skin-tabular": search | {"space": space}}))
-    output = project.run("python", "stages/tune.py", "skin-tabular")
+    project.mark_code("tuned")
+    output = ""
+    with subprocess.Popen(
+        ["python", "stages/tune.py", "skin-tabular"], cwd=project.root, env=project.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as search:  # fmt: skip
+        assert search.stdout is not None
+        for line in search.stdout:
+            output += line
+            if line.startswith("trial 0"):
+                project.mark_code("edited meanwhile")
+    assert search.returncode == 0, output
     best = json.loads((project.root / "reports/skin/tuning/skin-tabular/best.json").read_text())
     [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", output)
     assert float(value) == float(again) == best["val_loss"]
@@ -54,6 +89,8 @@ def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
     assert float(row["models.skin-tabular.lr"]) == best["settings"]["lr"]
     [parent] = [run for run in project.runs() if run.info.run_name == "tune skin-tabular"]
     assert parent.data.tags["medpipe.experiment"] == name
+    [trained] = [run for run in project.runs() if run.info.run_name == f"skin-tabular ({name})"]
+    assert trained.data.tags["medpipe.variant"] == parent.data.tags["medpipe.variant"] == "tuned"
     experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     assert len(project.client.search_runs([experiment], below)) == 2
     files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
@@ -63,6 +100,7 @@ def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
 
 
 def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
+    project.mark_code("studied")
     killed_study.write(project, {"slow": 0.02, "fast": 0.3})
     killed_study.kill_in_second_row(project, "small-fast-1")
     killed = killed_study.commits(project)
@@ -82,7 +120,9 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     assert done["fast"]
     assert not list((project.root / ".tmp/experiments").glob("*/"))
     assert project.run("git", "status", "--porcelain").splitlines() == [
-        " M medpipe/params.yaml", " M medpipe/studies.yaml", "?? medpipe/reports/skin/studies/",
+        " M medpipe/dvc.lock", " M medpipe/params.yaml", " M medpipe/reports/code.json",
+        " M medpipe/src/medpipe/provenance.py",
+        " M medpipe/studies.yaml", "?? medpipe/reports/skin/studies/",
     ]  # fmt: skip
 
     table = json.loads((project.root / "reports/skin/studies/small.json").read_text())
@@ -92,6 +132,7 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
         [run] = [r for r in named if "test/macro_f1" in r.data.metrics]
         assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
         assert float(run.data.params["lr"]) == row["set"]["lr"]
+        assert run.data.tags["medpipe.variant"] == "studied"
 
     killed_study.write(project, {"slow": 0.03, "fast": 0.3})
     assert killed_study.commits(project) == {"slow": None, "fast": done["fast"]}
