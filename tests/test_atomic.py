@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,30 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         (temporary / "new").touch()
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_disk_has_the_bytes_before_the_name_and_the_name_before_it_returns(tmp_path, monkeypatch, kind):
+    steps = []
+
+    def recorded(step, call):
+        def record(*arguments):
+            name = Path(arguments[0] if step == "rename" else Path(f"/proc/self/fd/{arguments[0]}").readlink()).name
+            steps.append((step, name))
+            return call(*arguments)
+
+        return record
+
+    monkeypatch.setattr(os, "fsync", recorded("sync", os.fsync))
+    for rename in ("rename", "replace"):
+        monkeypatch.setattr(os, rename, recorded("rename", getattr(os, rename)))
+    with getattr(atomic, kind)(tmp_path / "target") as temporary:
+        if kind == "folder":
+            (temporary / "inner").mkdir()
+        (temporary if kind == "file" else temporary / "inner/model").write_text("bytes")
+    assert steps[-2:] == [("rename", ".target.tmp"), ("sync", tmp_path.name)]
+    synced = {"file": {".target.tmp"}, "folder": {".target.tmp", "inner", "model"}}[kind]
+    assert set(steps[:-2]) == {("sync", name) for name in synced}
 
 
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])

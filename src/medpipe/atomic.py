@@ -2,9 +2,11 @@
 
 The name is always the same, so that what a killed process has left is gone with the next one: DVC lets one at a time
 write an output, and a checkpoint is locked. What was there is replaced, never written to, since DVC may have linked it
-to its cache, or to the same output of an experiment.
+to its cache, or to the same output of an experiment. Bytes reach the disk before the name does, so that a power cut
+leaves no empty file under it.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,9 @@ def file(path: Path) -> Iterator[Path]:
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -33,10 +37,23 @@ def folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for part in (*temporary.rglob("*"), temporary):
+            if not part.is_symlink():
+                _flush(part)
         _remove(path)
         temporary.rename(path)
+        _flush(path.parent)
     finally:
         _remove(temporary)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has the file's bytes, or the folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ def begin(
     of all that come out the same.
     """
     client = connect()
-    if not (folder / RECORD).exists():
+    if not _readable(folder):
         key, params = key or uuid.uuid4().hex, flatten(settings)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
         own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {KEY: key, "medpipe.settings": digest}
@@ -94,6 +95,15 @@ def read(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder / RECORD}: damaged ({error}); `dvc pull` the model, or delete the folder and train it"
         ) from None
+
+
+def _readable(folder: Path) -> bool:
+    """Whether the folder has a record; a damaged one is passed over with a warning."""
+    try:
+        return (folder / RECORD).exists() and bool(read(folder))
+    except InputError as error:
+        print(f"WARNING: {error}; a new run begins", file=sys.stderr, flush=True)
+        return False
 
 
 def abandon(folder: Path, ended: float) -> None:

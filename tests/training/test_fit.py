@@ -226,8 +226,19 @@ def test_a_finished_training_is_not_run_again_and_another_one_is(tmp_path):
     for changed in (TABLE.model_copy(update={"lr": 0.2}), TABLE.model_copy(update={"batch": 4})):
         _, other = run(tmp_path, changed)
         assert not other["loss"].equals(history["loss"])
-    (tmp_path / "state.npz").write_bytes(b"no checkpoint")
-    assert run(tmp_path, TABLE)[1].equals(history)
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, capsys):
+    _, history = run(tmp_path, TABLE)
+    state = tmp_path / "state.npz"
+    whole = state.read_bytes()
+    noise = np.random.default_rng(0).bytes(len(whole))
+    cuts = [whole[: round(share * len(whole))] for share in (0, 0.001, 0.1, 0.5, 0.9)]
+    inside = whole[: len(whole) // 2] + noise[: len(whole) // 8] + whole[len(whole) // 2 + len(whole) // 8 :]
+    for damaged in (*cuts, whole[:-1], noise, inside, b"no checkpoint", b"\0" * len(whole)):
+        state.write_bytes(damaged)
+        assert run(tmp_path, TABLE)[1].equals(history)
+        assert f"WARNING: {state}: not a whole checkpoint" in capsys.readouterr().err
 
 
 def test_masks_are_trained_with_dice(tmp_path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from filelock import FileLock
 
 from medpipe import tracking
@@ -49,6 +50,19 @@ def test_a_change_of_code_is_another_training(root):
         with tracked("skin-b4", "skin", {"lr": 0.1}, root / "split", [], code) as (_, checkpoint):
             seen.append(checkpoint)
     assert seen[0] == seen[2] != seen[1]
+
+
+def test_a_damaged_record_begins_another_run(root, capsys):
+    (root / "split").mkdir()
+    (root / "split/rows.parquet").write_bytes(b"rows")
+    arguments = ("skin-b4", "skin", {"lr": 0.1}, root / "split", [], "code")
+    with pytest.raises(SystemExit), tracked(*arguments) as (killed, checkpoint):
+        raise SystemExit
+    (checkpoint.parent / tracking.RECORD).write_bytes(b"")
+    with tracked(*arguments) as (run, _):
+        pass
+    assert run.key != killed.key
+    assert f"WARNING: {checkpoint.parent / tracking.RECORD}: damaged" in capsys.readouterr().err
 
 
 def test_abandoned_checkpoints_are_removed_once_another_training_ends(root):

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import sys
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,10 @@ def save(path: Path, state: State, fingerprint: str) -> None:
 
 
 def load(path: Path, fingerprint: str) -> State | None:
-    """The state saved under this fingerprint; None where there is no file or it is another training's."""
+    """The state saved under this fingerprint; None where there is no file or it is another training's.
+
+    A file that cannot be read whole, as a power cut may leave one, is passed over with a warning.
+    """
     try:
         with path.open("rb") as whole, np.load(whole) as file:
             head = json.loads(str(file["head"]))
@@ -71,8 +76,8 @@ def load(path: Path, fingerprint: str) -> State | None:
             return state
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        # Not whole, so of no use: the training begins anew.
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        print(f"WARNING: {path}: not a whole checkpoint ({error}); training starts over", file=sys.stderr, flush=True)
         return None
 
 
