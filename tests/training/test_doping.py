@@ -8,7 +8,7 @@ import pytest
 from small_training import ignore, network, recipe
 
 from medpipe.errors import InputError, SettingError
-from medpipe.params import Sampling
+from medpipe.params import Sampling, Warmup
 from medpipe.training.assemble import assemble
 from medpipe.training.doping import Stacked, load
 from medpipe.training.fit import fit
@@ -70,6 +70,20 @@ def test_generated_images_train_and_are_counted_and_none_judges(root, unfreeze):
     # 16, 12 and 4 real rows; in the first epoch each class is filled up to 14, the second is as it is.
     assert history[["draws_a", "draws_b", "draws_c"]].to_numpy().tolist() == [[16, 14, 14], [16, 12, 4]]
     assert history[["generated_a", "generated_b", "generated_c"]].to_numpy().tolist() == [[0, 2, 10], [0, 0, 0]]
+
+
+@pytest.mark.usefixtures("_seeded")
+def test_a_frozen_backbone_warms_up_on_real_images_and_then_reads_generated_ones(root):
+    settings = doped(network={"normalise": "backbone", "unfreeze": 0}, warmup=Warmup(epochs=1, lr=0.01))
+    training = assemble(settings, NAMES, root / "split", root, 0, None)
+    history = fit(
+        network(), training.learnt, training.samples(training.val), training.settings,
+        seed=0, checkpoint=root / "state.npz", on_epoch=ignore, classes=training.classes,
+    )  # fmt: skip
+    assert history["phase"].tolist() == ["warmup", "main", "main"]
+    assert history[["generated_a", "generated_b", "generated_c"]].fillna(0).to_numpy().tolist() == [
+        [0, 0, 0], [0, 2, 10], [0, 0, 0]
+    ]  # fmt: skip
 
 
 def test_generated_images_are_enlarged_where_they_are_read():

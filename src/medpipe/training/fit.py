@@ -60,11 +60,12 @@ def fit(
     SettingError for settings that do not fit the model or the data, before anything is trained.
     """
     steps = plan(settings)
-    targets, weights, sampler = train.targets[train.rows], None, None
+    weights, sampler = None, None
     if steps.class_weights is not None:
-        weights = class_weights(targets, classes, steps.class_weights, train.generated)
+        weights = class_weights(train.targets[train.rows], classes, steps.class_weights, train.generated)
     if steps.sampling is not None:
-        sampler = Sampler(steps.sampling, class_numbers(targets, "sampling"), tuple(classes), seed, train.generated)
+        numbers = class_numbers(train.targets[train.rows], "sampling")
+        sampler = Sampler(steps.sampling, numbers, tuple(classes), seed, train.generated)
     for phase in steps.phases:
         if phase.unfreeze is not None:
             embedding.unfreeze_layers(model, phase.unfreeze, phase.freeze_norm)
@@ -81,7 +82,7 @@ def fit(
         state.model, state.optimizer = _changing(model), _values(optimizer.variables)
         checkpoints.save(checkpoint, state, fingerprint)
 
-    features: list[Samples] = []
+    features: dict[bytes, Samples] = {}
     for index in range(state.phase, len(steps.phases)):
         if index > state.phase:
             state.phase, state.epoch, state.over = index, 0, False
@@ -98,7 +99,7 @@ def _run(
     state: State,
     train: Samples,
     val: Samples,
-    features: list[Samples],
+    features: dict[bytes, Samples],
     weights: npt.NDArray[np.float32] | None,
     sampler: Sampler | None,
     seed: int,
@@ -163,13 +164,14 @@ def _from(sampler: Sampler, start: int) -> Callable[[int], npt.NDArray[np.int64]
 
 
 def _trainer(
-    model: keras.Model, phase: Phase, steps: Plan, train: Samples, val: Samples, features: list[Samples]
+    model: keras.Model, phase: Phase, steps: Plan, train: Samples, val: Samples, features: dict[bytes, Samples]
 ) -> tuple[keras.Model, Samples, Samples]:
     """The model to compile for a phase, over the layers of `model`, and what it reads.
 
     `model` itself is never compiled, so that it is saved without an optimizer. A backbone that is frozen as a whole
     runs as in inference, without its stochastic depth: then its features are the same in each epoch, and without
-    augmentation and mixing they are computed once, into `features`, for this phase and the next that is frozen.
+    augmentation and mixing they are computed once, into `features` by row numbers, for this phase and the next that is
+    frozen.
     """
     if phase.unfreeze is not None:
         embedding.unfreeze_layers(model, phase.unfreeze, phase.freeze_norm)
@@ -178,9 +180,10 @@ def _trainer(
     extractor, head = embedding.extractor(model), embedding.head(model)
     bytes_ = 4 * (len(train.rows) + len(val.rows)) * int(np.prod(extractor.output_shape[1:]))
     if steps.augmentation is None and steps.mixing is None and bytes_ <= _MOST_FEATURES:
-        if not features:
-            features += [_features(extractor, samples, steps.batch) for samples in (train, val)]
-        return head, *features
+        for samples in (train, val):
+            if (key := samples.rows.tobytes()) not in features:
+                features[key] = _features(extractor, samples, steps.batch)
+        return head, features[train.rows.tobytes()], features[val.rows.tobytes()]
     inputs = keras.Input(model.input_shape[1:])
     return keras.Model(inputs, head(_Inference(extractor)(inputs)), name=model.name), train, val
 
