@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from medpipe.evaluation.predictions import pooled
 from medpipe.evaluation.segmentation import estimate_masks, examples, overlap, patients, slice_counts
-from medpipe.evaluation.tables import of_masks
+from medpipe.evaluation.tables import count_masks, of_masks
 
 
 def square(top, left, side=10, size=64):
@@ -113,7 +113,7 @@ def test_each_class_is_counted_for_itself():
     truth = np.stack([square(0, 0) + 2 * square(40, 40), 2 * square(40, 40)])
     predicted = np.stack([square(0, 3) + 2 * square(40, 40), np.zeros_like(truth[0])])
     rows = pd.DataFrame({"id": ["1", "2"], "set": "test", "group": "p", "label": "ill"})
-    table = of_masks(rows, ["ill", "ill"], truth, predicted, ("a", "b"), {})
+    table = of_masks(rows, ["ill", "ill"], count_masks(truth, predicted, 2), ("a", "b"), {})
     assert table.filter(like=":").columns.tolist() == [f"{c}:{n}" for n in "ab" for c in ("tp", "fp", "fn", "hd95")]
     assert table["tp:a"].tolist() == [70, 0]
     assert table["fn:b"].tolist() == [0, 100]
@@ -123,7 +123,7 @@ def test_each_class_is_counted_for_itself():
     assert patient["dice"] == pytest.approx((0.7 + 2 / 3) / 2)
     assert (patient["hd95:a"], patient["hd95:b"], patient["hd95"]) == (3, 0, 1.5)
     assert pooled(table)[["tp", "fp", "fn"]].to_numpy().tolist() == [[170, 30, 30], [0, 0, 100]]
-    one = of_masks(rows, ["ill", "ill"], truth == 1, predicted == 1, ("a",), {})
+    one = of_masks(rows, ["ill", "ill"], count_masks(truth == 1, predicted == 1, 1), ("a",), {})
     assert one["tp"].tolist() == table["tp:a"].tolist()
 
 

@@ -148,7 +148,7 @@ def said(cases, deliver, tmp_path_factory):
         inputs = [prepared(cases, *part) for part in zip(delivered.variants, delivered.features, strict=True)]
         watched = observed(model)
         expected[name] = predict(watched or model, inputs, np.arange(CASES), CASES, flips)
-        graph = exported(name, watched or model, inputs, np.arange(CASES), expected[name], flips)
+        graph = exported(name, watched or model, inputs, np.arange(CASES), flips)
         (folder / delivery.GRAPH).write_bytes(graph)
         if watched is not None:
             embedding = expected[name][ood.EMBEDDING]

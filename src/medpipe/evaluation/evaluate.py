@@ -19,16 +19,15 @@ from medpipe.evaluation.exported import exported
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
-from medpipe.evaluation.tables import chances, of_classes, of_masks
+from medpipe.evaluation.tables import chances, counting, of_classes, of_masks, predict_masks
 from medpipe.explain.cam import grad_cam
 from medpipe.explain.maps import Maps
 from medpipe.explain.tables import mean_shap
-from medpipe.models import masks, threshold
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
-from medpipe.models.predict import predict
+from medpipe.models.predict import Outputs, Reduce, predict
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample
@@ -88,11 +87,11 @@ def evaluate(
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
     watched = None if _crossed(delivered.settings) else observed(model)
-    outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips)
+    reduce = None if delivered.kind == "classifier" else counting(delivered, arrays[0])
+    outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips, reduce)
     own = np.ones(len(chosen), bool) if out_of_fold is None else ~np.isin(chosen, out_of_fold.rows)
-    of_own = {name: values[own] for name, values in outputs.items()}
     inputs = [part.inputs for part in arrays]
-    graph = exported(delivered.name, watched or model, inputs, chosen[own], of_own, settings.flips)
+    graph = exported(delivered.name, watched or model, inputs, chosen[own], settings.flips)
     shown = rows.iloc[chosen][["id", "set", "group", "label", *dealt.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
     learnt = np.empty(0, np.int64)
@@ -130,17 +129,14 @@ def evaluate(
         return found
 
     assert arrays[0].masks is not None
-    truth = arrays[0].masks[chosen]
+    counted = shown, labels[chosen].tolist(), outputs["counts"], arrays[0].marks
     if delivered.kind == "segmenter":
-        predicted = masks.said(outputs["output"])
-        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, {})
+        table = of_masks(*counted, {})
         measures = segmentation_report(delivered.name, table, classes, settings, seed)
         found = Evaluation(table, *measures, graph=graph)
     else:
         assert delivered.threshold is not None
-        _, predicted = threshold.apply(said, masks.said(outputs["mask"]), delivered.threshold)
-        columns = chances(classes, said, temperature)
-        table = of_masks(shown, labels[chosen].tolist(), truth, predicted, arrays[0].marks, columns)
+        table = of_masks(*counted, chances(classes, said, temperature))
         measures = cascade_report(delivered.name, table, classes, delivered.threshold, training, settings, seed)
         found = Evaluation(table, *measures, graph=graph)
         if watched is not None:
@@ -148,16 +144,37 @@ def evaluate(
             embedding = _outputs(seen, arrays, learnt, None, settings.flips)[EMBEDDING]
             detector = ood.fit(embedding, numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
     _score(found, detector, outputs, settings, seed)
-    found.report |= {"only": only, "served": served, "mask_pixels": list(truth.shape[1:])}
-    at = {identifier: i for i, identifier in enumerate(table["id"])}
-
-    def example(identifier: str) -> Example:
-        i = at[identifier]
-        return Example(identifier, arrays[0].inputs[chosen[i]], truth[i], predicted[i])
-
-    found.examples = [example(identifier) for identifier in segmentation.examples(table, GALLERY)]
-    found.errors = mistakes.of_masks(table, example, len(arrays[0].marks) > 1)
+    found.report |= {"only": only, "served": served, "mask_pixels": list(arrays[0].masks.shape[1:])}
+    gallery = segmentation.examples(table, GALLERY)
+    ids = {*gallery, *mistakes.worst_masks(table)["id"]}
+    place = {name: int(row) for name, row in zip(table["id"], chosen, strict=True) if name in ids}
+    drawn = _draw(delivered, watched or model, arrays, place, out_of_fold, settings.flips)
+    found.examples = [drawn[identifier] for identifier in gallery]
+    found.errors = mistakes.of_masks(table, drawn.__getitem__, len(arrays[0].marks) > 1)
     return found
+
+
+def _draw(
+    delivered: Delivery,
+    model: keras.Model,
+    arrays: list[Arrays],
+    place: dict[str, int],
+    out_of_fold: OutOfFold | None,
+    flips: Sequence[str],
+) -> dict[str, Example]:
+    """Slices with their masks, by id; `place`: of each its row number. Their masks are predicted again, for those of
+    all rows are not kept.
+    """
+    if not place:
+        return {}
+    rows = np.array([*place.values()])
+
+    def keep(outputs: Outputs, _: npt.NDArray[np.int64]) -> Outputs:
+        return {"mask": predict_masks(delivered, outputs)}
+
+    predicted = _outputs(model, arrays, rows, out_of_fold, flips, keep)["mask"]
+    images, truth = arrays[0].inputs[rows], arrays[0].masks[rows]  # type: ignore[index]
+    return {name: Example(name, *parts) for name, *parts in zip(place, images, truth, predicted, strict=True)}
 
 
 def _errors(
@@ -210,15 +227,19 @@ def _outputs(
     chosen: npt.NDArray[np.int64],
     out_of_fold: OutOfFold | None,
     flips: Sequence[str],
-) -> dict[str, npt.NDArray]:
+    reduce: Reduce | None = None,
+) -> Outputs:
+    """The model's outputs for the `chosen` rows, for those `out_of_fold` the ones from there; `reduce` of `predict`."""
     inputs = [part.inputs for part in arrays]
     if out_of_fold is None:
-        return predict(model, inputs, chosen, flips=flips)
-    known = np.isin(chosen, out_of_fold.rows)
-    said = predict(model, inputs, chosen[~known], flips=flips)["output"]
-    output = np.empty((len(chosen), *said.shape[1:]), np.float32)
-    output[known], output[~known] = out_of_fold.output, said
-    return {"output": output}
+        return predict(model, inputs, chosen, flips=flips, reduce=reduce)
+    judged = np.isin(chosen, out_of_fold.rows)
+    parts = [predict(model, inputs, chosen[~judged], flips=flips, reduce=reduce)] if not judged.all() else []
+    if judged.any():
+        crossed = {"output": out_of_fold.of(chosen[judged])}
+        parts.append(crossed if reduce is None else reduce(crossed, chosen[judged]))
+    order = np.argsort(np.concatenate([np.flatnonzero(~judged), np.flatnonzero(judged)]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[-1]}
 
 
 def _rule(delivered: Delivery, table: pd.DataFrame, settings: Evaluate) -> Rule | None:

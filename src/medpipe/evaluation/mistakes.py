@@ -51,22 +51,26 @@ def of_masks(table: pd.DataFrame, example: Callable[[str], Example], several: bo
     """{id, dice, missed, false, jpeg} of the test slices with the lowest Dice, of equal ones those with more wrong
     pixels first; `jpeg` has the true mask over the slice at the left, the predicted one at the right.
 
-    `example`: of an id; `several`: whether masks mark several classes. Missed and false are pixels; slices where both
-    masks are empty are no errors.
+    `example`: of an id of `worst_masks`; `several`: whether masks mark several classes. Missed and false are pixels;
+    slices where both masks are empty are no errors.
     """
-    rows = table[table["set"] == "test"]
-    rows = rows[["id"]].assign(**pooled(rows))
-    rows = rows.assign(wrong=rows["fp"] + rows["fn"]).query("wrong > 0")
-    rows = rows.assign(dice=2 * rows["tp"] / (2 * rows["tp"] + rows["wrong"]))
-    rows = rows.sort_values(["dice", "wrong", "id"], ascending=[True, False, True])
     found = []
-    for row in rows.head(PICTURES_OF_MASKS).to_dict("records"):
+    for row in worst_masks(table).to_dict("records"):
         _, image, truth, predicted = example(row["id"])
         sides = ((truth, CLASSES if several else [TRUTH]), (predicted, CLASSES if several else [PREDICTED]))
         pair = [(255 * overlay(image, mask, colours)).round().astype(np.uint8) for mask, colours in sides]
         one = {"id": row["id"], "dice": round(row["dice"], 4), "missed": row["fn"], "false": row["fp"]}
         found.append(one | {"jpeg": jpeg(*pair)})
     return found
+
+
+def worst_masks(table: pd.DataFrame) -> pd.DataFrame:
+    """id, tp, fp, fn, dice of the slices that `of_masks` shows, in its order."""
+    rows = table[table["set"] == "test"]
+    rows = rows[["id"]].assign(**pooled(rows))
+    rows = rows.assign(wrong=rows["fp"] + rows["fn"]).query("wrong > 0")
+    rows = rows.assign(dice=2 * rows["tp"] / (2 * rows["tp"] + rows["wrong"]))
+    return rows.sort_values(["dice", "wrong", "id"], ascending=[True, False, True]).head(PICTURES_OF_MASKS)
 
 
 def jpeg(*images: npt.NDArray[np.uint8]) -> str:

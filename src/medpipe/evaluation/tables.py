@@ -6,9 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe.data.arrays import Arrays
 from medpipe.evaluation.metrics import key
 from medpipe.evaluation.predictions import COUNTS
 from medpipe.evaluation.segmentation import slice_counts
+from medpipe.models import masks, threshold
+from medpipe.models.delivery import Delivery
+from medpipe.models.predict import Outputs, Reduce
 from medpipe.models.temperature import temper
 
 
@@ -25,18 +29,49 @@ def of_classes(
 def of_masks(
     rows: pd.DataFrame,
     labels: Sequence[str],
-    truth: npt.NDArray[np.uint8],
-    predicted: npt.NDArray[np.uint8],
+    counts: npt.NDArray[np.float64],
     names: Sequence[str],
     p: dict[str, npt.NDArray],
 ) -> pd.DataFrame:
-    """A segmenter's table, or with `p`, of `chances`, a cascade's. Masks (n, h, w), places from 1 in `names`."""
+    """A segmenter's table, or with `p`, of `chances`, a cascade's. `counts` (n, classes, 4) are of `count_masks`."""
     columns = dict(p)
-    for place, name in enumerate(names, 1):
-        counts = [slice_counts(a == place, b == place) for a, b in zip(truth, predicted, strict=True)]
-        ends = [key(column, name) if len(names) > 1 else column for column in COUNTS]
-        columns |= dict(zip(ends, map(np.array, zip(*counts, strict=True)), strict=True))
+    for place, name in enumerate(names):
+        for column, values in zip(COUNTS, counts[:, place].T, strict=True):
+            end = key(column, name) if len(names) > 1 else column
+            columns[end] = values if column == "hd95" else values.astype(np.int64)
     return _table(rows, labels, columns)
+
+
+def count_masks(
+    truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], classes: int
+) -> npt.NDArray[np.float64]:
+    """(n, classes, 4): COUNTS of each class of pixels in masks (n, h, w) in {0, ..., classes}."""
+    return np.array(
+        [
+            [slice_counts(a == place, b == place) for place in range(1, classes + 1)]
+            for a, b in zip(truth, predicted, strict=True)
+        ]
+    )
+
+
+def predict_masks(delivered: Delivery, outputs: Outputs) -> npt.NDArray[np.uint8]:
+    """(n, h, w) in {0, ..., k}: the masks that a segmenter's or cascade's outputs amount to."""
+    if delivered.kind == "segmenter":
+        return masks.said(outputs["output"])
+    assert delivered.threshold is not None
+    return threshold.apply(outputs["p"], masks.said(outputs["mask"]), delivered.threshold)[1]
+
+
+def counting(delivered: Delivery, arrays: Arrays) -> Reduce:
+    """Of a batch's outputs, `counts` of `count_masks` against the true masks in place of the masks themselves."""
+    truth = arrays.masks
+    assert truth is not None
+
+    def reduce(outputs: Outputs, rows: npt.NDArray[np.int64]) -> Outputs:
+        counts = count_masks(truth[rows], predict_masks(delivered, outputs), len(arrays.marks))
+        return {name: values for name, values in outputs.items() if values.ndim < 4} | {"counts": counts}
+
+    return reduce
 
 
 def chances(classes: Sequence[str], p: npt.NDArray, temperature: float) -> dict[str, npt.NDArray]:

@@ -1,6 +1,6 @@
 """A model's outputs for chosen rows of memory-mapped inputs, batch by batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
+
+
+Outputs = dict[str, npt.NDArray]
+Reduce = Callable[[Outputs, npt.NDArray[np.int64]], Outputs]  # of a batch's outputs, and its row numbers
 
 
 class Model(Protocol):
@@ -23,25 +27,30 @@ def predict(
     rows: npt.NDArray[np.int64],
     batch: int = 32,
     flips: Sequence[str] = (),
-) -> dict[str, npt.NDArray[np.float32]]:
+    reduce: Reduce | None = None,
+) -> Outputs:
     """The model's outputs by name, (len(rows), ...) float32 each, of `inputs`, one array a model input.
 
     With `flips`, names of AXES, they are the mean over the images as they are and every combination of these flips:
     2 or 4 passes. A mask is turned back before; a table stays as it is. Every batch has the same size, the last one
     filled up with its last row: the backend then traces the model once.
+
+    `reduce` turns each batch's outputs into what is kept of them, a row each: masks of all rows would fill the memory.
     """
     axes = [AXES[name] for name in flips]
     views = [view for count in range(len(axes) + 1) for view in combinations(axes, count)]
-    parts: dict[str, list[npt.NDArray]] = {}
+    parts: list[Outputs] = []
     for start in range(0, len(rows), batch):
         chosen = rows[start : start + batch]
         filled = np.pad(chosen, (0, batch - len(chosen)), mode="edge")
         x = [array[filled] for array in inputs]
         seen = [_view(model, x, view) for view in views]
-        for name in seen[0]:
-            values = seen[0][name] if len(views) == 1 else np.mean([outputs[name] for outputs in seen], axis=0)
-            parts.setdefault(name, []).append(values[: len(chosen)])
-    return {name: np.concatenate(values) for name, values in parts.items()}
+        outputs = {
+            name: (values if len(views) == 1 else np.mean([one[name] for one in seen], axis=0))[: len(chosen)]
+            for name, values in seen[0].items()
+        }
+        parts.append(outputs if reduce is None else reduce(outputs, chosen))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
 def _view(model: Model, x: list[npt.NDArray], axes: tuple[int, ...]) -> dict[str, npt.NDArray[np.float32]]:

@@ -35,8 +35,8 @@ def on_unseen_rows(
 
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
-    from medpipe.evaluation.tables import chances, of_classes, of_masks
-    from medpipe.models import delivery, masks, threshold
+    from medpipe.evaluation.tables import chances, counting, of_classes, of_masks
+    from medpipe.models import delivery
     from medpipe.models.predict import predict
 
     logged = client.get_logged_model(model_id)
@@ -61,15 +61,10 @@ def on_unseen_rows(
     if not len(chosen):
         raise InputError("it has seen the lesions or patients of all test rows")
     served = old.report["served"]
-    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"])
+    reduce = None if delivered.kind == "classifier" else counting(delivered, arrays[0])
+    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=reduce)
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))
-    assert arrays[0].masks is not None
-    marked = masks.said(outputs["mask" if delivered.kind == "cascade" else "output"])
-    p: dict[str, np.ndarray] = {}
-    if delivered.kind == "cascade":
-        assert delivered.threshold is not None
-        p = chances(classes, outputs["p"], served["temperature"])
-        _, marked = threshold.apply(outputs["p"], marked, delivered.threshold)
-    return replace(old, table=of_masks(shown, said, arrays[0].masks[chosen], marked, arrays[0].marks, p))
+    p = chances(classes, outputs["p"], served["temperature"]) if delivered.kind == "cascade" else {}
+    return replace(old, table=of_masks(shown, said, outputs["counts"], arrays[0].marks, p))

@@ -79,11 +79,12 @@ def cross_validate(
             seed=seed, checkpoint=checkpoint.with_name(f"{name}.npz"), classes=training.classes,
             on_epoch=under(name),
         )  # fmt: skip
-        said = predict(model, [training.arrays.inputs], val)["output"]
+        reduce = (lambda out, _: {"output": masks.hard(out["output"])}) if training.segments else None
+        said = predict(model, [training.arrays.inputs], val, reduce=reduce)["output"]
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
         rows.append(val)
-        outputs.append(masks.hard(said) if training.segments else said)
+        outputs.append(said)
     order = np.argsort(np.concatenate(rows))
     found = OutOfFold(np.concatenate(rows)[order], np.concatenate(outputs)[order])
     model = mean(members, list(settings.inputs) * folds, [1 / folds] * folds)
