@@ -1,5 +1,5 @@
-"""Prints how many MiB more training, evaluating a segmenter and evaluating a cascade take of ROWS rows than of SEEN:
-`held_memory.py FOLDER ROWS`.
+"""Prints how many MiB more training, evaluating a segmenter, evaluating a cascade and cross-validation take of ROWS
+rows than of SEEN: `held_memory.py FOLDER ROWS`.
 
 Counted is what the process holds at most of its own (RssAnon): pages of the mapped arrays are the system's to drop.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -22,9 +23,11 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays, Dealt
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.models.cascade import compose
-from medpipe.models.delivery import Delivery
+from medpipe.models.delivery import Delivery, OutOfFold
+from medpipe.training.assemble import Training
 from medpipe.training.batches import Samples
 from medpipe.training.fit import fit
+from medpipe.training.folds import cross_validate
 
 SIDE, SEEN = 320, 320  # pixels, rows
 CLASSES = ("healthy", "tumour")
@@ -48,6 +51,13 @@ def segmenter() -> keras.Model:
     inputs = keras.Input((SIDE, SIDE, 3))
     mask = layers.Conv2D(1, 1, activation="sigmoid", kernel_initializer="ones", bias_initializer="zeros")
     return keras.Model(inputs, mask(layers.Rescaling(1 / 25, offset=-5)(inputs)), name="segmenter")
+
+
+class Shallow(Training):
+    """A training of a network that takes no time."""
+
+    def build(self) -> keras.Model:
+        return segmenter()
 
 
 def classifier() -> keras.Model:
@@ -112,7 +122,23 @@ def main(folder: Path, count: int) -> None:
         some = rows.assign(set=rows["set"].where(place < seen, "none"))
         evaluate(delivered, model, some, [arrays], Dealt(CLASSES, ()), settings, 0)
 
-    for work in (train, partial(judge, segments, single), partial(judge, cascades, chain)):
+    def cross(seen: int) -> None:
+        """Two folds, their out-of-fold masks to a file, and their evaluation."""
+        some = rows.assign(set=np.where(place < 20, "test", np.where(place < seen, "train", "none")))
+        changes = {"only": None, "epochs": 1, "batch": 16, "augmentation": None, "early_stopping": None}
+        training = Shallow(
+            recipe("brain-resunet", **changes), some, arrays, CLASSES, 1 - place % 2, arrays.masks, {}, [], [], None
+        )
+        with TemporaryDirectory(dir=folder) as scratch:
+            path = Path(scratch)
+            model, _, out_of_fold = cross_validate(
+                training, 2, seed=0, most=None, checkpoint=path / "state.npz", on_epoch=ignore
+            )
+            out_of_fold.write(path)
+            crossed = replace(segments, settings=described | {"folds": 2})
+            evaluate(crossed, model, some, [arrays], Dealt(CLASSES, ()), settings, 0, OutOfFold.read(path))
+
+    for work in (train, partial(judge, segments, single), partial(judge, cascades, chain), cross):
         work(SEEN)  # compiles
         few, all_rows = (peak(partial(work, seen)) for seen in (SEEN, count))
         print(f"{all_rows - few:.0f}")

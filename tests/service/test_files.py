@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tracemalloc
 from io import BytesIO
 
 import numpy as np
@@ -132,29 +133,52 @@ def test_bad_usage_gives_2(capsys):
     assert stopped.value.code == 2
 
 
-def test_a_folder_of_images_gives_masks(deliver, tmp_path, folder, capsys):
+@pytest.fixture
+def outliner(deliver, tmp_path):
+    """A packaged segmenter."""
     import keras
     from keras import layers
 
     from medpipe.serving import package
 
-    inputs = keras.Input((16, 16, 3))
-    net = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(inputs))
-    about = {"classes": ("healthy", "tumour"), "variants": (VARIANT | {"task": "brain"},), "features": ((),)}
+    inputs = keras.Input((96, 96, 3))
+    net = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.Rescaling(1 / 127.5, -1)(inputs)))
+    variant = VARIANT | {"task": "brain", "sizes": (96,)}
+    about = {"classes": ("healthy", "tumour"), "variants": (variant,), "features": ((),)}
     delivered = deliver(tmp_path / "brain-resunet", net, task="brain", kind="segmenter", **about)
     package.save(delivered, tmp_path / "packed", PIXELS, {"flips": [], "temperature": None, "rule": None})
+    return tmp_path / "packed"
+
+
+def test_a_folder_of_images_gives_masks(outliner, tmp_path, folder, capsys):
     (folder / "cases.csv").unlink()
     (folder / ".hidden").touch()
     masks, out = tmp_path / "masks", tmp_path / "o.csv"
-    assert main(["predict", str(tmp_path / "packed"), str(folder), "--out", str(out), "--masks", str(masks)]) == 1
+    assert main(["predict", str(outliner), str(folder), "--out", str(out), "--masks", str(masks)]) == 1
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["image"].rpartition("/")[2] for row in rows] == ["a.png", "b.png", "c.png"]
     assert [row["mask"] for row in rows] == ["0.png", "", "2.png"]
     assert Image.open(BytesIO((masks / "2.png").read_bytes())).size == (20, 16)
     capsys.readouterr()
-    assert main(["predict", str(tmp_path / "packed"), str(folder / "a.png"), "--out", str(out)]) == 0
+    assert main(["predict", str(outliner), str(folder / "a.png"), "--out", str(out)]) == 0
     assert "masks: left out; --masks FOLDER writes them" in capsys.readouterr().out
+
+
+def test_masks_of_many_images_are_not_kept_until_the_last(outliner, tmp_path):
+    """Each is of noise, which a PNG cannot make small."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    held, written = [], 0
+    for rows in (40, 400):
+        pd.DataFrame({"image": ["noise.png"] * rows}).to_csv(tmp_path / "cases.csv", index=False)
+        tracemalloc.start()
+        arguments = ["--out", str(tmp_path / "o.csv"), "--masks", str(tmp_path / "masks")]
+        assert main(["predict", str(outliner), str(tmp_path / "cases.csv"), *arguments]) == 0
+        held.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        written = sum(path.stat().st_size for path in (tmp_path / "masks").iterdir())
+    assert held[1] - held[0] < written / 2, (held, written)
 
 
 def test_a_consumer_imports_no_backend():

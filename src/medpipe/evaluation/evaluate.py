@@ -27,7 +27,7 @@ from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
-from medpipe.models.predict import Outputs, Reduce, predict
+from medpipe.models.predict import BATCH, Outputs, Reduce, predict
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample
@@ -235,9 +235,10 @@ def _outputs(
         return predict(model, inputs, chosen, flips=flips, reduce=reduce)
     judged = np.isin(chosen, out_of_fold.rows)
     parts = [predict(model, inputs, chosen[~judged], flips=flips, reduce=reduce)] if not judged.all() else []
-    if judged.any():
-        crossed = {"output": out_of_fold.of(chosen[judged])}
-        parts.append(crossed if reduce is None else reduce(crossed, chosen[judged]))
+    for start in range(0, judged.sum(), BATCH):
+        some = chosen[judged][start : start + BATCH]
+        crossed = {"output": out_of_fold.of(some)}
+        parts.append(crossed if reduce is None else reduce(crossed, some))
     order = np.argsort(np.concatenate([np.flatnonzero(~judged), np.flatnonzero(judged)]))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[-1]}
 

@@ -1,9 +1,12 @@
 """What a trained model is delivered as: `model.keras` and `recipe.json` in one folder, `model.onnx` once evaluated."""
 
 import json
+import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -42,13 +45,17 @@ class OutOfFold:
 
     @classmethod
     def read(cls, folder: Path) -> "OutOfFold | None":
-        """None where the folder is of a model that was not cross-validated. Raises InputError for a damaged file."""
+        """None where the folder is of a model that was not cross-validated. Raises InputError for a damaged file.
+
+        The arrays are mapped, from files without a name on the folder's disk, which go with them: masks of all rows may
+        take more memory than there is.
+        """
         path = folder / "out_of_fold.npz"
         if not path.exists():
             return None
         try:
-            with path.open("rb") as whole, np.load(whole) as file:
-                return cls(file["rows"], file["output"])
+            with zipfile.ZipFile(path) as file:
+                return cls(*(_map(file, f"{name}.npy", folder) for name in ("rows", "output")))
         except Exception as error:  # zipfile's, zlib's and NumPy's own
             raise _damaged(path, error) from error
 
@@ -77,6 +84,13 @@ class Delivery:
         """Save the model, and this beside it."""
         model.save(folder / KERAS)
         (folder / RECIPE).write_text(json.dumps(asdict(self), indent=1))
+
+
+def _map(file: zipfile.ZipFile, name: str, folder: Path) -> npt.NDArray:
+    with file.open(name) as packed, TemporaryFile(dir=folder) as plain:
+        shutil.copyfileobj(packed, plain)
+        plain.flush()
+        return np.load(f"/dev/fd/{plain.fileno()}", mmap_mode="r")
 
 
 def read(folder: Path) -> tuple[Delivery, "keras.Model"]:

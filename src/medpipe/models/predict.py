@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+BATCH = 32
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
-
 
 Outputs = dict[str, npt.NDArray]
 Reduce = Callable[[Outputs, npt.NDArray[np.int64]], Outputs]  # of a batch's outputs, and its row numbers
@@ -25,7 +25,7 @@ def predict(
     model: Model,
     inputs: Sequence[npt.NDArray],
     rows: npt.NDArray[np.int64],
-    batch: int = 32,
+    batch: int = BATCH,
     flips: Sequence[str] = (),
     reduce: Reduce | None = None,
 ) -> Outputs:

@@ -1,6 +1,7 @@
 """`medpipe predict`: a model's answers to files, as a table."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -35,9 +36,9 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
         raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
     if taken := [name for name in (*served.outputs, "error", *served.about) if name in cases]:
         raise InputError(f"columns {', '.join(taken)}: what the model answers is named so; rename them")
-    found = pd.concat([cases, pd.concat(list(_answers(cases.assign(**images), served)), ignore_index=True)], axis=1)
-    if "mask" in served.outputs:
-        found["mask"] = _written(found, masks)
+    with nullcontext() if masks is None else atomic.folder(masks) as folder:
+        answers = pd.concat(list(_answers(cases.assign(**images), served, folder)), ignore_index=True)
+    found = pd.concat([cases, answers], axis=1)
     with atomic.file(out) as file:
         if out.suffix == ".csv":
             found.to_csv(file, index=False)
@@ -97,24 +98,24 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
 
 
-def _answers(cases: pd.DataFrame, served: Served) -> Iterator[pd.DataFrame]:
-    columns = list(served.inputs)
+def _answers(cases: pd.DataFrame, served: Served, masks: Path | None) -> Iterator[pd.DataFrame]:
+    """The answers to BATCH rows at a time. Masks are written to the folder `masks`, and none is kept: `mask` has their
+    names, the rows' numbers, since files of two folders may have one name."""
+    columns, width = list(served.inputs), len(str(len(cases) - 1))
     with tqdm(total=len(cases), desc="predict", unit="row", disable=None) as bar:
         for start in range(0, len(cases), BATCH):
             part = cases[columns].iloc[start : start + BATCH].reset_index(drop=True)
-            yield served.predict(part).reindex(columns=[*served.outputs, "error"]).assign(**served.about)
+            answers = served.predict(part).reindex(columns=[*served.outputs, "error"]).assign(**served.about)
+            if "mask" in served.outputs:
+                names = [f"{row:0{width}}.png" for row in range(start, start + len(part))]
+                answers["mask"] = [_write(png, masks, name) for png, name in zip(answers["mask"], names, strict=True)]
+            yield answers
             bar.update(len(part))
 
 
-def _written(found: pd.DataFrame, folder: Path | None) -> list[str | None]:
-    """The name of each row's mask in the folder: the row's number, since files of two folders may have one name."""
-    if folder is None:
-        return [None] * len(found)
-    width, names = len(str(len(found) - 1)), []
-    with atomic.folder(folder) as new:
-        for row, png in enumerate(found["mask"]):
-            name = f"{row:0{width}}.png" if isinstance(png, bytes) else None
-            if name is not None:
-                (new / name).write_bytes(png)
-            names.append(name)
-    return names
+def _write(png: bytes | None, folder: Path | None, name: str) -> str | None:
+    """The name, where there is a mask and a folder for it."""
+    if folder is None or not isinstance(png, bytes):
+        return None
+    (folder / name).write_bytes(png)
+    return name

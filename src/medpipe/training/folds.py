@@ -6,13 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from numpy.lib.format import open_memmap
 
 from medpipe import backend
 from medpipe.errors import SettingError
 from medpipe.models import masks
 from medpipe.models.delivery import OutOfFold
 from medpipe.models.mean import mean
-from medpipe.models.predict import predict
+from medpipe.models.predict import BATCH, predict
 from medpipe.training.assemble import Training
 from medpipe.training.fit import OnEpoch, fit
 from medpipe.training.selection import Rows, select
@@ -56,20 +57,23 @@ def cross_validate(
     """Trains a model for each fold on the others' rows, for all epochs; early stopping chooses one on the fold itself.
 
     Returns the mean of the models, their histories side by side (columns `fold-1/loss` and so on), and what each said
-    of its fold. Killed and called again it goes on in the fold under way. `most`: the most training rows, of each fold.
+    of its fold, in a file beside `checkpoint`, since masks of all rows may take more memory than there is. Killed and
+    called again it goes on in the fold under way. `most`: the most training rows, of each fold.
     """
     settings = training.settings
     fold = deal_folds(training.rows, training.labels, training.classes, folds, seed)
-    members, histories, rows, outputs = [], [], [], []
+    sides = [np.select([fold == i, fold >= 0], ["val", "train"], "none") for i in range(folds)]
+    tables = [training.rows.assign(set=side) for side in sides]
+    dealt = [select(table, training.classes, training.labels, settings, seed, most) for table in tables]
+    judged = np.sort(np.concatenate([val for _, val in dealt]))
+    members, histories = [], []
 
     def under(name: str) -> OnEpoch:
         return lambda epoch, logs: on_epoch(epoch, {f"{name}/{key}": value for key, value in logs.items()})
 
-    for i in range(folds):
+    for i, (train, val) in enumerate(dealt):
         name = f"fold-{i + 1}"
         print(f"{name} of {folds}", flush=True)
-        table = training.rows.assign(set=np.select([fold == i, fold >= 0], ["val", "train"], "none"))
-        train, val = select(table, training.classes, training.labels, settings, seed, most)
         part = replace(training, train=train, val=val)
         # Each fold begins as in a process of its own, so that it is the same after a kill.
         backend.reset(seed, settings.precision)
@@ -79,13 +83,14 @@ def cross_validate(
             seed=seed, checkpoint=checkpoint.with_name(f"{name}.npz"), classes=training.classes,
             on_epoch=under(name),
         )  # fmt: skip
-        reduce = (lambda out, _: {"output": masks.hard(out["output"])}) if training.segments else None
-        said = predict(model, [training.arrays.inputs], val, reduce=reduce)["output"]
+        if not members:
+            kind, shape = np.uint8 if training.segments else np.float32, (len(judged), *model.output_shape[1:])
+            output = open_memmap(checkpoint.with_name("out_of_fold.npy"), "w+", kind, shape)
+        for start in range(0, len(val), BATCH):
+            some = val[start : start + BATCH]
+            p = predict(model, [training.arrays.inputs], some)["output"]
+            output[np.searchsorted(judged, some)] = masks.hard(p) if training.segments else p
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
-        rows.append(val)
-        outputs.append(said)
-    order = np.argsort(np.concatenate(rows))
-    found = OutOfFold(np.concatenate(rows)[order], np.concatenate(outputs)[order])
     model = mean(members, list(settings.inputs) * folds, [1 / folds] * folds)
-    return model, pd.concat(histories, axis=1).reset_index(), found
+    return model, pd.concat(histories, axis=1).reset_index(), OutOfFold(judged, output)
