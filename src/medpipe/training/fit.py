@@ -60,12 +60,11 @@ def fit(
     SettingError for settings that do not fit the model or the data, before anything is trained.
     """
     steps = plan(settings)
-    # Masks stay in their file: what wants classes refuses them.
-    targets, weights, sampler = train.targets[train.rows] if train.targets.ndim == 2 else train.targets, None, None
+    weights, sampler = None, None  # without them the targets, which may be masks, stay in their file
     if steps.class_weights is not None:
-        weights = class_weights(targets, classes, steps.class_weights, train.generated)
+        weights = class_weights(train.targets[train.rows], classes, steps.class_weights, train.generated)
     if steps.sampling is not None:
-        numbers = class_numbers(targets, "sampling")
+        numbers = class_numbers(train.targets[train.rows], "sampling")
         sampler = Sampler(steps.sampling, numbers, tuple(classes), seed, train.generated)
     for phase in steps.phases:
         if phase.unfreeze is not None:
