@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.data.clean import clean
 from medpipe.params import Task, load

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.evaluation import wording
 from medpipe.evaluation.compared import texts

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import backend, tracking
 from medpipe.data.arrays import Dealt, load_task
 from medpipe.evaluation.evaluate import evaluate

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import atomic, tracking
 from medpipe.data.archive import Archive
 from medpipe.exploration import page

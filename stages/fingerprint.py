@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.fingerprint import fingerprint, keys
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import backend, provenance, recipe, tracking
 from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.errors import InputError

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+import own_code  # noqa: F401
 from medpipe import backend, recipe, store
 from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of

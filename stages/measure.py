@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import backend, recipe, tracking
 from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of

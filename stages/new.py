@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import params
 from medpipe.data.archive import Archive
 from medpipe.planning.look import look

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.data.prepare import prepare_images, prepare_table
 from medpipe.params import ImagesVariant, PreparedImages, load

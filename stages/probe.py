@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import atomic, backend, recipe, store
 from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.data.vocabulary import merged_classes

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.params import Task, load
 from medpipe.registry import claim, evidence

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+import own_code  # noqa: F401
 from medpipe import provenance, tracking
 from medpipe.evaluation import wording
 from medpipe.params import Params, load

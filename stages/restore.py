@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe.params import load
 from medpipe.registry.restore import restore
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.data.split import split
 from medpipe.params import Task, load

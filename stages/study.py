@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.errors import InputError
 from medpipe.params import load, load_studies, read

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.params import checked, read
+from medpipe.studies.copies import Snapshot
 from medpipe.tuning import report, space, winner
 from medpipe.tuning.process import Trainer
 from medpipe.tuning.study import opened
@@ -22,6 +24,7 @@ def main(name: str) -> None:
     if settings.generator is not None:
         stages.append(f"measure@{settings.generator}")
     subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
+    snapshot = Snapshot.of(Path.cwd())  # now, so that the trials' code is the experiment's
     with (
         Trainer(values, name) as trainer,
         opened(name, tuning, values, params.seed, trainer.facts) as search,
@@ -35,7 +38,7 @@ def main(name: str) -> None:
         search.run.tag("best", str(best.number))
         for key, value in search.changes(best).items():
             search.run.tag(f"best.{key}", str(value))
-        experiment, value = winner.experiment(Path.cwd(), search, values)
+        experiment, value = winner.experiment(snapshot, search, values)
         search.run.tag("experiment", experiment)
         print(f"trial {best.number}: {tuning.metric} {best.value}; experiment {experiment}: {value}")
         if value != best.value:

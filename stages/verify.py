@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import own_code  # noqa: F401
 from medpipe.errors import InputError
 from medpipe.params import Params, load
 from medpipe.verification import figures, hashes, store

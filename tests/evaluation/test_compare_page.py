@@ -108,8 +108,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
 
     def run():
         command = [sys.executable, str(REPOSITORY / "stages/compare.py"), "skin"]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     done = run()
     assert done.returncode == 0, done.stderr

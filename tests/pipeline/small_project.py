@@ -32,7 +32,7 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         return {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))} | {
-            "PYTHONPATH": str(self.root / "src"),
+            "PYTHONPATH": str(Path(__file__).with_name("elsewhere")),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
 

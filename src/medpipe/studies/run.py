@@ -27,7 +27,7 @@ class Outcome:
 def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, Outcome]:
     """The outcome of each experiment, by name, after those that were missing have run, `jobs` at a time.
 
-    All are run from what the workspace held in the beginning. SIGINT and SIGTERM end what runs. Raises InputError where
+    All are run from what the workspace held in the beginning, and are held against it: it may be edited meanwhile. SIGINT and SIGTERM end what runs. Raises InputError where
     code is not in git, for the copies that experiments run in would lack it.
     """
     _check_tracked(root)
@@ -37,7 +37,6 @@ def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, O
     print(f"{len(experiments) - len(missing)} of {len(experiments)} experiments are done already", flush=True)
     with _interruptible() as stop, ThreadPoolExecutor(jobs) as pool:
         ended = dict(zip((e.name for e in missing), pool.map(lambda e: _run(snapshot, e, stop), missing), strict=True))
-    workspace = Workspace(root)  # what it found before may have changed
     found = {e.name: workspace.find(e) for e in experiments}
     return {name: Outcome(commit, "done" if commit else ended[name]) for name, commit in found.items()}
 
@@ -57,7 +56,7 @@ def _run(snapshot: Snapshot, experiment: Experiment, stop: threading.Event) -> s
         print(f"failed {experiment.name}", flush=True)
         return f"failed, see {log.relative_to(snapshot.root)}"
     print(f"ended {experiment.name}", flush=True)
-    return "outdated: code, data or settings were changed while it ran"
+    return "outdated: code, settings or data were changed as it began, or its archive while it ran"
 
 
 def _check_tracked(root: Path) -> None:
