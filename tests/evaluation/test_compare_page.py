@@ -1,7 +1,6 @@
 """The page and the Markdown notes of made-up models' comparison, and the stage that writes them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess

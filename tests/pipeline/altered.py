@@ -11,10 +11,8 @@ from typing import Any
 sys.path.insert(0, "stages")
 import own_code  # noqa: F401
 import verify
-
 from medpipe import tracking
 from medpipe.params import load
-
 
 
 def found() -> list[str]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, "stages")
-import own_code  # noqa: F401, I001
-import register as stage
+import own_code  # noqa: F401
+
+# isort: split
 from small_project import Project
 
+import register as stage
 from medpipe import tracking
 from medpipe.registry.register import find_reigning, register
-
 
 REGISTERED = "skin-classifier"
 OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}

@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from medpipe.errors import InputError
+from medpipe.provenance import CODE
 
 FOLDER = Path(".tmp/experiments")  # copies, logs and locks
 UNTRACKED = ("dvc.lock", ".dvc/config.local")  # files that git may not know
@@ -47,6 +48,10 @@ class Snapshot:
 
     @classmethod
     def of(cls, root: Path) -> "Snapshot":
+        """Raises InputError where git does not know a file of the code, which the copies would lack."""
+        if unknown := git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE):
+            files = ", ".join(unknown.splitlines())
+            raise InputError(f"git does not know {files}; `git add` them, or the experiments run without them")
         untracked = {name: (root / name).read_bytes() for name in UNTRACKED if (root / name).exists()}
         return cls(root, git(root, "rev-parse", "HEAD"), git(root, "stash", "create"), untracked)
 
