@@ -1,6 +1,6 @@
 # Images for training, for the MLflow server and for what is served; compose.yaml runs them together.
 #   docker build --target train -t medpipe .                       # --build-arg GPU=1: with CUDA's wheels
-#   docker run -v "$PWD":"$PWD" -w "$PWD" -e PYTHONPATH="$PWD/src" medpipe        # dvc repro in the checkout
+#   docker run -v "$PWD":"$PWD" -w "$PWD" medpipe        # dvc repro in the checkout
 #   docker build --target serve -t medpipe-serve .
 #   docker run -p 127.0.0.1:8000:8000 -e MLFLOW_TRACKING_URI=... medpipe-serve models:/skin-classifier@champion
 # The checkout keeps its path inside: MLflow stores absolute ones.

@@ -76,7 +76,7 @@ def main() -> None:
     change(params, chosen.data.resolve())
     write(clone, params)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
+    environment = os.environ | {"PATH": path}
     targets = [f"compare@{task}{end}" for task in TWINS for end in ("", "-twin")]
     subprocess.run(["dvc", "repro", *targets], cwd=clone, env=environment, check=True)
     for task, reader in TWINS.items():

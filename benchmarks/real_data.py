@@ -180,14 +180,14 @@ def run(name: str, work: Path, data: Path, weights: Path) -> None:
     task = EXPERIMENTS[name](params, data, weights)
     write(clone, params)
     start = time.perf_counter()
-    subprocess.run(["dvc", "repro", f"register@{task}"], cwd=clone, env=environment(clone), check=True)
+    subprocess.run(["dvc", "repro", f"register@{task}"], cwd=clone, env=environment(), check=True)
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def environment(clone: Path) -> dict[str, str]:
-    """In which the clone's code runs by this interpreter's libraries."""
+def environment() -> dict[str, str]:
+    """In which `python` and `dvc` are those of this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
+    return os.environ | {"PATH": path}
 
 
 def table(work: Path) -> str:

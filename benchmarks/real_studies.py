@@ -72,7 +72,7 @@ def main(name: str, data: Path, weights: Path, work: Path, repeats: dict[str, li
     write(clone, params)
     (clone / "studies.yaml").write_text(yaml.safe_dump({name: study}, sort_keys=False))
     command = [sys.executable, "stages/study.py", name, "--jobs", "1"]
-    subprocess.run(command, cwd=clone, env=environment(clone), check=True)
+    subprocess.run(command, cwd=clone, env=environment(), check=True)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def main() -> None:
         params = read()
         change(params, archive)
         write(clone, params)
-        environment = os.environ | {"PYTHONPATH": str(clone / "src"), "PATH": path}
+        environment = os.environ | {"PATH": path}
         cells = [str(images)]
         measured(["python", "stages/fingerprint.py"], clone, environment)
         for stage in STAGES:

@@ -24,7 +24,7 @@ def main(name: str) -> None:
     if settings.generator is not None:
         stages.append(f"measure@{settings.generator}")
     subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
-    snapshot = Snapshot.of(Path.cwd())
+    snapshot = Snapshot.of(Path.cwd())  # now, so that the trials' code is the experiment's
     with (
         Trainer(values, name) as trainer,
         opened(name, tuning, values, params.seed, trainer.facts) as search,

@@ -1,7 +1,6 @@
 """The page and the Markdown notes of made-up models' comparison, and the stage that writes them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -108,8 +107,7 @@ def test_stage_writes_the_three_files(skin, tmp_path):
 
     def run():
         command = [sys.executable, str(REPOSITORY / "stages/compare.py"), "skin"]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     done = run()
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,9 @@ sys.path.append(str(REPOSITORY / "stages"))  # as `python stages/explore.py` has
 
 
 def stage(name, task):
-    runpy.run_path(str(REPOSITORY / f"stages/{name}.py"))["main"](task)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "stages")
+        runpy.run_path(str(REPOSITORY / f"stages/{name}.py"))["main"](task)
 
 
 def files(folder):

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, "stages")
+import own_code  # noqa: F401
+import verify
 from medpipe import tracking
 from medpipe.params import load
-
-sys.path.insert(0, "stages")
-import verify
 
 
 def found() -> list[str]:

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, "stages")
+import own_code  # noqa: F401
+
+# isort: split
 from small_project import Project
 
+import register as stage
 from medpipe import tracking
 from medpipe.registry.register import find_reigning, register
-
-sys.path.insert(0, "stages")
-import register as stage
 
 REGISTERED = "skin-classifier"
 OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}

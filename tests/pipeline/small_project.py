@@ -32,7 +32,7 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         return {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))} | {
-            "PYTHONPATH": str(REPOSITORY / "src"),  # of another copy, as of a user who works on several
+            "PYTHONPATH": str(Path(__file__).with_name("elsewhere")),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
 
@@ -52,14 +52,6 @@ class Project:
         values = read(self.root)
         change(values)
         write(self.root, values)
-
-    def mark_code(self, variant: str) -> None:
-        """Edit the code so that every run that it opens bears the tag `medpipe.variant`."""
-        path = self.root / "src/medpipe/provenance.py"
-        start, end = "    found = {", "mlflow.source.type"
-        code = (REPOSITORY / path.relative_to(self.root)).read_text()
-        assert f'{start}"mlflow.user": user, "{end}"' in code
-        path.write_text(code.replace(start + '"mlflow.user"', f'{start}"medpipe.variant": "{variant}", "mlflow.user"'))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

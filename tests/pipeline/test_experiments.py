@@ -1,19 +1,29 @@
 """Experiments, a search and a study, as DVC runs them in copies of the repository, and the links that copies hold."""
 
 import hashlib
+import io
 import json
 import re
 import shutil
-import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import killed_study
+import pandas as pd
 import pytest
 import yaml
 from small_project import Project, make, shrink_to_table
 
-from medpipe.studies.results import references
+from medpipe.studies.copies import git
+from medpipe.studies.results import output, references
+
+TAGGED = 'found = {"mlflow.user": user,'  # in provenance.py
+# While `.tmp/edit` lies in the workspace, whoever asks for the tags of a run changes the code there once more.
+EDITS = """if (place := Path(os.environ.get("MEDPIPE_ROOT", "."))).joinpath(".tmp/edit").exists():
+        code = place / "src/medpipe/provenance.py"
+        code.write_text(code.read_text().replace("variant-" + "a", "variant-" + "b"))
+    """
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +32,50 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return make(tmp_path_factory.mktemp("table"), shrink_to_table, "register@skin", repository="..")
 
 
+def edit_code(project: Project, variant: str, before: str = "") -> None:
+    """Make runs bear the tag `variant`, after the statements `before`, and packages of models hold a VARIANT."""
+    provenance, predictor = (project.root / f"src/medpipe/{name}.py" for name in ("provenance", "serving/predictor"))
+    text = provenance.read_text()
+    assert text.count(TAGGED) == 1
+    provenance.write_text(text.replace(TAGGED, before + TAGGED.replace("{", f'{{"variant": "{variant}", ')))
+    predictor.write_text(f'{predictor.read_text()}\n\nVARIANT = "{variant}"\n')
+
+
+def hashes(project: Project, experiment: str = "") -> dict[str, Any]:
+    """reports/code.json of the experiment, or of the code that lies in the workspace, where nothing is changed."""
+    if experiment:
+        [(_, commit)] = references(project.root)[experiment]
+        return json.loads(git(project.root, "show", f"{commit}:./reports/code.json"))
+    project.run("python", "stages/fingerprint.py")
+    found = json.loads((project.root / "reports/code.json").read_text())
+    project.run("git", "checkout", "--quiet", "--", "reports/code.json")
+    return found
+
+
+def test_an_experiment_in_a_copy_runs_the_code_that_it_holds(project):
+    rows = len(pd.read_parquet(project.root / "data/clean/skin.parquet"))
+    path = project.root / "src/medpipe/data/clean.py"
+    text, end = path.read_text(), "index=table.index)], axis=1)\n"
+    assert text.count(end) == 1
+    path.write_text(text.replace(end, end.replace("\n", ".iloc[1:]\n")))
+    project.run("dvc", "exp", "run", "--temp", "--name", "shorter", "clean@skin")
+    expected = hashes(project)
+    project.run("git", "checkout", "--quiet", "--", "src")
+    assert len(pd.read_parquet(io.BytesIO(output(project.root, "data/clean/skin.parquet", "shorter")))) == rows - 1
+    assert hashes(project, "shorter") == expected
+    assert expected["clean"] != hashes(project)["clean"]
+
+
 def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(project):
     before = {run.info.run_id for run in project.runs()}
+    codes = {}
     for name, rate in (("one", "0.03"), ("two", "0.04")):
-        project.mark_code(name)
+        edit_code(project, f"variant of {name}")
         project.run(
             "dvc", "exp", "run", "--queue", "--name", name, "--set-param", f"train.lr={rate}", "train@skin-tabular"
         )
-    project.run("git", "checkout", "--quiet", "--", "src")
+        codes[name] = hashes(project)
+        project.run("git", "checkout", "--quiet", "--", "src")
     # Not `dvc exp run --run-all`, which waits for its workers to end: on a busy machine one may read a queue file that
     # another is writing, and stay.
     project.run("dvc", "queue", "start", "--jobs", "2")
@@ -39,60 +85,40 @@ def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(pr
     new = [run for run in project.runs() if run.info.run_id not in before]
     rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
     assert rates == {"one": "0.03", "two": "0.04"}
-    assert {run.data.tags["medpipe.experiment"]: run.data.tags["medpipe.variant"] for run in new} == {
-        "one": "one", "two": "two"
-    }  # fmt: skip
-    assert {run.data.tags["medpipe.dirty"] for run in new} == {"true"}
-    assert len({code_of(project, name)["train"]["mlp"] for name in ("HEAD", "one", "two")}) == 3
     assert {run.info.status for run in new} == {"FINISHED"}
+    ran = {run.data.tags["medpipe.experiment"]: run.data.tags["variant"] for run in new}
+    assert ran == {"one": "variant of one", "two": "variant of two"}
+    assert {run.data.tags["medpipe.dirty"] for run in new} == {"true"}
+    head = project.run("git", "rev-parse", "HEAD").strip()
+    assert {run.data.tags["mlflow.source.git.commit"] for run in new} == {head}
+    assert {name: hashes(project, name) for name in codes} == codes
+    assert codes["one"]["train"] != codes["two"]["train"]
     assert set(rates) <= {row["Experiment"] for row in project.experiments}
     assert project.run("git", "status", "--porcelain") == ""
-
-
-def code_of(project: Project, name: str) -> dict:
-    """The fingerprints of the stages' code in the commit HEAD or an experiment."""
-    commit = name if name == "HEAD" else references(project.root)[name][0][1]
-    return json.loads(project.run("git", "show", f"{commit}:./reports/code.json"))
-
-
-def test_an_experiment_in_a_temporary_copy_runs_the_code_of_that_copy(project):
-    project.mark_code("temporary")
-    project.run("dvc", "exp", "run", "--temp", "--name", "temporary", "code")
-    project.run("python", "stages/fingerprint.py")
-    marked = json.loads((project.root / "reports/code.json").read_text())
-    project.run("git", "checkout", "--quiet", "--", ".")
-    assert code_of(project, "temporary") == marked
-    assert code_of(project, "HEAD") != marked
 
 
 def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
     space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
     search = {"trials": 2, "metric": "val_loss", "sampler": {"startup": 1}, "pruner": {"startup": 1, "warmup": 1}}
     (project.root / "tuning.yaml").write_text(yaml.safe_dump({"skin-tabular": search | {"space": space}}))
-    project.mark_code("tuned")
-    output = ""
-    with subprocess.Popen(
-        ["python", "stages/tune.py", "skin-tabular"], cwd=project.root, env=project.environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as search:  # fmt: skip
-        assert search.stdout is not None
-        for line in search.stdout:
-            output += line
-            if line.startswith("trial 0"):
-                project.mark_code("edited meanwhile")
-    assert search.returncode == 0, output
+    edit_code(project, "variant-a", EDITS)
+    edit = project.root / ".tmp/edit"
+    edit.touch()
+    printed = project.run("python", "stages/tune.py", "skin-tabular")
+    edit.unlink()
+    assert "variant-b" in (project.root / "src/medpipe/provenance.py").read_text()
     best = json.loads((project.root / "reports/skin/tuning/skin-tabular/best.json").read_text())
-    [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", output)
+    [(value, name, again)] = re.findall(r"val_loss (\S+); experiment (\S+): (\S+)", printed)
     assert float(value) == float(again) == best["val_loss"]
 
     [row] = [row for row in project.experiments if row["Experiment"] == name]
     assert float(row["models.skin-tabular.lr"]) == best["settings"]["lr"]
     [parent] = [run for run in project.runs() if run.info.run_name == "tune skin-tabular"]
     assert parent.data.tags["medpipe.experiment"] == name
-    [trained] = [run for run in project.runs() if run.info.run_name == f"skin-tabular ({name})"]
-    assert trained.data.tags["medpipe.variant"] == parent.data.tags["medpipe.variant"] == "tuned"
     experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     assert len(project.client.search_runs([experiment], below)) == 2
+    [winner] = [r for r in project.runs(f"tags.`medpipe.experiment` = '{name}'") if r.info.run_name == "skin-tabular"]
+    assert winner.data.tags["variant"] == "variant-a"
     files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
     assert {"trials.csv", "best.json", "history.png"} <= files
     project.run("git", "checkout", "--quiet", "--", ".")
@@ -100,7 +126,7 @@ def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
 
 
 def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
-    project.mark_code("studied")
+    edit_code(project, "variant-a", EDITS)
     killed_study.write(project, {"slow": 0.02, "fast": 0.3})
     killed_study.kill_in_second_row(project, "small-fast-1")
     killed = killed_study.commits(project)
@@ -109,9 +135,11 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     assert killed["slow"]
     assert killed["fast"] is None
 
-    output = project.run(*killed_study.COMMAND)
-    assert "1 of 2 experiments are done already" in output
-    assert "running small-fast-1" in output
+    (project.root / ".tmp/edit").touch()
+    printed = project.run(*killed_study.COMMAND)
+    assert "1 of 2 experiments are done already" in printed
+    assert "running small-fast-1" in printed
+    assert "variant-b" in (project.root / "src/medpipe/provenance.py").read_text()
     assert project.run("git", "diff", "--", "params.yaml") == edited
     assert project.run("git", "branch", "--show-current") == "main\n"
     assert not project.run("git", "stash", "list")
@@ -121,7 +149,7 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     assert not list((project.root / ".tmp/experiments").glob("*/"))
     assert project.run("git", "status", "--porcelain").splitlines() == [
         " M medpipe/dvc.lock", " M medpipe/params.yaml", " M medpipe/reports/code.json",
-        " M medpipe/src/medpipe/provenance.py",
+        " M medpipe/src/medpipe/provenance.py", " M medpipe/src/medpipe/serving/predictor.py",
         " M medpipe/studies.yaml", "?? medpipe/reports/skin/studies/",
     ]  # fmt: skip
 
@@ -132,10 +160,15 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
         [run] = [r for r in named if "test/macro_f1" in r.data.metrics]
         assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
         assert float(run.data.params["lr"]) == row["set"]["lr"]
-        assert run.data.tags["medpipe.variant"] == "studied"
+        assert run.data.tags["variant"] == "variant-a"
+    packed = [path.read_text() for path in (project.root / "mlartifacts").rglob("serving/predictor.py")]
+    assert sum('VARIANT = "variant-a"' in text for text in packed) >= 2
 
     killed_study.write(project, {"slow": 0.03, "fast": 0.3})
     assert killed_study.commits(project) == {"slow": None, "fast": done["fast"]}
+    project.run("python", "stages/fingerprint.py")  # of the code that was edited while it ran
+    assert killed_study.commits(project) == {"slow": None, "fast": None}
+    (project.root / ".tmp/edit").unlink()
     shutil.rmtree(project.root / "reports/skin/studies")
     project.run("git", "checkout", "--quiet", "--", ".")
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,10 @@ import psutil
 from filelock import FileLock, Timeout
 
 from medpipe.errors import InputError
+from medpipe.provenance import CODE
 
 FOLDER = Path(".tmp/experiments")  # copies, logs and locks
+UNTRACKED = ("dvc.lock", ".dvc/config.local")  # files that git may not know
 GRACE = 30.0  # seconds that a training has to end after SIGTERM
 
 
@@ -35,15 +37,23 @@ def git(root: Path, *command: str) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The project at a moment: the commit that is checked out, and one of the changes to tracked files, "" without."""
+    """The project at a moment: the commit that is checked out, one of the changes to tracked files, "" without, and the
+    content of files that git may not know, by path. Later edits of the project reach no experiment.
+    """
 
     root: Path
     head: str
     changes: str
+    untracked: Mapping[str, bytes]
 
     @classmethod
     def of(cls, root: Path) -> "Snapshot":
-        return cls(root, git(root, "rev-parse", "HEAD"), git(root, "stash", "create"))
+        """Raises InputError where git does not know a file of the code, which the copies would lack."""
+        if unknown := git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE):
+            files = ", ".join(unknown.splitlines())
+            raise InputError(f"git does not know {files}; `git add` them, or the experiments run without them")
+        untracked = {name: (root / name).read_bytes() for name in UNTRACKED if (root / name).exists()}
+        return cls(root, git(root, "rev-parse", "HEAD"), git(root, "stash", "create"), untracked)
 
     def run(self, name: str, target: str, overrides: Iterable[str], stop: threading.Event | None = None) -> Path | None:
         """Run the experiment `name`, in place of an older one of that name from the same commit.
@@ -104,9 +114,8 @@ class Snapshot:
         if self.changes:
             git(folder, "stash", "apply", "--quiet", "--index", self.changes)
         project = folder / git(self.root, "rev-parse", "--show-prefix")
-        for file in ("dvc.lock", ".dvc/config.local"):  # git may not know them
-            if (self.root / file).exists():
-                shutil.copy(self.root / file, project / file)
+        for name, content in self.untracked.items():
+            (project / name).write_bytes(content)
         return project
 
 

@@ -38,15 +38,17 @@ def references(root: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 class Workspace:
-    """The project as it now is, which a finished experiment must have been made from to count."""
+    """The project as it is when this is made, which a finished experiment must have been made from to count."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.digests: dict[str, str | None] = {}
         self.files: dict[str, dict[str, Any]] = {}
+        for file in ("dvc.yaml", "reports/code.json"):  # now, as they may be edited while experiments run
+            self.settings(file)
 
     def settings(self, file: str) -> dict[str, Any]:
-        """What the YAML file now says; nothing where there is none."""
+        """What the YAML file says; nothing where there is none."""
         if file not in self.files:
             path = self.root / file
             self.files[file] = read_file(path) if path.exists() else {}

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from medpipe.errors import InputError
-from medpipe.provenance import CODE
-from medpipe.studies.copies import Snapshot, git, remove_abandoned
+from medpipe.studies.copies import Snapshot, remove_abandoned
 from medpipe.studies.plan import Experiment
 from medpipe.studies.results import Workspace
 
@@ -27,17 +26,15 @@ class Outcome:
 def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, Outcome]:
     """The outcome of each experiment, by name, after those that were missing have run, `jobs` at a time.
 
-    All are run from what the workspace held in the beginning. SIGINT and SIGTERM end what runs. Raises InputError where
-    code is not in git, for the copies that experiments run in would lack it.
+    All are run from what the workspace held in the beginning, and are held against that: it may be edited meanwhile.
+    SIGINT and SIGTERM end what runs. Raises InputError as `Snapshot.of`.
     """
-    _check_tracked(root)
     remove_abandoned(root)
     workspace, snapshot = Workspace(root), Snapshot.of(root)
     missing = [e for e in experiments if workspace.find(e) is None]
     print(f"{len(experiments) - len(missing)} of {len(experiments)} experiments are done already", flush=True)
     with _interruptible() as stop, ThreadPoolExecutor(jobs) as pool:
         ended = dict(zip((e.name for e in missing), pool.map(lambda e: _run(snapshot, e, stop), missing), strict=True))
-    workspace = Workspace(root)  # what it found before may have changed
     found = {e.name: workspace.find(e) for e in experiments}
     return {name: Outcome(commit, "done" if commit else ended[name]) for name, commit in found.items()}
 
@@ -57,13 +54,7 @@ def _run(snapshot: Snapshot, experiment: Experiment, stop: threading.Event) -> s
         print(f"failed {experiment.name}", flush=True)
         return f"failed, see {log.relative_to(snapshot.root)}"
     print(f"ended {experiment.name}", flush=True)
-    return "outdated: code, data or settings were changed while it ran"
-
-
-def _check_tracked(root: Path) -> None:
-    if unknown := git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE):
-        files = ", ".join(unknown.splitlines())
-        raise InputError(f"git does not know {files}; `git add` them, or the experiments run without them")
+    return "outdated: code, settings or data were changed as it began, or its archive while it ran"
 
 
 @contextmanager

@@ -45,10 +45,12 @@ class Trainer:
     ) -> dict[str, float] | None:
         """The numbers of the epoch whose weights are kept; None where `on_epoch` returned False, to train no further.
 
-        Raises TrialError with the reason.
+        Raises TrialError with the reason, and InputError where another trial ended the process and what it reads was
+        changed meanwhile.
         """
-        if self._process is None:
-            self._start()
+        if self._process is None and self._start() != self.facts:
+            self.stop()
+            raise InputError("code or data were changed while the search ran; start it again, as another search")
         try:
             self._link.send((dict(changes), checkpoint))
             while (answer := self._link.recv())[0] == "epoch":

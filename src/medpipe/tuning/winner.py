@@ -17,15 +17,14 @@ from medpipe.tuning.study import Search
 
 
 def experiment(snapshot: Snapshot, search: Search, values: Mapping[str, Any]) -> tuple[str, float]:
-    """The experiment's name and its model's value of the metric. It is run unless there is one of that name.
-
-    `snapshot`: the project as it was when the search's trainer started, so that the same code trains the winner.
+    """The experiment's name and its model's value of the metric. It is run, of the snapshot, unless there is one of
+    that name.
 
     Raises RuntimeError where it fails.
     """
-    changes = search.changes(search.best())
+    root, changes = snapshot.root, search.changes(search.best())
     digest = hashlib.sha256(json.dumps([search.study.study_name, changes], sort_keys=True).encode()).hexdigest()
-    root, name = snapshot.root, f"{search.name}-tuned-{digest[:8]}"
+    name = f"{search.name}-tuned-{digest[:8]}"
     if name not in references(root):
         arguments = overrides.arguments(values, search.name, changes)
         if log := snapshot.run(name, f"evaluate@{search.name}", arguments):
