@@ -10,7 +10,7 @@ ROWS, SIDE = 1200, 320
 
 def test_training_and_evaluation_hold_no_masks_of_all_rows(tmp_path):
     command = [sys.executable, Path(__file__).with_name("held_memory.py"), tmp_path, str(ROWS)]
-    path = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("", "training"))
+    path = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("../src", "", "training"))
     environment = os.environ | {"PYTHONPATH": path}
     printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     added = dict(zip(("train", "segmenter", "cascade", "folds"), map(float, printed.split()[-4:]), strict=True))

@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +24,6 @@ PLOTS = {
     "brain": {"number_slice", "by_site", "masks", "mask_area"},
     "chest": {"by_source", "equalised"},
 }
-
-
-sys.path.append(str(REPOSITORY / "stages"))  # as `python stages/explore.py` has it
 
 
 def stage(name, task):
