@@ -1,7 +1,7 @@
 """NVIDIA's GPUs: which there are, by UUID, and one of them for this process alone.
 
-`nvidia-smi`, which comes with the driver, lists what this process may see, in a container and under WSL2 too. CUDA's own
-numbers and those of device files can differ from that. A scheduler that assigns GPUs sets CUDA_VISIBLE_DEVICES.
+`nvidia-smi`, which comes with the driver, lists what this process may see, in a container and under WSL2 too. CUDA's
+numbers and those of device files can differ from its own. A scheduler that assigns GPUs sets CUDA_VISIBLE_DEVICES.
 """
 
 import errno
