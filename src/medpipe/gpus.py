@@ -172,7 +172,7 @@ def _report(device: Device, kind: type[BaseException], error: BaseException, tra
         users = f"not known: {failure}"
     print(
         f"The memory of {device.uuid} ran out. This is process {os.getpid()}; on that GPU are:\n{users}\n"
-        "End what need not run there, or choose a smaller batch_size or image_size.",
+        "End what need not run there, or choose a smaller `batch` (params.yaml) or `image_size` (data.yaml).",
         file=sys.stderr,
         flush=True,
     )
