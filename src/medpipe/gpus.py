@@ -155,10 +155,10 @@ def _holder(device: Device) -> str:
         try:
             question.connect(_address(device))
             pid, _, _ = struct.unpack("3i", question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             return "a process that cannot be seen from here"
-    return f"process {pid} ({command.strip()})"
+    return f"process {pid} ({' '.join(command.split())})"
 
 
 def _report(device: Device, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
