@@ -9,9 +9,11 @@ export PYTHONPATH := $(CURDIR)/src
 export NO_ALBUMENTATIONS_UPDATE := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PORT ?= 5000
-JOBS ?= 2
-# With 1 the environment has the CUDA wheels. It stays as it is; a new one has them where the machine shows a GPU.
-GPU ?= $(firstword $(patsubst .venv/.synced-%,%,$(wildcard .venv/.synced-?)) $(words $(wildcard /dev/nvidia0)))
+# With 1 the environment has the CUDA wheels. It stays as it is; a new one has them where the machine shows a GPU: by a
+# device file, the one of WSL2 too, or, before the driver has made them, by nvidia-smi.
+DEVICES := /dev/nvidia[0-9]* /dev/dxg
+GPU ?= $(or $(patsubst .venv/.synced-%,%,$(firstword $(wildcard .venv/.synced-?))),$\
+  $(if $(or $(wildcard $(DEVICES)),$(shell nvidia-smi -L 2>/dev/null | grep ^GPU)),1,0))
 LOCK := $(or $(if $(filter 0,$(GPU)),requirements.lock),$(if $(filter 1,$(GPU)),requirements-gpu.lock),\
   $(error GPU is '$(GPU)'; set it to 0 or 1))
 SYNCED := .venv/.synced-$(GPU)
@@ -34,8 +36,8 @@ $(SYNCED): $(LOCK) pyproject.toml
 
 setup: $(SYNCED)  ## make the environment in .venv from requirements.lock; GPU=1: from requirements-gpu.lock
 
-repro: setup  ## the whole pipeline: run what changed, JOBS (2) stages at a time (on phantoms, unless data.yaml names archives)
-	python stages/repro.py --jobs $(JOBS)
+repro: setup  ## the whole pipeline: run what changed, JOBS (2, or GPUs + 1) stages at a time (on phantoms, unless data.yaml names archives)
+	python stages/repro.py $(JOBS:%=--jobs %)
 
 new: USAGE = $(error make new TASK=<name> DATA=<folder or zip>)
 new: setup  ## look at the archive DATA and add a TASK for it to the files of values

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import own_code  # noqa: F401
-from medpipe import backend, recipe, store
+from medpipe import backend, recipe
 from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
@@ -23,7 +23,6 @@ from medpipe.training.selection import thin
 def main(name: str) -> None:
     params = load()
     settings, most = recipe.resolve_generator(params, name), recipe.training_rows(params)
-    claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
     backend.start(settings.seed, "float32", params.deterministic)
     split, prepared = Path("data/split") / settings.task, Path("data/prepared")
     with settings_of(f"generators.{name}"):

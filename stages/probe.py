@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import own_code  # noqa: F401
-from medpipe import atomic, backend, recipe, store
+from medpipe import atomic, backend, recipe
 from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import settings_of
@@ -25,8 +25,6 @@ def main(task: Task) -> None:
     params = load()
     settings, (name, *tables) = params.probes[task], params.probes[task].models
     trained = recipe.resolve(params, name)
-    # Held until the process ends, so that two workers of a queue take a GPU each.
-    claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
     backend.start(params.seed, trained.precision, params.deterministic)
     split, prepared = Path("data/split") / task, Path("data/prepared")
     names, merge = Dealt.read(split).classes, trained.merge

@@ -1,4 +1,4 @@
-"""Rebuild the whole pipeline, several stages at a time: `python stages/repro.py --jobs 2`. No stage of DVC's.
+"""Rebuild the whole pipeline, several stages at a time: `python stages/repro.py`. No stage of DVC's.
 
 Each line of a stage's output bears the stage's name, so that those of two can be told apart, and a bar counts the
 stages.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 import own_code  # noqa: F401
-from medpipe import provenance, tracking
+from medpipe import gpus, provenance, tracking
 from medpipe.evaluation import wording
 from medpipe.params import Params, load
 
@@ -202,5 +202,5 @@ def outdated(params: Params) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, required=True)
-    sys.exit(main(parser.parse_args().jobs))
+    parser.add_argument("--jobs", type=int, help="by default 2; with GPUs one more than those, for what needs none")
+    sys.exit(main(parser.parse_args().jobs or max(2, len(gpus.usable()) + 1)))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import own_code  # noqa: F401
-from medpipe import backend, recipe, store
+from medpipe import backend, recipe
 from medpipe.data.arrays import Dealt
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
@@ -18,8 +18,6 @@ from medpipe.training.run import deliver, tracked
 def main(name: str) -> None:
     params = load()
     settings, seed = recipe.resolve(params, name), params.seed
-    # Held until the process ends, so that two workers of a queue take a GPU each.
-    claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
     backend.start(seed, settings.precision, params.deterministic)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):

@@ -12,6 +12,9 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
 # As in the stages, which set it themselves: what is computed before a test calls one has the same bits, too.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+# The suite computes on the CPU: a test's process that held a GPU would keep it from the stages that the test starts.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, the two longest one in each process."""

@@ -1,16 +1,13 @@
 """The backend's start: seeds, policy, determinism. In a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import version
 
 import pytest
 
-from medpipe import backend as backend_module
 from medpipe import provenance
-from medpipe.backend import claim_gpu
 
 SCRIPT = """
 import os
@@ -53,46 +50,3 @@ def test_start(backend, deterministic, tmp_path, monkeypatch):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == provenance.chosen()["backend"] == f"{backend} {version(backend)}"
-
-
-def devices(folder, count):
-    folder.mkdir()
-    for name in [*(f"nvidia{i}" for i in range(count)), "nvidiactl", "null"]:
-        (folder / name).touch()
-    return folder
-
-
-def test_each_process_claims_a_gpu_of_its_own(tmp_path, monkeypatch):
-    gpus, claims = devices(tmp_path / "dev", 2), []
-    for expected in ("0", "1", None):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        claims.append(claim_gpu(tmp_path, gpus))
-        assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected
-    claims[0].release()
-    claims.append(claim_gpu(tmp_path, gpus))
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    for claim in filter(None, claims):
-        claim.release()
-
-
-def test_no_gpu_is_claimed_where_there_is_nothing_to_choose(tmp_path, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert claim_gpu(tmp_path, devices(tmp_path / "one", 1)) is None
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert claim_gpu(tmp_path, devices(tmp_path / "two", 2)) is None
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-
-
-def test_a_gpu_that_the_backend_does_not_use_is_said(monkeypatch, capsys):
-    """On this machine TensorFlow sees none."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(backend_module, "_gpus", lambda: ["0"])
-    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
-    backend_module.start(0, "float32")
-    said = capsys.readouterr().err
-    assert "a GPU that tensorflow does not use" in said
-    assert "`make setup GPU=1`" in said
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    backend_module.start(0, "float32")
-    assert not capsys.readouterr().err

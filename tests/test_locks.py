@@ -1,5 +1,6 @@
 """The lock files: one of everything, one that adds CUDA's wheels, and two with less."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -25,6 +26,14 @@ def test_the_lock_for_gpus_is_the_other_one_and_cudas_wheels():
     assert any(requirement.startswith("nvidia-cudnn-cu12==") for requirement in added)
     assert all(re.match(r"(nvidia|jax-cuda12)-", requirement) for requirement in added)
     assert all(gpu.values())
+
+
+def test_the_lock_for_gpus_has_what_mlflows_gpu_monitor_imports():
+    """`pynvml`, which nvidia-ml-py installs; the distribution named pynvml is another one, and deprecated."""
+    from mlflow.system_metrics.metrics import gpu_monitor
+
+    assert "import pynvml" in inspect.getsource(gpu_monitor)
+    assert any(requirement.startswith("nvidia-ml-py==") for requirement in locked("requirements-gpu.lock"))
 
 
 @pytest.mark.parametrize("name", ["requirements-serve.lock", "requirements-ui.lock"])

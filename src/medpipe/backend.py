@@ -4,14 +4,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from medpipe import provenance, quick
+from medpipe import gpus, provenance, quick
 from medpipe.errors import InputError
 
 # TensorFlow's C++ code says this of the machine before its own level of logging holds: no setting keeps it back.
@@ -52,13 +49,16 @@ def name() -> str:
 
 
 def start(seed: int, precision: str, deterministic: bool = True) -> None:
-    """Readies the backend, says on standard error where it leaves a GPU unused, and resets all as `reset` does.
+    """Holds a GPU if there is one (gpus.hold), readies the backend, and resets all as `reset` does.
+
+    Says on standard error where the backend leaves that GPU unused.
 
     With `deterministic` the same seed gives the same bits on a GPU too; TensorFlow then does without XLA, and on a CPU
     computes in one thread, unless TF_NUM_INTRAOP_THREADS says otherwise: how a sum is split decides its last bits. To
     be called before anything is computed: JAX reads its flags, and TensorFlow its threads, when they first touch a
     device. Raises InputError where KERAS_BACKEND is neither tensorflow nor jax.
     """
+    held = gpus.hold()
     match name():
         case "tensorflow":
             import tensorflow as tf
@@ -66,13 +66,13 @@ def start(seed: int, precision: str, deterministic: bool = True) -> None:
             if deterministic:
                 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
             with _quiet():
-                gpus = tf.config.list_physical_devices("GPU")
-            for gpu in gpus:
+                devices = tf.config.list_physical_devices("GPU")
+            for gpu in devices:
                 if not tf.config.experimental.get_memory_growth(gpu):
                     tf.config.experimental.set_memory_growth(gpu, True)
             if deterministic:
                 tf.config.experimental.enable_op_determinism()
-            used = bool(gpus)
+            used = bool(devices)
         case "jax":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             flags = os.environ.get("XLA_FLAGS", "")
@@ -83,7 +83,7 @@ def start(seed: int, precision: str, deterministic: bool = True) -> None:
             used = jax.default_backend() == "gpu"
         case other:
             raise InputError(f"KERAS_BACKEND: {other!r} is not provided for; set it to tensorflow or jax")
-    if not used and _gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+    if held and not used:
         print(
             f"WARNING: this machine has a GPU that {name()} does not use, so this runs on the CPU; "
             "`make setup GPU=1` installs what it needs; to mean it, set CUDA_VISIBLE_DEVICES to nothing",
@@ -117,31 +117,6 @@ def gradient(function: Callable[[Any], Any], x: Any) -> Any:
         tape.watch(x)
         y = function(x)
     return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-
-def _gpus(devices: Path = Path("/dev")) -> list[str]:
-    """The numbers of NVIDIA's GPUs, as their device files are named."""
-    return sorted((path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")), key=int)
-
-
-def claim_gpu(locks: Path, devices: Path = Path("/dev")) -> FileLock | None:
-    """Of several GPUs one that no other process of this repository has claimed, for this process alone to see.
-
-    The claim is a lock in the folder `locks`, held until it is released or the process ends. Nothing is claimed where
-    CUDA_VISIBLE_DEVICES is set, where there is at most one GPU, and where all are taken: all are seen then. To be
-    called before `start`.
-    """
-    gpus = _gpus(devices)
-    if "CUDA_VISIBLE_DEVICES" in os.environ or len(gpus) < 2:
-        return None
-    locks.mkdir(parents=True, exist_ok=True)
-    for gpu in gpus:
-        lock = FileLock(locks / f"gpu-{gpu}.lock")
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            return lock
-    return None
 
 
 def compiled(step: Callable[..., Any], state: Sequence[keras.Variable]) -> Callable[..., Any]:

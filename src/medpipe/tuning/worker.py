@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -51,7 +50,7 @@ def work(link: Connection) -> None:
         except _PrunedError:
             answer = ("pruned", None)
         except Exception as error:
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)  # of gpus.hold, if a GPU is held
             answer = ("failed", _say(error))
         link.send(answer)
 
