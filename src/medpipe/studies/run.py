@@ -24,10 +24,10 @@ class Outcome:
     state: str
 
 
-def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, Outcome]:
+def run(root: Path, experiments: Sequence[Experiment], jobs: int, stop: threading.Event) -> dict[str, Outcome]:
     """The outcome of each experiment, by name, after those that were missing have run, `jobs` at a time.
 
-    All are run from what the workspace held in the beginning. SIGINT and SIGTERM end what runs. Raises InputError where
+    All are run from what the workspace held in the beginning. Setting `stop` ends what runs. Raises InputError where
     code is not in git, for the copies that experiments run in would lack it.
     """
     _check_tracked(root)
@@ -35,7 +35,7 @@ def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, O
     workspace, snapshot = Workspace(root), Snapshot.of(root)
     missing = [e for e in experiments if workspace.find(e) is None]
     print(f"{len(experiments) - len(missing)} of {len(experiments)} experiments are done already", flush=True)
-    with _interruptible() as stop, ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         ended = dict(zip((e.name for e in missing), pool.map(lambda e: _run(snapshot, e, stop), missing), strict=True))
     workspace = Workspace(root)  # what it found before may have changed
     found = {e.name: workspace.find(e) for e in experiments}
@@ -67,11 +67,12 @@ def _check_tracked(root: Path) -> None:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event in place of what SIGINT and SIGTERM do."""
-    event = threading.Event()
+def deferred() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; what they did before, they do at the end."""
+    event, signals = threading.Event(), list[int]()
 
     def note(signum: int, frame: FrameType | None) -> None:
+        signals.append(signum)
         event.set()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -80,3 +81,5 @@ def _interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signals:
+            signal.raise_signal(signals[0])
