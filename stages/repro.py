@@ -17,11 +17,10 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 import own_code  # noqa: F401
-from medpipe import gpus, provenance, tracking
+from medpipe import driver, gpus, provenance, tracking
 from medpipe.evaluation import wording
 from medpipe.params import Params, load
 
-DVC = (sys.executable, "-m", "dvc")
 BEGUN = re.compile(r"Running stage '(.+)':$")
 DONE = re.compile(r"Stage '(.+)' (didn't change|is cached)")
 NOISE = re.compile(
@@ -43,12 +42,12 @@ class Chain(NamedTuple):
 def main(jobs: int) -> int:
     """How much of it failed."""
     params = load()
-    listed = subprocess.run([*DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
+    listed = subprocess.run([*driver.DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
         failed = [] if run("code", ["code"], bar, seen) else ["code"]
         # Where nothing is to be done one look says so; a call of DVC for each chain would take half a minute.
-        if not failed and subprocess.run([*DVC, "status", "--quiet"], check=False).returncode:
+        if not failed and subprocess.run([*driver.DVC, "status", "--quiet"], check=False).returncode:
             failed = run_all(chains(params), jobs, bar, seen)
         if not failed and not run("dvc", [], bar, seen):  # what is left, and whether all is up to date
             failed = ["dvc"]
@@ -143,8 +142,7 @@ def chains(params: Params) -> list[Chain]:
 
 def run(name: str, targets: list[str], bar: tqdm, seen: set[str]) -> bool:
     """Run the targets, by default all; whether that went well. Stages that were `seen` already do not count again."""
-    command = [*DVC, "--wait-for-lock", "repro", *targets]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    process = driver.start(Path.cwd(), "repro", *targets)
     assert process.stdout is not None
     stage = name
     for line in process.stdout:
@@ -203,4 +201,7 @@ def outdated(params: Params) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, help="by default 2; with GPUs one more than those, for what needs none")
-    sys.exit(main(parser.parse_args().jobs or max(2, len(gpus.usable()) + 1)))
+    jobs = parser.parse_args().jobs or max(2, len(gpus.usable()) + 1)
+    resumes = "`make repro` resumes: interrupted trainings continue from their last epoch"
+    with driver.interruptible(resumes), driver.alone(Path.cwd()):
+        sys.exit(main(jobs))

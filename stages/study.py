@@ -2,18 +2,18 @@
 
 import argparse
 import json
-import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import own_code  # noqa: F401
-from medpipe import atomic
+from medpipe import atomic, driver
 from medpipe.errors import InputError
-from medpipe.params import load, load_studies, read
+from medpipe.params import Params, load, load_studies, read
 from medpipe.studies.page import markdown
-from medpipe.studies.plan import plan
+from medpipe.studies.plan import Experiment, plan
 from medpipe.studies.results import Result, load_result
-from medpipe.studies.run import run
+from medpipe.studies.run import Outcome, deferred, run
 from medpipe.studies.table import summarise
 
 
@@ -25,9 +25,15 @@ def main(name: str, jobs: int) -> bool:
     study, params = studies[name], load()
     experiments = plan(name, study, read())
     # Once here, and not in the copy of each experiment: DVC's run cache leaves out stages that write reports into git.
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", f"split@{study.task}"], check=True)
-    outcomes = run(root, experiments, jobs)
+    driver.reproduce(root, "--quiet", f"split@{study.task}")
+    with deferred() as stop:
+        outcomes = run(root, experiments, jobs, stop)
+        return report(name, params, experiments, outcomes)
 
+
+def report(name: str, params: Params, experiments: Sequence[Experiment], outcomes: Mapping[str, Outcome]) -> bool:
+    """Write and print the table of what there is; whether nothing lacks."""
+    root, study = Path.cwd(), load_studies()[name]
     results: dict[str, dict[int, Result]] = {row: {} for row in study.rows}
     unfinished: dict[str, dict[int, str]] = {row: {} for row in study.rows}
     for experiment in experiments:
@@ -50,4 +56,6 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--jobs", type=int, required=True)
     arguments = parser.parse_args()
-    sys.exit(not main(arguments.name, arguments.jobs))
+    resumes = "`make study` resumes: what ended is kept, interrupted trainings continue from their last epoch"
+    with driver.interruptible(resumes):
+        sys.exit(not main(arguments.name, arguments.jobs))

@@ -2,12 +2,11 @@
 `make tune MODEL=chest-convnet` runs it.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
 import own_code  # noqa: F401
-from medpipe import atomic
+from medpipe import atomic, driver
 from medpipe.params import checked, read
 from medpipe.studies.copies import Snapshot
 from medpipe.tuning import report, space, winner
@@ -23,7 +22,7 @@ def main(name: str) -> None:
     stages = [f"split@{settings.task}", f"prepare@{settings.inputs[0]}"]
     if settings.generator is not None:
         stages.append(f"measure@{settings.generator}")
-    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=True)
+    driver.reproduce(Path.cwd(), *stages)
     snapshot = Snapshot.of(Path.cwd())  # now, so that the trials' code is the experiment's
     with (
         Trainer(values, name) as trainer,
@@ -47,4 +46,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with driver.interruptible("`make tune` resumes after the trials that ended"):
+        main(sys.argv[1])

@@ -16,15 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
+from medpipe import processes
 from medpipe.errors import InputError
 from medpipe.provenance import CODE
 
 FOLDER = Path(".tmp/experiments")  # copies, logs and locks
 UNTRACKED = ("dvc.lock", ".dvc/config.local")  # files that git may not know
-GRACE = 30.0  # seconds that a training has to end after SIGTERM
 
 
 def git(root: Path, *command: str) -> str:
@@ -128,21 +127,8 @@ def remove_abandoned(root: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove the copy, and whatever still runs in it."""
-    while processes := [p for p in psutil.process_iter() if _runs_in(p, folder)]:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        for process in psutil.wait_procs(processes, timeout=GRACE)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+    processes.end(lambda process: processes.runs_in(process, folder))
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _runs_in(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return Path(process.cwd()).is_relative_to(folder)
-    except (psutil.Error, OSError):
-        return False
 
 
 def _dvc_cache(root: Path) -> str:

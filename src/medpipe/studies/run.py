@@ -23,17 +23,17 @@ class Outcome:
     state: str
 
 
-def run(root: Path, experiments: Sequence[Experiment], jobs: int) -> dict[str, Outcome]:
+def run(root: Path, experiments: Sequence[Experiment], jobs: int, stop: threading.Event) -> dict[str, Outcome]:
     """The outcome of each experiment, by name, after those that were missing have run, `jobs` at a time.
 
     All are run from what the workspace held in the beginning, and are held against that: it may be edited meanwhile.
-    SIGINT and SIGTERM end what runs. Raises InputError as `Snapshot.of`.
+    Setting `stop` ends what runs. Raises InputError as `Snapshot.of`.
     """
     remove_abandoned(root)
     workspace, snapshot = Workspace(root), Snapshot.of(root)
     missing = [e for e in experiments if workspace.find(e) is None]
     print(f"{len(experiments) - len(missing)} of {len(experiments)} experiments are done already", flush=True)
-    with _interruptible() as stop, ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         ended = dict(zip((e.name for e in missing), pool.map(lambda e: _run(snapshot, e, stop), missing), strict=True))
     found = {e.name: workspace.find(e) for e in experiments}
     return {name: Outcome(commit, "done" if commit else ended[name]) for name, commit in found.items()}
@@ -58,11 +58,12 @@ def _run(snapshot: Snapshot, experiment: Experiment, stop: threading.Event) -> s
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event in place of what SIGINT and SIGTERM do."""
-    event = threading.Event()
+def deferred() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; what they did before, they do at the end."""
+    event, signals = threading.Event(), list[int]()
 
     def note(signum: int, frame: FrameType | None) -> None:
+        signals.append(signum)
         event.set()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -71,3 +72,5 @@ def _interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signals:
+            signal.raise_signal(signals[0])
