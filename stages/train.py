@@ -19,7 +19,8 @@ def main(name: str) -> None:
     settings, seed = recipe.resolve(params, name), params.seed
     # Held until the process ends, so that two workers of a queue take a GPU each.
     claim = backend.claim_gpu(store.root() / ".tmp")  # noqa: F841
-    backend.start(seed, settings.precision, params.deterministic)
+    # What a cross-validation says of its folds is measured.
+    backend.start(seed, settings.precision, params.deterministic, tf32=settings.folds is None)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
         train(name, settings, params, split, seed)

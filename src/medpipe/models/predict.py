@@ -7,7 +7,22 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medpipe.errors import InputError
+
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
+
+
+def finite(what: str, values: npt.NDArray) -> npt.NDArray:
+    """`values` (n, ...). Raises InputError that names `what` they are and a row where one is NaN or infinite: from there
+    on each comparison with it would be false, and decide something.
+    """
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if wrong.any():
+        raise InputError(
+            f"{what}: not a number in {wrong.sum()} of {len(wrong)} rows, first in row {wrong.argmax()}; "
+            "look at the model's weights and inputs, and train it again"
+        )
+    return values
 
 
 class Model(Protocol):

@@ -37,7 +37,7 @@ def on_unseen_rows(
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, of_classes, of_masks
     from medpipe.models import delivery, masks, threshold
-    from medpipe.models.predict import predict
+    from medpipe.models.predict import finite, predict
 
     logged = client.get_logged_model(model_id)
     place = f"{logged.artifact_location}/data/{logged.name}"
@@ -62,6 +62,8 @@ def on_unseen_rows(
         raise InputError("it has seen the lesions or patients of all test rows")
     served = old.report["served"]
     outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"])
+    for output, values in outputs.items():
+        finite(f"{delivered.name}: {output}", values)
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))

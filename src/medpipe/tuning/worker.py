@@ -62,7 +62,7 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     gc.collect()
     params = checked(change(values, name, changes))
     settings, seed = recipe.resolve(params, name), params.seed
-    backend.start(seed, settings.precision, params.deterministic)
+    backend.start(seed, settings.precision, params.deterministic, tf32=True)  # as stages/train.py
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
         names = params.tasks[settings.task].classes
