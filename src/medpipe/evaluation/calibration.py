@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, Resamples
 from medpipe.evaluation.predictions import Predictions
-from medpipe.models.predict import finite
+from medpipe.models.predict import require_finite
 from medpipe.models.temperature import scores, softmax, untemper
 from medpipe.params import Evaluate
 
@@ -30,7 +30,7 @@ def fit_temperature(name: str, p: np.ndarray, truth: np.ndarray) -> float:
     """
     if not len(truth):
         raise InputError(f"{name}: no validation row to fit its temperature on; give split.val a larger share")
-    z = scores(finite(f"{name}: probabilities", p))
+    z = scores(require_finite(f"{name}: probabilities", p))
     doubt = 1 / (len(z) + 1)
     target = (1 - doubt) * z[np.arange(len(z)), truth] + doubt * z.mean(axis=1)
 

@@ -28,7 +28,7 @@ from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
-from medpipe.models.predict import finite, predict
+from medpipe.models.predict import require_finite, predict
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample
@@ -220,7 +220,7 @@ def _outputs(
         output = np.empty((len(chosen), *said.shape[1:]), np.float32)
         output[known], output[~known] = out_of_fold.output, said
         outputs = {"output": output}
-    return {name: finite(f"{model.name}: {name}", values) for name, values in outputs.items()}
+    return {name: require_finite(f"{model.name}: {name}", values) for name, values in outputs.items()}
 
 
 def _rule(delivered: Delivery, table: pd.DataFrame, settings: Evaluate) -> Rule | None:

@@ -10,7 +10,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.extmath import randomized_svd
 
 from medpipe.evaluation.intervals import Estimates, Resamples, ranked
-from medpipe.models.predict import finite
+from medpipe.models.predict import require_finite
 from medpipe.models.ood import COLUMN, Detector
 from medpipe.params import Evaluate
 
@@ -26,7 +26,7 @@ def fit(embedding: npt.NDArray, labels: npt.NDArray[np.int64], validation: npt.N
     where an embedding is not a number.
     """
     for rows in (embedding, validation):
-        finite("embedding", rows)
+        require_finite("embedding", rows)
     names, places = np.unique(labels, return_inverse=True)
     embedding = embedding.astype(np.float64)
     means = np.stack([embedding[places == c].mean(axis=0) for c in range(len(names))])

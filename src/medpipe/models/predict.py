@@ -12,7 +12,7 @@ from medpipe.errors import InputError
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
 
 
-def finite(what: str, values: npt.NDArray) -> npt.NDArray:
+def require_finite(what: str, values: npt.NDArray) -> npt.NDArray:
     """`values` (n, ...). Raises InputError that names `what` they are and a row where one is NaN or infinite: from there
     on each comparison with it would be false, and decide something.
     """

@@ -37,7 +37,7 @@ def on_unseen_rows(
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, of_classes, of_masks
     from medpipe.models import delivery, masks, threshold
-    from medpipe.models.predict import finite, predict
+    from medpipe.models.predict import require_finite, predict
 
     logged = client.get_logged_model(model_id)
     place = f"{logged.artifact_location}/data/{logged.name}"
@@ -63,7 +63,7 @@ def on_unseen_rows(
     served = old.report["served"]
     outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"])
     for output, values in outputs.items():
-        finite(f"{delivered.name}: {output}", values)
+        require_finite(f"{delivered.name}: {output}", values)
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))
