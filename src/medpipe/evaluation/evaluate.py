@@ -28,7 +28,7 @@ from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
-from medpipe.models.predict import require_finite, predict
+from medpipe.models.predict import predict, require_finite
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample

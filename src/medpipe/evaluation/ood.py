@@ -10,8 +10,8 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.extmath import randomized_svd
 
 from medpipe.evaluation.intervals import Estimates, Resamples, ranked
-from medpipe.models.predict import require_finite
 from medpipe.models.ood import COLUMN, Detector
+from medpipe.models.predict import require_finite
 from medpipe.params import Evaluate
 
 AXES = 64  # at most; a whole covariance of 1,792 features would take 13 MB beside the model

@@ -37,7 +37,7 @@ def on_unseen_rows(
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, of_classes, of_masks
     from medpipe.models import delivery, masks, threshold
-    from medpipe.models.predict import require_finite, predict
+    from medpipe.models.predict import predict, require_finite
 
     logged = client.get_logged_model(model_id)
     place = f"{logged.artifact_location}/data/{logged.name}"

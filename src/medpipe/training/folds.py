@@ -12,7 +12,7 @@ from medpipe.errors import SettingError
 from medpipe.models import masks
 from medpipe.models.delivery import OutOfFold, in_float32
 from medpipe.models.mean import mean
-from medpipe.models.predict import require_finite, predict
+from medpipe.models.predict import predict, require_finite
 from medpipe.training.assemble import Training
 from medpipe.training.fit import OnEpoch, fit
 from medpipe.training.selection import Rows, select
@@ -79,7 +79,9 @@ def cross_validate(
             seed=seed, checkpoint=checkpoint.with_name(f"{name}.npz"), classes=training.classes,
             on_epoch=under(name),
         )  # fmt: skip
-        said = require_finite(name, predict(in_float32(model), [training.arrays.inputs], val)["output"])  # as it is served
+        said = require_finite(
+            name, predict(in_float32(model), [training.arrays.inputs], val)["output"]
+        )  # as it is served
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
         rows.append(val)

@@ -39,7 +39,9 @@ def work(link: Connection) -> None:
         tags = read_from(Path("data/split") / training.settings.task, [training.arrays])
         source = training.described(0, values["deterministic"]).get("weights")
         code = fingerprint(Path(__file__), training.settings.architecture)
-        link.send(("ready", {"tags": tags, "code": code, "backend": provenance.versions()["backend"], "weights": source}))
+        link.send(
+            ("ready", {"tags": tags, "code": code, "backend": provenance.versions()["backend"], "weights": source})
+        )
         del training
     except Exception as error:
         link.send(("failed", _say(error)))
