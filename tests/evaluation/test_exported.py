@@ -26,10 +26,11 @@ def tf32(monkeypatch):
     """Within, convolutions and products of Keras' layers round their operands."""
     from keras.src import ops
 
+    def rounding(own):
+        return lambda a, b, *args, **named: own(to_tf32(a), to_tf32(b), *args, **named)
+
     for name in ("conv", "matmul"):
-        monkeypatch.setattr(
-            ops, name, lambda a, b, *args, own=getattr(ops, name), **named: own(to_tf32(a), to_tf32(b), *args, **named)
-        )
+        monkeypatch.setattr(ops, name, rounding(getattr(ops, name)))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), 
 
 
 def require_finite(what: str, values: npt.NDArray) -> npt.NDArray:
-    """`values` (n, ...). Raises InputError that names `what` they are and a row where one is NaN or infinite: from there
-    on each comparison with it would be false, and decide something.
+    """`values` (n, ...). Raises InputError that names `what` they are and a row where one is NaN or infinite: from
+    there on each comparison with it would be false, and decide something.
     """
     wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if wrong.any():

@@ -79,9 +79,7 @@ def cross_validate(
             seed=seed, checkpoint=checkpoint.with_name(f"{name}.npz"), classes=training.classes,
             on_epoch=under(name),
         )  # fmt: skip
-        said = require_finite(
-            name, predict(in_float32(model), [training.arrays.inputs], val)["output"]
-        )  # as it is served
+        said = require_finite(name, predict(in_float32(model), [training.arrays.inputs], val)["output"])
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))
         rows.append(val)
