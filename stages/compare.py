@@ -6,7 +6,7 @@ from pathlib import Path
 import own_code  # noqa: F401
 from medpipe import atomic
 from medpipe.evaluation import wording
-from medpipe.evaluation.compared import texts
+from medpipe.evaluation.compared import compared, texts
 from medpipe.params import Task, load
 
 
@@ -20,8 +20,8 @@ def main(task: Task) -> None:
         for path in folder.glob("*.*"):
             if path.stem not in known:
                 path.unlink()
-    comparison, written = texts(Path(), task, params)
-    for name, text in written.items():
+    comparison = compared(Path(), task, params)
+    for name, text in texts(Path(), task, params, comparison).items():
         with atomic.file(reports / name) as tmp:
             tmp.write_text(text, encoding="utf-8")
     print(

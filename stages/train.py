@@ -18,7 +18,8 @@ from medpipe.training.run import deliver, tracked
 def main(name: str) -> None:
     params = load()
     settings, seed = recipe.resolve(params, name), params.seed
-    backend.start(seed, settings.precision, params.deterministic)
+    # What a cross-validation says of its folds is measured.
+    backend.start(seed, settings.precision, params.deterministic, tf32=settings.folds is None)
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
         train(name, settings, params, split, seed)

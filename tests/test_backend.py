@@ -1,12 +1,17 @@
 """The backend's start: seeds, policy, determinism. In a process of its own."""
 
 import json
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+import tensorflow
+import yaml
 
+from medpipe import backend as backend_module
 from medpipe import provenance
 
 SCRIPT = """
@@ -31,7 +36,10 @@ if backend.name() == "tensorflow":
     import tensorflow as tf
     from tensorflow.python.framework import config
     assert config.is_op_determinism_enabled() is deterministic
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
 else:
+    import jax
+    assert jax.config.jax_default_matmul_precision == "highest"
     assert os.environ.get("XLA_FLAGS", "").count("deterministic") == deterministic
 print(provenance.versions()["backend"])
 """
@@ -50,3 +58,34 @@ def test_start(backend, deterministic, tmp_path, monkeypatch):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == provenance.chosen()["backend"] == f"{backend} {version(backend)}"
+
+
+class StartedError(Exception):
+    pass
+
+
+def test_only_a_stage_that_does_nothing_but_train_keeps_tf32(monkeypatch):
+    """Of each script that starts the backend, for the first of what dvc.yaml gives it, up to there."""
+    root, kept = Path(__file__).parents[1], {}
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(root / "stages")
+    start, tf32 = backend_module.start, tensorflow.config.experimental
+
+    def stop(*args, **named):
+        start(*args, **named)
+        raise StartedError
+
+    monkeypatch.setattr(backend_module, "start", stop)
+    for stage in yaml.safe_load((root / "dvc.yaml").read_text())["stages"].values():
+        script = root / stage.get("do", stage)["cmd"].split()[1]
+        if "backend.start(" not in script.read_text():
+            continue
+        section = stage["foreach"].strip("${}")
+        values = next(v for v in map(yaml.safe_load, map(Path.read_text, root.glob("*.yaml"))) if section in v)
+        tf32.enable_tensor_float_32_execution(True)
+        with pytest.raises(StartedError):
+            runpy.run_path(str(script))["main"](next(iter(values[section])))
+        kept[script.stem] = tf32.tensor_float_32_execution_enabled()
+    start(0, "float32")
+    assert {"evaluate", "fuse", "measure", "probe", "generate"} < kept.keys()
+    assert [name for name, on in kept.items() if on] == ["train"]

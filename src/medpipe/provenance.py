@@ -4,6 +4,8 @@ import functools
 import getpass
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,15 +16,17 @@ from tempfile import TemporaryDirectory
 
 from medpipe.params import FILES
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
 CODE = ("src", "stages", *FILES, "dvc.yaml", "requirements.lock", "requirements-gpu.lock")
 LIBRARIES = ("keras", "numpy", "albumentations", "opencv-python-headless", "pillow", "scikit-learn")
-VERSION = "medpipe.version."
+VERSION, PROCESSOR = "medpipe.version.", "medpipe.processor"
 
 
 def tags() -> dict[str, str]:
     """Tags for MLflow: the git commit of the current directory (the copy, where an experiment runs in one), in
     `medpipe.dirty` whether CODE differs from it, and what DVC calls the stage and the experiment. Where git cannot
-    tell, `medpipe.commit` says why, and stderr too. `medpipe.version.<name>` are those of `versions`.
+    tell, `medpipe.commit` says why, and stderr too. `medpipe.version.<name>` are those of `versions`, PROCESSOR is
+    `processor`.
     """
     try:
         user = getpass.getuser()
@@ -38,7 +42,7 @@ def tags() -> dict[str, str]:
     for tag, variable in (("medpipe.stage", "DVC_STAGE"), ("medpipe.experiment", "DVC_EXP_NAME")):
         if value := os.environ.get(variable):
             found[tag] = value
-    return found | {f"{VERSION}{name}": value for name, value in versions().items()}
+    return found | {f"{VERSION}{name}": value for name, value in versions().items()} | {PROCESSOR: processor()}
 
 
 def versions() -> dict[str, str]:
@@ -48,6 +52,23 @@ def versions() -> dict[str, str]:
         backend = keras.backend.backend()
         found["backend"] = f"{backend} {version(backend)}"
     return found
+
+
+def kernels() -> dict[str, str]:
+    """What decides the last bits of a figure: `versions` and `processor`. Without Keras its backend is lacking."""
+    return versions() | {"processor": processor()}
+
+
+@functools.cache
+def processor() -> str:
+    """The models of this machine's CPU and NVIDIA GPUs. The same libraries choose other kernels on another one, whose
+    sums end in other bits.
+    """
+    found = {platform.machine()}
+    for path, key in ((Path("/proc/cpuinfo"), "model name"), *((p, "Model") for p in _GPUS.glob("*/information"))):
+        with suppress(OSError):
+            found |= set(re.findall(rf"^{key}\s*:\s*(.+)$", path.read_text(), re.MULTILINE))
+    return ", ".join(sorted(found))
 
 
 def chosen() -> dict[str, str]:

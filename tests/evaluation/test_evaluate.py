@@ -108,7 +108,7 @@ def test_what_is_served_is_what_evaluate_tabled(rows, arrays, model, settings, t
         pd.DataFrame({"image": [png(arrays.inputs[place]) for place in places]})
     )
     p = test[[f"p_{name}" for name in CLASSES]].to_numpy()
-    np.testing.assert_allclose(answer[list(CLASSES)], p, atol=1e-6)
+    np.testing.assert_allclose(answer[list(CLASSES)], p, atol=2e-5)  # float32: 1e-7 of logits of about 100
     said = predict(model, [arrays.inputs], places.to_numpy(), flips=("vertical",))["output"]
     assert answer["label"].tolist() == [CLASSES[i] for i in said.argmax(axis=1)]
     counted = pd.crosstab(test["label"].to_numpy(), answer["decision"].to_numpy())

@@ -20,10 +20,10 @@ def found() -> list[str]:
 
 
 def alter(path: str) -> str:
-    """Another last digit of the file's first figure, or another byte in its middle. DVC's cache keeps what was."""
+    """Another third decimal of the file's first figure, or another byte in its middle. DVC's cache keeps what was."""
     place = Path(path)
     content = bytearray(place.read_bytes())
-    if figure := re.search(rb"0\.\d{3,}", content):
+    if figure := re.search(rb"0\.\d{3}", content):
         content[figure.end() - 1] = ord("1") if content[figure.end() - 1] != ord("1") else ord("2")
     else:
         content[len(content) // 2] ^= 1

@@ -44,6 +44,18 @@ def test_the_score_is_that_of_evaluate(deliver, tmp_path):
     assert package.signature(delivery.read_recipe(folder), False, True).outputs.input_names() == list(answer)
 
 
+def test_an_answer_that_is_not_a_number_is_the_rows_error(deliver, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+    model.layers[-1].set_weights([np.full((3, 2), 3e38), np.zeros(2)])  # infinite but for a black image
+    folder = deliver(tmp_path / "m", model, classes=("mel", "nv"), variants=(IMAGES,), features=((),))
+    answer = Predictor(folder, max_pixels=1000, **PLAIN).predict(pd.DataFrame({"image": [png(value=0), png(value=9)]}))
+    assert answer["error"].tolist() == [None, "the model's answer is not a number"]
+    assert answer.loc[1, ["mel", "nv", "label"]].isna().all()
+    assert answer["mel"][0] == pytest.approx(0.5)
+
+
 def test_a_rows_answer_does_not_depend_on_the_rows_beside_it(reader):
     images = [png((20, 10 + i), i) if i % 3 else b"none" for i in range(40)]  # more than a batch
     cases = pd.DataFrame({"image": images, "age": 1, "sex": "male", "localization": "back"})

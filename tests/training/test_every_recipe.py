@@ -1,10 +1,9 @@
 """Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it;
-every model of params.yaml is the same after saving."""
+every model of params.yaml is the same after saving. Each under its own precision, on TensorFlow and on JAX."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 from small_training import ignore
 
@@ -32,6 +31,8 @@ CHANNELS = {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]}
 @pytest.fixture
 def _eager():
     """Building a gradient's graph takes up to two minutes, one step without it a few seconds."""
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -81,16 +82,18 @@ def check(recipe, model, before, history):
         assert history.filter(like="draws_").iloc[-1].notna().all()
 
 
-def at_step(settings):
-    return settings.model_copy(update={"scale": "step", "scales": settings.scales | {"step": STEP}})
+def at_step(settings, name):
+    """The model's recipe, in its own precision."""
+    scale = STEP.model_copy(update={"precision": settings.models[name].precision})
+    return resolve(settings.model_copy(update={"scale": "step", "scales": settings.scales | {"step": scale}}), name)
 
 
 @pytest.mark.usefixtures("_eager")
 @pytest.mark.parametrize("name", SHIPPED.models)
 def test_a_model_takes_a_step_and_is_the_same_after_saving(name, tmp_path):
-    recipe = resolve(at_step(SHIPPED), name)
+    recipe = at_step(SHIPPED, name)
     if name == "skin-v2m":  # but for the backbone the recipe of skin-b4, whose step is its own
-        b4 = resolve(at_step(SHIPPED), "skin-b4")
+        b4 = at_step(SHIPPED, "skin-b4")
         network = recipe.network.model_copy(update={"backbone": b4.network.backbone})
         assert recipe.model_copy(update={"network": network}) == b4
         classes = len(classes_of(recipe))
@@ -128,7 +131,7 @@ def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
     experiments = plan(study, STUDIES[study], VALUES)
     experiment = next(experiment for experiment in experiments if experiment.row == row)
     settings = params.validated(params.Params, experiment.params, study)
-    recipe = resolve(at_step(settings), experiment.model)
+    recipe = at_step(settings, experiment.model)
     if recipe.architecture == "backbone":
         # The networks themselves take their steps above; here a small one does, under all else that the row says.
         layers = min(5, recipe.network.unfreeze) if isinstance(recipe.network.unfreeze, int) else 5

@@ -20,6 +20,15 @@ def test_a_figure_that_differs_in_its_last_digit_is_named_by_its_key():
     ]
 
 
+def test_a_figure_of_another_processors_last_bits_is_the_same():
+    """Sums end in other bits with each BLAS kernel; what is no sum, as a count, must be the same."""
+    stored = {"f1": 0.61, "p": 0.0, "n": 7, "low": -1.5}
+    again = {"f1": 0.61 * (1 + 2**-45), "p": 3e-17, "n": 7, "low": -1.5 * (1 - 2**-48)}
+    assert again["f1"] != stored["f1"]
+    assert list(differences("r.json:", stored, again)) == []
+    assert len(list(differences("r.json:", stored, again | {"low": float("nan"), "n": 8}))) == 2
+
+
 def test_a_text_that_differs_is_named_by_its_line(tmp_path):
     (tmp_path / "card.md").write_text("# a\n\nF1 0.61\n")
     assert list(lines(tmp_path, "card.md", "# a\n\nF1 0.61\n")) == []

@@ -77,5 +77,5 @@ def limit(tests: int) -> float:
 
 def alarm(path: Array, limit: float) -> int | None:
     """The first case at which the capital reaches the limit; None where it never has."""
-    above = path >= limit
+    above = ~(path < limit)  # NaN alarms
     return int(above.argmax()) if above.any() else None

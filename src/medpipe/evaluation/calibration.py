@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, Resamples
 from medpipe.evaluation.predictions import Predictions
+from medpipe.models.predict import require_finite
 from medpipe.models.temperature import scores, softmax, untemper
 from medpipe.params import Evaluate
 
@@ -25,11 +26,11 @@ def fit_temperature(name: str, p: np.ndarray, truth: np.ndarray) -> float:
     `truth` (n,): class numbers. The loss is convex in 1 / temperature: its derivative, the mean score that the
     probabilities expect less that of the truth, has one root. Where all rows are told right it has none, so the truth
     is taken for 1 - 1 / (n + 1) sure (after Platt 1999, section 2.2), and the temperature is kept within [0.2, 20].
-    Raises InputError, naming the model, where there is no row.
+    Raises InputError, naming the model, where there is no row, and where a probability is not a number.
     """
     if not len(truth):
         raise InputError(f"{name}: no validation row to fit its temperature on; give split.val a larger share")
-    z = scores(p)
+    z = scores(require_finite(f"{name}: probabilities", p))
     doubt = 1 / (len(z) + 1)
     target = (1 - doubt) * z[np.arange(len(z)), truth] + doubt * z.mean(axis=1)
 

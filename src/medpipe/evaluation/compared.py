@@ -15,8 +15,8 @@ from medpipe.params import Params, Task, load_studies
 from medpipe.registry.gate import conditions
 
 
-def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[str, str]]:
-    """The comparison, and what `reports/<task>/` of the repository `root` holds of it: {file name: text}.
+def compared(root: Path, task: Task, params: Params) -> dict[str, Any]:
+    """The comparison as `reports/<task>/comparison.json` of the repository `root` has it, of the evaluations there.
 
     Raises InputError, naming the file, where an evaluation is missing, and as `compare` does.
     """
@@ -37,8 +37,14 @@ def texts(root: Path, task: Task, params: Params) -> tuple[dict[str, Any], dict[
     if best and task in params.registry:
         comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], None)
     comparison["published"] = _published(root / "studies.yaml", settings.models)
+    return json.loads(json.dumps(comparison, allow_nan=False))
+
+
+def texts(root: Path, task: Task, params: Params, comparison: dict[str, Any]) -> dict[str, str]:
+    """What `reports/<task>/` holds of the comparison that `compared` gave: {file name: text}."""
+    predictions, best = root / "predictions" / task, comparison["best"]
     drawn = [_json(predictions / f"{key}.json") for key, value in params.generators.items() if value.task == task]
-    return comparison, {
+    return {
         "comparison.json": json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "comparison.md": markdown(comparison),
         "comparison.html": html(comparison, _json(predictions / f"{best}.json") if best else [], drawn),

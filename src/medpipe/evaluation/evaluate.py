@@ -27,7 +27,7 @@ from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, OutOfFold
 from medpipe.models.embedding import EMBEDDING, observed
 from medpipe.models.ood import COLUMN, Detector
-from medpipe.models.predict import BATCH, Outputs, Reduce, predict
+from medpipe.models.predict import BATCH, Outputs, Reduce, finite, predict
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 from medpipe.training.selection import thin, undersample
@@ -229,16 +229,18 @@ def _outputs(
     flips: Sequence[str],
     reduce: Reduce | None = None,
 ) -> Outputs:
-    """The model's outputs for the `chosen` rows, for those `out_of_fold` the ones from there; `reduce` of `predict`."""
-    inputs = [part.inputs for part in arrays]
+    """The model's outputs for the `chosen` rows, for those `out_of_fold` the ones from there; `reduce` of `predict`.
+
+    Raises InputError where one is not a number.
+    """
+    inputs, keep = [part.inputs for part in arrays], finite(model.name, reduce)
     if out_of_fold is None:
-        return predict(model, inputs, chosen, flips=flips, reduce=reduce)
+        return predict(model, inputs, chosen, flips=flips, reduce=keep)
     judged = np.isin(chosen, out_of_fold.rows)
-    parts = [predict(model, inputs, chosen[~judged], flips=flips, reduce=reduce)] if not judged.all() else []
+    parts = [predict(model, inputs, chosen[~judged], flips=flips, reduce=keep)] if not judged.all() else []
     for start in range(0, judged.sum(), BATCH):
         some = chosen[judged][start : start + BATCH]
-        crossed = {"output": out_of_fold.of(some)}
-        parts.append(crossed if reduce is None else reduce(crossed, some))
+        parts.append(keep({"output": out_of_fold.of(some)}, some))
     order = np.argsort(np.concatenate([np.flatnonzero(~judged), np.flatnonzero(judged)]))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[-1]}
 

@@ -34,7 +34,7 @@ def exported(
         served = predict(Session(graph), inputs, rows, len(rows), flips)
         for key in outputs.keys() - {EMBEDDING}:
             apart = float(np.abs(served[key] - outputs[key]).max())
-            if not apart <= TOLERANCE:  # so that NaN does not pass
+            if not apart <= TOLERANCE:  # NaN is no agreement
                 raise InputError(
                     f"{name}: on ONNX Runtime the model's {key} differs by {apart:.2g}, at most {TOLERANCE:g} are "
                     "allowed; it is not delivered. Does one of its layers grow without bound? Else report it"

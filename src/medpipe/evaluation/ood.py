@@ -11,6 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from medpipe.evaluation.intervals import Estimates, Resamples, ranked
 from medpipe.models.ood import COLUMN, Detector
+from medpipe.models.predict import require_finite
 from medpipe.params import Evaluate
 
 AXES = 64  # at most; a whole covariance of 1,792 features would take 13 MB beside the model
@@ -21,8 +22,11 @@ def fit(embedding: npt.NDArray, labels: npt.NDArray[np.int64], validation: npt.N
     """The detector of training rows' embeddings (n, d) of classes `labels` (n,), and validation rows' (m, d).
 
     The covariance is that within classes, of features of deviation 1, shrunk as Ledoit & Wolf do (2004,
-    doi:10.1016/S0047-259X(03)00096-4). Of its axes AXES are kept, and one variance for all others.
+    doi:10.1016/S0047-259X(03)00096-4). Of its axes AXES are kept, and one variance for all others. Raises InputError
+    where an embedding is not a number.
     """
+    for rows in (embedding, validation):
+        require_finite("embedding", rows)
     names, places = np.unique(labels, return_inverse=True)
     embedding = embedding.astype(np.float64)
     means = np.stack([embedding[places == c].mean(axis=0) for c in range(len(names))])

@@ -100,7 +100,7 @@ def fit(
                 f"step {step + 1}/{settings.steps}  FID {row['fid']:.4g}  {losses}  {len(found) / seconds:.1f} steps/s",
                 flush=True,
             )
-            if row["spread"] < _ALIKE:
+            if not row["spread"] >= _ALIKE:
                 raise RuntimeError(
                     f"{name}: all images are alike at step {step + 1}: they vary by {row['spread']:.1%} of the real "
                     "ones' deviation; lower the learning rate, or give a SAGAN diffaugment"

@@ -94,7 +94,7 @@ def _map(file: zipfile.ZipFile, name: str, folder: Path) -> npt.NDArray:
 
 
 def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
-    """The delivered model, not compiled, which computes in float32 whatever it was trained in: so it is served.
+    """The delivered model, not compiled, `in_float32`.
 
     Raises InputError where the folder holds none, or a file of it is damaged.
     """
@@ -107,9 +107,14 @@ def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # zipfile's, h5py's and Keras' own
         raise _damaged(path, error) from error
+    return delivery, in_float32(model)
+
+
+def in_float32(model: "keras.Model") -> "keras.Model":
+    """The same model, which computes in float32 from now on, whatever it was trained in: so it is served."""
     for layer in _layers(model):
         layer.dtype_policy = "float32"
-    return delivery, model
+    return model
 
 
 def _layers(model: "keras.Model") -> "Iterator[keras.Layer]":

@@ -7,11 +7,37 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medpipe.errors import InputError
+
 BATCH = 32
 AXES = {"vertical": 1, "horizontal": 2}  # of (batch, height, width, channels), which a flip turns round
 
 Outputs = dict[str, npt.NDArray]
 Reduce = Callable[[Outputs, npt.NDArray[np.int64]], Outputs]  # of a batch's outputs, and its row numbers
+
+
+def require_finite(what: str, values: npt.NDArray) -> npt.NDArray:
+    """`values` (n, ...). Raises InputError that names `what` they are and a row where one is NaN or infinite: from
+    there on each comparison with it would be false, and decide something.
+    """
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if wrong.any():
+        raise InputError(
+            f"{what}: not a number in {wrong.sum()} of {len(wrong)} rows, first in row {wrong.argmax()}; "
+            "look at the model's weights and inputs, and train it again"
+        )
+    return values
+
+
+def finite(what: str, reduce: Reduce | None = None) -> Reduce:
+    """A `reduce` that asks `require_finite` of each batch's outputs first: a mask of NaN would come out as empty."""
+
+    def keep(outputs: Outputs, rows: npt.NDArray[np.int64]) -> Outputs:
+        for name, values in outputs.items():
+            require_finite(f"{what}: {name} of rows {rows[0]} to {rows[-1]}", values)
+        return outputs if reduce is None else reduce(outputs, rows)
+
+    return keep
 
 
 class Model(Protocol):

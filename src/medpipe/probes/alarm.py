@@ -37,4 +37,4 @@ def null_area(groups: int, others: int) -> float:
 def raised(p: Mapping[str, float | None], confidence: float) -> dict[str, tuple[float | None, bool]]:
     """Of each probe its p value after Holm's correction, and whether that raises an alarm; without a p none does."""
     corrected = holm(dict(p))
-    return {name: (value, value is not None and value < 1 - confidence) for name, value in corrected.items()}
+    return {name: (value, value is not None and not value >= 1 - confidence) for name, value in corrected.items()}

@@ -12,6 +12,7 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.tables import of_classes
 from medpipe.models import embedding
+from medpipe.models.delivery import in_float32
 from medpipe.models.predict import predict
 from medpipe.params import BackboneRecipe, MlpRecipe, Recipe
 from medpipe.probes import blank
@@ -69,7 +70,7 @@ def retrain(
         on_epoch=lambda epoch, logs: None, classes=training.classes,
     )  # fmt: skip
     test = np.flatnonzero(sets == "test")
-    output = predict(model, [inputs], test, flips=flips)["output"]
+    output = predict(in_float32(model), [inputs], test, flips=flips)["output"]
     labels = np.array(training.classes)[training.labels[test]].tolist()
     table = of_classes(training.rows.iloc[test][["id", "set", "group", "label"]], labels, training.classes, output, 1.0)
     shutil.rmtree(work)

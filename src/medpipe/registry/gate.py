@@ -6,6 +6,8 @@ doi 10.1001/jama.2012.87802). What cannot be measured of a model, as the calibra
 
 from typing import Any
 
+import numpy as np
+
 from medpipe.errors import InputError
 from medpipe.params import Gate
 
@@ -89,7 +91,7 @@ def _subgroups(key: str, gate: Gate, report: dict[str, Any]) -> Condition | None
     named = "no subgroup below the floor", "subgroup_floor", floor
     if not measured:
         return _said(*named, None, None, "no subgroup has enough groups")
-    worst = min(measured, key=lambda name: measured[name])
+    worst = min(measured, key=lambda name: np.nan_to_num(measured[name], nan=-np.inf))
     why = f"{metric} {measured[worst]:.3f} of {worst}, the lowest of {len(measured)}; the floor is {floor:g}"
     return _said(*named, measured[worst], measured[worst] >= floor, why)
 

@@ -37,7 +37,7 @@ def on_unseen_rows(
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, counting, of_classes, of_masks
     from medpipe.models import delivery
-    from medpipe.models.predict import predict
+    from medpipe.models.predict import finite, predict
 
     logged = client.get_logged_model(model_id)
     place = f"{logged.artifact_location}/data/{logged.name}"
@@ -62,7 +62,9 @@ def on_unseen_rows(
         raise InputError("it has seen the lesions or patients of all test rows")
     served = old.report["served"]
     reduce = None if delivered.kind == "classifier" else counting(delivered, arrays[0])
-    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=reduce)
+    outputs = predict(
+        model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=finite(delivered.name, reduce)
+    )
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))

@@ -149,8 +149,16 @@ class Predictor:
             "images": [np.stack(of_one) for of_one in zip(*(read[row] for row in rows), strict=True)],
         }
         inputs = [left[variant["kind"]].pop(0) for variant in self.delivery.variants]
-        shown = [sizes[row] for row in rows if row in sizes]
         outputs = predict(self.session, inputs, np.arange(len(rows)), len(rows), self.flips)
+        numbers = np.logical_and.reduce(
+            [np.isfinite(values).reshape(len(rows), -1).all(axis=1) for values in outputs.values()]
+        )
+        for row in rows[~numbers]:
+            errors[row].append("the model's answer is not a number")
+        rows, outputs = rows[numbers], {name: values[numbers] for name, values in outputs.items()}
+        if rows.empty:
+            return pd.DataFrame()
+        shown = [sizes[row] for row in rows if row in sizes]
         match self.delivery.kind:
             case "classifier":
                 answer = self._classified(outputs["output"])

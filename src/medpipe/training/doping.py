@@ -39,7 +39,7 @@ def check(name: str, memorised: Mapping[str, Any]) -> None:
     limit = memorised["limit"]
     for key in ("pixels", "features"):
         found = memorised[key]
-        if found["low"] > limit:
+        if not found["low"] <= limit:
             raise SettingError(
                 f"inputs: {name} gives its training images back: by {key} {found['share']:.1%} of its images "
                 f"[{found['low']:.1%}, {found['high']:.1%}] are copies, the limit is {limit:.1%} "

@@ -247,8 +247,9 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         self._check()
-        if not math.isfinite(logs["val_loss"]):
-            self._stop("validation", "val_loss")
+        for name, value in logs.items():  # any of which may choose the epoch
+            if not math.isfinite(value):
+                self._stop("validation", name)
         state = self.state
         numbers = {"lr": self.phase.rate(epoch)} | {name: float(value) for name, value in logs.items()}
         if self.sampler is not None:

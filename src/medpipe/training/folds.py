@@ -11,9 +11,9 @@ from numpy.lib.format import open_memmap
 from medpipe import backend
 from medpipe.errors import SettingError
 from medpipe.models import masks
-from medpipe.models.delivery import OutOfFold
+from medpipe.models.delivery import OutOfFold, in_float32
 from medpipe.models.mean import mean
-from medpipe.models.predict import BATCH, predict
+from medpipe.models.predict import BATCH, predict, require_finite
 from medpipe.training.assemble import Training
 from medpipe.training.fit import OnEpoch, fit
 from medpipe.training.selection import Rows, select
@@ -87,9 +87,10 @@ def cross_validate(
         if not members:
             kind, shape = np.uint8 if training.segments else np.float32, (len(judged), *model.output_shape[1:])
             output = open_memmap(checkpoint.with_name("out_of_fold.npy"), "w+", kind, shape)
+        judge = in_float32(model)
         for start in range(0, len(val), BATCH):
             some = val[start : start + BATCH]
-            p = predict(model, [training.arrays.inputs], some)["output"]
+            p = require_finite(name, predict(judge, [training.arrays.inputs], some)["output"])
             output[np.searchsorted(judged, some)] = masks.hard(p) if training.segments else p
         members.append(model)
         histories.append(history.set_index("epoch").drop(columns="phase").add_prefix(f"{name}/"))

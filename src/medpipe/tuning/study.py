@@ -19,7 +19,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from medpipe import atomic, overrides, store, tracking
+from medpipe import atomic, overrides, provenance, store, tracking
 from medpipe.errors import InputError
 from medpipe.params import Tuning
 from medpipe.tuning.process import Trainer, TrialError
@@ -84,6 +84,7 @@ class Search:
                 if found is not None:
                     value, state = found[metric], TrialState.COMPLETE
                     trial.set_user_attr("epoch", int(found["epoch"]))
+                    trial.set_user_attr("made_by", provenance.kernels() | {"backend": trainer.facts["backend"]})
                     run.log_figure(f"best/{metric}", value, 0)
         except TrialError as error:
             state = TrialState.FAIL

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from medpipe import backend, recipe
+from medpipe import backend, provenance, recipe
 from medpipe.errors import settings_of
 from medpipe.fingerprint import fingerprint
 from medpipe.overrides import change
@@ -38,7 +38,9 @@ def work(link: Connection) -> None:
         tags = read_from(Path("data/split") / training.settings.task, [training.arrays])
         source = training.described(0, values["deterministic"]).get("weights")
         code = fingerprint(Path(__file__), training.settings.architecture)
-        link.send(("ready", {"tags": tags, "code": code, "backend": backend.name(), "weights": source}))
+        link.send(
+            ("ready", {"tags": tags, "code": code, "backend": provenance.versions()["backend"], "weights": source})
+        )
         del training
     except Exception as error:
         link.send(("failed", _say(error)))
@@ -61,7 +63,7 @@ def _assemble(values: Mapping[str, Any], name: str, changes: Mapping[str, Any]) 
     gc.collect()
     params = checked(change(values, name, changes))
     settings, seed = recipe.resolve(params, name), params.seed
-    backend.start(seed, settings.precision, params.deterministic)
+    backend.start(seed, settings.precision, params.deterministic, tf32=True)  # as stages/train.py
     split = Path("data/split") / settings.task
     with settings_of(f"models.{name}"):
         names = params.tasks[settings.task].classes

@@ -1,6 +1,7 @@
 """The figures of a finished run computed again from its stored predictions, and where what is written differs."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from medpipe.evaluation.compared import texts
+from medpipe.evaluation.compared import compared, texts
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.models.decision import Rule
 from medpipe.models.delivery import Delivery, read_recipe
@@ -18,6 +19,7 @@ from medpipe.registry import claim, evidence
 from medpipe.registry.gate import conditions
 
 UNSTORED = "train"  # the set whose rows' predictions are not kept, so that dvc.lock alone vouches for its figures
+RELATIVE, ABSOLUTE = 1e-9, 1e-10  # by which the same figure may differ: float64 has 2e-16, and sums lose some digits
 QUOTED = re.compile(r"<!-- figures: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -37,8 +39,15 @@ def reports(root: Path, task: Task, params: Params) -> Iterator[str]:
 
 def pages(root: Path, task: Task, params: Params) -> Iterator[str]:
     """A line for each place of the comparison, as JSON, Markdown and page, that predictions and reports do not give."""
-    for name, text in texts(root, task, params)[1].items():
-        yield from lines(root, f"reports/{task}/{name}", text)
+    place = f"reports/{task}/comparison.json"
+    stored, comparison = json.loads((root / place).read_text(encoding="utf-8")), compared(root, task, params)
+    if differing := [*differences(f"{place}:", stored, comparison)]:
+        yield from differing
+    else:  # printed from the same bits, so that each letter can be asked for
+        comparison = stored
+    for name, text in texts(root, task, params, comparison).items():
+        if not place.endswith(name):
+            yield from lines(root, f"reports/{task}/{name}", text)
 
 
 def cards(root: Path, task: Task, params: Params) -> Iterator[str]:
@@ -74,7 +83,12 @@ def quotations(root: Path) -> Iterator[str]:
 
 
 def differences(where: str, stored: Any, computed: Any) -> Iterator[str]:
-    """A line for each value below `where`, a file and a colon or a key of it, that is not exactly the computed one."""
+    """A line for each value below `where`, a file and a colon or a key of it, that is not the computed one.
+
+    Figures are float64 and sums of many: another processor, or another BLAS, splits and rounds these otherwise. That a
+    file has its stage's bytes is for `hashes` to say.
+    """
+    figures = isinstance(stored, float) and isinstance(computed, float)
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in {**stored, **computed}:
             inner = f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
@@ -82,6 +96,8 @@ def differences(where: str, stored: Any, computed: Any) -> Iterator[str]:
     elif isinstance(stored, list) and isinstance(computed, list) and len(stored) == len(computed):
         for number, pair in enumerate(zip(stored, computed, strict=True)):
             yield from differences(f"{where}[{number}]", *pair)
+    elif figures and math.isclose(stored, computed, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+        return
     elif stored != computed or isinstance(stored, bool) != isinstance(computed, bool):
         yield f"{where}: {json.dumps(stored)} is written, {json.dumps(computed)} comes out"
 
