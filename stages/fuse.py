@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from medpipe.models.mean import mean
 from medpipe.models.temperature import untemper
 from medpipe.params import Cascade, DenseFusion, Mean, StackedFusion, load
 from medpipe.training.fuse import chain, fuse
-from medpipe.training.run import deliver, tracked
+from medpipe.training.run import deliver, read_from, tracked
 
 
 def main(name: str) -> None:
@@ -30,8 +31,8 @@ def main(name: str) -> None:
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
     parts, models = zip(*(delivery.read(Path("models") / member) for member in settings.members), strict=True)
-    made_by = {part.name: tracking.read(Path("models") / part.name)["tags"] for part in parts}
-    for said, differing in provenance.grouped(made_by).items():
+    records = {part.name: tracking.read(Path("models") / part.name) for part in parts}
+    for said, differing in provenance.grouped({member: record["tags"] for member, record in records.items()}).items():
         others = ", ".join(differing)
         print(f"WARNING: {name}: not made by what trained its members {others}: {said}", file=sys.stderr, flush=True)
     first = parts[0]
@@ -57,7 +58,13 @@ def main(name: str) -> None:
         described["fitted"] = "out of fold" if out_of_fold else "in sample"
     described |= {"deterministic": params.deterministic, "merge": first.settings["merge"], "members": members}
     code = fingerprint(Path(__file__).resolve())
-    with tracked(name, settings.task, described, split, arrays, code) as (run, checkpoint):
+    tags = read_from(split, arrays) | {f"member.{member}": record["key"] for member, record in records.items()}
+    for member in records:  # its temperature, and what weights and thresholds are chosen on
+        tags[f"predictions.{member}"] = sha256((folder / f"{member}.parquet").read_bytes()).hexdigest()[:16]
+    with tracked(Path("models") / name, settings.task, described, tags, code) as begun:
+        if begun is None:
+            return
+        run, checkpoint = begun
         made = replace(first, name=name, threshold=None, settings=described)
         history, judged = pd.DataFrame(), None
         if isinstance(settings, Mean):

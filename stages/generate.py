@@ -16,7 +16,7 @@ from medpipe.generation.deliver import deliver
 from medpipe.generation.features import build
 from medpipe.generation.train import Judge, fit
 from medpipe.params import load
-from medpipe.training.run import tracked
+from medpipe.training.run import read_from, tracked
 from medpipe.training.selection import thin
 
 
@@ -31,7 +31,11 @@ def main(name: str) -> None:
         extractor = build(settings.features, recipe.pretrained(params), reading.side)
     described = reading.described(params.deterministic) | {"feature_network": extractor.name}
     code = fingerprint(Path(__file__).resolve(), settings.kind)
-    with tracked(name, settings.task, described, split, [reading.arrays], code) as (run, checkpoint):
+    tags = read_from(split, [reading.arrays])
+    with tracked(Path("generators") / name, settings.task, described, tags, code) as begun:
+        if begun is None:
+            return
+        run, checkpoint = begun
         canvases = checkpoint.parent / "canvas"
 
         def measured(step: int, row: dict[str, float], images: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from medpipe.params import Params, Recipe, load
 from medpipe.training.assemble import assemble
 from medpipe.training.fit import fit
 from medpipe.training.folds import cross_validate
-from medpipe.training.run import deliver, tracked
+from medpipe.training.run import deliver, read_from, tracked
 
 
 def main(name: str) -> None:
@@ -32,7 +32,11 @@ def train(name: str, settings: Recipe, params: Params, split: Path, seed: int) -
     model = training.build()
     described = training.described(seed, params.deterministic)
     code = fingerprint(Path(__file__).resolve(), settings.architecture)
-    with tracked(name, settings.task, described, split, training.read, code) as (run, checkpoint):
+    tags = read_from(split, training.read)
+    with tracked(Path("models") / name, settings.task, described, tags, code) as begun:
+        if begun is None:
+            return
+        run, checkpoint = begun
         delivery = training.delivery(name, described)
         if settings.folds is not None:
             deliver(run, delivery, *cross_validate(

@@ -319,6 +319,18 @@ def test_a_model_without_a_record_is_an_error_that_says_what_to_do(root):
         tracking.reopen(root / "models/skin-b4")
 
 
+@pytest.mark.parametrize("content", [b"", b'{"key": "5f', b"\0" * 40, b"\xff\xfe", b"null", b"{}"])
+def test_a_damaged_record_beside_a_checkpoint_is_passed_over(root, capsys, content):
+    begin().kill()
+    (Path("checkpoint") / tracking.RECORD).write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint/run.json: damaged"):
+        tracking.read(Path("checkpoint"))
+    again = begin()
+    assert "checkpoint/run.json: damaged" in capsys.readouterr().err
+    assert tracking.read(Path("checkpoint")) == again.record
+    assert stored(again).info.status == "RUNNING"
+
+
 def test_importing_is_cheap():
     heavy = "import sys; from medpipe import tracking; print({'mlflow', 'pandas', 'filelock'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", heavy], text=True).strip() == "set()"

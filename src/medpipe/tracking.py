@@ -51,7 +51,7 @@ def begin(
     of all that come out the same.
     """
     client = connect()
-    if not _readable(folder):
+    if not begun(folder):
         key, params = key or uuid.uuid4().hex, flatten(settings)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
         own = {f"medpipe.{tag}": value for tag, value in tags.items()} | {KEY: key, "medpipe.settings": digest}
@@ -88,16 +88,19 @@ def reopen(folder: Path) -> "Run":
 def read(folder: Path) -> dict[str, Any]:
     """What a run was begun with, of its run.json. Raises InputError where that is missing or damaged."""
     try:
-        return json.loads((folder / RECORD).read_text())
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        if "key" not in record:
+            raise KeyError("key")
+        return record
     except FileNotFoundError:
         raise InputError(f"{folder / RECORD}: not found; train the model, or `dvc pull` it") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / RECORD}: damaged ({error}); `dvc pull` the model, or delete the folder and train it"
         ) from None
 
 
-def _readable(folder: Path) -> bool:
+def begun(folder: Path) -> bool:
     """Whether the folder has a record; a damaged one is passed over with a warning."""
     try:
         return (folder / RECORD).exists() and bool(read(folder))

@@ -97,6 +97,28 @@ def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(pr
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_two_workers_at_once_that_need_one_training_have_one_run(project):
+    before = {run.info.run_id for run in project.runs()}
+    for name, seed in (("left", "1"), ("right", "2")):
+        project.run(
+            "dvc", "exp", "run", "--queue", "--name", name, "--set-param", "train.lr=0.05",
+            "--set-param", f"evaluation.yaml:evaluate.seed={seed}", "train@skin-tabular",
+        )  # fmt: skip
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while {"left", "right"} - references(project.root).keys() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    [run] = [run for run in project.runs() if run.info.run_id not in before]
+    assert (run.info.status, run.data.params["lr"]) == ("FINISHED", "0.05")
+    delivered = {
+        lock["stages"]["train@skin-tabular"]["outs"][0]["md5"]
+        for name in ("left", "right")
+        for lock in [yaml.safe_load(project.run("git", "show", f"{references(project.root)[name][0][1]}:./dvc.lock"))]
+    }
+    assert len(delivered) == 1
+    assert not [path for path in (project.root / ".tmp/checkpoints").iterdir() if path.is_dir()]
+
+
 def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
     space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "network.units": {"choices": [[16], [100, 64, 32]]}}
     search = {"trials": 2, "metric": "val_loss", "sampler": {"startup": 1}, "pruner": {"startup": 1, "warmup": 1}}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from small_training import recipe
 
 from medpipe.data.arrays import Arrays
 from medpipe.training.assemble import Training
-from medpipe.training.run import tracked
+from medpipe.training.run import read_from, tracked
 
 
 def test_other_weights_behind_the_same_path_are_another_training(root):
@@ -27,7 +28,8 @@ def test_other_weights_behind_the_same_path_are_another_training(root):
     for content in (b"one", b"two", b"one"):
         (root / "any.weights.h5").write_bytes(content)
         described = training.described(seed=1, deterministic=True)
-        with tracked("chest-mobilenetv2", "chest", described, root / "split", [arrays], "code") as (run, checkpoint):
+        output, tags = Path("models/chest-mobilenetv2"), read_from(root / "split", [arrays])
+        with tracked(output, "chest", described, tags, "code") as (run, checkpoint):
             seen.append(checkpoint)
         logged = run.client.get_run(run.run_id).data.params
         assert logged["network.weights"] == "any.weights.h5"

@@ -20,7 +20,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
     not to be made of what is here. Where nothing is missing, nothing changes.
     """
     published: dict[str, str] = {}  # name: run
-    records = [json.loads(path.read_text()) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
+    records = [tracking.read(path.parent) for path in (root / "models").glob(f"*/{tracking.RECORD}")]
     for record in sorted(records, key=lambda record: record["started"]):
         task, name = record["task"], record["name"]
         model, report = root / "models" / name, root / "reports" / task / "models" / f"{name}.json"

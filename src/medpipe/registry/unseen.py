@@ -61,10 +61,8 @@ def on_unseen_rows(
     if not len(chosen):
         raise InputError("it has seen the lesions or patients of all test rows")
     served = old.report["served"]
-    reduce = None if delivered.kind == "classifier" else counting(delivered, arrays[0])
-    outputs = predict(
-        model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=finite(delivered.name, reduce)
-    )
+    reduce = finite(delivered.name, None if delivered.kind == "classifier" else counting(delivered, arrays[0]))
+    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=reduce)
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))

@@ -113,7 +113,7 @@ class Search:
             if not self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 self.study.set_user_attr(f"killed/{number}", True)
                 self.study.tell(number, state=TrialState.FAIL)
-                if (own / tracking.RECORD).exists():
+                if tracking.begun(own):
                     run = tracking.begin(self.task, "", {}, {}, own)
                     run.tag("trial", "killed")
                     run.kill()
