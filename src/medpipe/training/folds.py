@@ -66,7 +66,8 @@ def cross_validate(
     tables = [training.rows.assign(set=side) for side in sides]
     dealt = [select(table, training.classes, training.labels, settings, seed, most) for table in tables]
     judged = np.sort(np.concatenate([val for _, val in dealt]))
-    members, histories = [], []
+    members: list[keras.Model] = []
+    histories = []
 
     def under(name: str) -> OnEpoch:
         return lambda epoch, logs: on_epoch(epoch, {f"{name}/{key}": value for key, value in logs.items()})
