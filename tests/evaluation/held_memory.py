@@ -138,10 +138,12 @@ def main(folder: Path, count: int) -> None:
             crossed = replace(segments, settings=described | {"folds": 2})
             evaluate(crossed, model, some, [arrays], Dealt(CLASSES, ()), settings, 0, OutOfFold.read(path))
 
+    added = []
     for work in (train, partial(judge, segments, single), partial(judge, cascades, chain), cross):
         work(SEEN)  # compiles
         few, all_rows = (peak(partial(work, seen)) for seen in (SEEN, count))
-        print(f"{all_rows - few:.0f}")
+        added.append(round(all_rows - few))
+    print(*added)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ def test_training_and_evaluation_hold_no_masks_of_all_rows(tmp_path):
     path = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("../src", "", "training"))
     environment = os.environ | {"PYTHONPATH": path}
     printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    added = dict(zip(("train", "segmenter", "cascade", "folds"), map(float, printed.split()[-4:]), strict=True))
+    last = printed.splitlines()[-1]
+    added = dict(zip(("train", "segmenter", "cascade", "folds"), map(float, last.split()), strict=True))
     of_all = ROWS * SIDE**2 / 2**20  # MiB at one byte a pixel; 117
     assert all(most < of_all / 3 for most in added.values()), added
