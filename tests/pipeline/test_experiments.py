@@ -139,7 +139,7 @@ def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):
     assert parent.data.tags["medpipe.experiment"] == name
     experiment, below = parent.info.experiment_id, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     assert len(project.client.search_runs([experiment], below)) == 2
-    [winner] = [r for r in project.runs(f"tags.`medpipe.experiment` = '{name}'") if r.info.run_name == "skin-tabular"]
+    [winner] = [run for run in project.runs() if run.info.run_name == f"skin-tabular ({name})"]
     assert winner.data.tags["variant"] == "variant-a"
     files = {file.path for file in project.client.list_artifacts(parent.info.run_id)}
     assert {"trials.csv", "best.json", "history.png"} <= files
