@@ -2,6 +2,7 @@
 a repository that was moved is mended before it is used.
 """
 
+import functools
 import logging
 import os
 import re
@@ -47,6 +48,19 @@ def root() -> Path:
         if (folder / ".dvc").is_dir() or (folder / ".git").exists():
             return folder
     raise InputError(f"{here}: neither it nor a folder above is a repository; run from the pipeline's root")
+
+
+def dvc_cache() -> Path:
+    """The cache of the DVC that runs this stage; outside of one, of the current directory's."""
+    return _cache_of(os.environ.get("DVC_ROOT") or str(Path.cwd()))
+
+
+@functools.cache
+def _cache_of(repository: str) -> Path:
+    from dvc.config import Config
+
+    folder = Path(repository, ".dvc")
+    return Path(Config(str(folder))["cache"].get("dir") or folder / "cache").resolve()
 
 
 def database(path: Path) -> str:

@@ -1,19 +1,21 @@
 """Two workers that want one training, and a checkpoint that other code began."""
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from filelock import FileLock
 
-from medpipe import tracking
+from medpipe import atomic, tracking
 from medpipe.training.run import tracked
 
+TAKEN = "skin-b4: taken from a training that just ended elsewhere, or whose DVC was killed"
 WORKER = """
 import os, signal
 from pathlib import Path
@@ -66,6 +68,11 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "models/skin-b4").iterdir()}
 
 
+def folders(root: Path) -> list[str]:
+    """How the folders beside checkpoints' locks end."""
+    return [path.suffix for path in (root / ".tmp/checkpoints").iterdir() if path.is_dir()]
+
+
 def statuses() -> list[str]:
     client = tracking.connect()
     return [run.info.status for run in client.search_runs([client.get_experiment_by_name("skin").experiment_id])]
@@ -75,34 +82,43 @@ def test_what_another_worker_delivered_meanwhile_is_taken(root, start):
     first, second = start("ends"), start("second")
     said = [worker.communicate(timeout=120)[0].strip() for worker in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    assert said == ["begins", "skin-b4: another worker has trained it meanwhile; its model is taken"]
+    assert said == ["begins", TAKEN]
     assert outputs(root / "ends") == outputs(root / "second")
     assert (root / "ends/models/skin-b4/model.keras").samefile(root / "second/models/skin-b4/model.keras")
     assert statuses() == ["FINISHED"]
-    assert not [path for path in (root / ".tmp/checkpoints").iterdir() if path.is_dir()]
-    # One that begins later was told to train.
-    later = start("later")
-    assert later.communicate(timeout=120)[0].strip() == "begins"
-    assert outputs(root / "later")["model.keras"] != outputs(root / "second")["model.keras"]
+    assert folders(root) == [".delivered"]
+
+
+def cache(root: Path, record: Path) -> None:
+    """As DVC commits it."""
+    md5 = hashlib.md5(record.read_bytes()).hexdigest()
+    place = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    place.parent.mkdir(parents=True)
+    place.write_bytes(record.read_bytes())
+
+
+def test_what_dvc_has_is_trained_again_and_what_a_killed_one_left_is_taken(root, start):
+    (root / ".dvc").mkdir()
+    said = [start(role).communicate(timeout=120)[0].strip() for role in ("first", "again")]
+    assert said == ["begins", TAKEN]
+    assert outputs(root / "first") == outputs(root / "again")
+    assert statuses() == ["FINISHED"]
+    cache(root, root / "again/models/skin-b4/run.json")
+    assert start("forced").communicate(timeout=120)[0].strip() == "begins"
+    assert outputs(root / "forced")["model.keras"] != outputs(root / "first")["model.keras"]
     assert statuses() == ["FINISHED"] * 2
 
 
-def test_what_was_delivered_before_a_process_began_is_not_taken_and_goes(root):
-    def trained() -> bool:
-        with tracked(Path("models/skin-b4"), "skin", {}, {}, "code") as begun:
-            return begun is not None
-
-    assert trained()
-    [lock] = (root / ".tmp/checkpoints").iterdir()
-    own, ended, alive = (lock.with_suffix(f".{pid}") for pid in (os.getpid(), 2**22 + 1, os.getppid()))
-    for folder in (own, ended, alive):
-        folder.mkdir()
-    assert not trained()  # made since this process began
-    assert sorted((root / ".tmp/checkpoints").iterdir()) == sorted([alive, lock])
-    own.mkdir()
-    os.utime(own, (psutil.Process().create_time() - 1,) * 2)
-    assert trained()
-    assert sorted((root / ".tmp/checkpoints").iterdir()) == sorted([alive, lock])
+def test_what_was_delivered_is_kept_for_a_day(root):
+    for name in ("one", "two"):
+        with (
+            tracked(Path("models") / name, "skin", {}, {}, "code") as (run, _),
+            atomic.folder(Path("models") / name) as folder,
+        ):
+            run.write(folder)
+        assert folders(root) == [".delivered"]
+        [delivered] = (root / ".tmp/checkpoints").glob("*.delivered")
+        os.utime(delivered, (time.time() - 2 * 86400,) * 2)
 
 
 @pytest.mark.parametrize(("fate", "code"), [("fails", 1), ("killed", -signal.SIGKILL)])
@@ -112,7 +128,7 @@ def test_where_the_first_does_not_deliver_the_second_goes_on(root, start, fate, 
     assert (first.returncode, second.returncode) == (code, 0)
     assert said == ["begins", "goes on"]
     assert statuses() == ["FINISHED"]
-    assert not [path for path in (root / ".tmp/checkpoints").iterdir() if path.is_dir()]
+    assert folders(root) == [".delivered"]
 
 
 def test_workers_of_other_settings_both_train(root, start):
@@ -126,8 +142,9 @@ def test_workers_of_other_settings_both_train(root, start):
 def test_a_change_of_code_is_another_training(root):
     seen = []
     for code in ("one", "two", "one"):
-        with tracked(Path("models/skin-b4"), "skin", {"lr": 0.1}, {}, code) as (_, checkpoint):
+        with suppress(KeyError), tracked(Path("models/skin-b4"), "skin", {"lr": 0.1}, {}, code) as (_, checkpoint):
             seen.append(checkpoint)
+            raise KeyError
     assert seen[0] == seen[2] != seen[1]
 
 
@@ -139,8 +156,8 @@ def test_abandoned_checkpoints_are_removed_once_another_training_ends(root):
         (checkpoints / name / "state.npz").write_bytes(b"state")
         os.utime(checkpoints / name, (time.time() - days * 86400,) * 2)
     with FileLock(checkpoints / "training.lock"), tracked(Path("models/skin-b4"), "skin", {}, {}, "code"):
-        pass
-    left = sorted(path.name for path in checkpoints.iterdir() if path.is_dir())
+        Path("models/skin-b4").mkdir(parents=True)
+    left = sorted(path.name for path in checkpoints.iterdir() if path.is_dir() and not path.suffix)
     assert left == ["interrupted", "training"]
     client = tracking.connect()
     runs = {

@@ -14,6 +14,7 @@ from joblib import cpu_count
 
 from medpipe.data import dicom, frames
 from medpipe.errors import InputError, Unreadable
+from medpipe.store import dvc_cache
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".nii.gz")
 # What file managers, Windows and Synology leave, in lower case. Excel locks `a.xlsx` by `~$a.xlsx`.
@@ -229,17 +230,7 @@ def leads_out(path: str) -> bool:
 
 def _stays(target: Path, root: Path) -> bool:
     """Whether a link's target lies in the archive, or in DVC's cache, which is what `cache.type` may link to."""
-    return target.is_relative_to(root) or target.is_relative_to(
-        _dvc_cache(os.environ.get("DVC_ROOT") or str(Path.cwd()))
-    )
-
-
-@functools.cache
-def _dvc_cache(repository: str) -> Path:
-    from dvc.config import Config
-
-    folder = Path(repository, ".dvc")
-    return Path(Config(str(folder))["cache"].get("dir") or folder / "cache").resolve()
+    return target.is_relative_to(root) or target.is_relative_to(dvc_cache())
 
 
 def _readable(name: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # A checkpoint that no training has gone on with for so long is taken for abandoned.
 _KEPT = 30 * 86400  # seconds
+_DELIVERED = 86400  # seconds that what was delivered is kept for those who want the same training
 
 
 @contextmanager
@@ -38,38 +39,39 @@ def tracked(
     training that ended well also removes what others left and did not go on with for thirty days, and ends their runs
     as killed.
 
-    Of two workers that want the same training one waits for the other. None where this process was there already when
-    the other one delivered: `output` then holds that model and names its run, and there is nothing to train. What was
-    delivered before this process began is not taken: DVC knows it, and runs the stage again only where it is told to.
+    Of two workers that want the same training one waits for the other. What a training delivers is kept beside its
+    checkpoint for a day, as hard links. It is taken, and None is yielded as there is nothing to train, where it was
+    delivered after this process began, or where a kill came before DVC had put it into its cache. What DVC has is not
+    taken: it runs the stage again only where it is told to.
     """
     name, by = output.name, [code, provenance.versions()]
     key = hashlib.sha256(json.dumps([name, settings, tags, *by], sort_keys=True).encode()).hexdigest()
     folder = store.root() / ".tmp" / "checkpoints" / f"{name}-{key[:16]}"
-    own = folder.with_suffix(f".{os.getpid()}")
+    delivered = folder.with_suffix(".delivered")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if own.exists() and own.stat().st_mtime > psutil.Process().create_time():
-            print(f"{name}: another worker has trained it meanwhile; its model is taken", flush=True)
-            _share(own, output)
+        if delivered.exists() and (_is_later(delivered) or not _is_cached(delivered / tracking.RECORD)):
+            print(f"{name}: taken from a training that just ended elsewhere, or whose DVC was killed", flush=True)
+            _share(delivered, output)
             yield None
         else:
             folder.mkdir(exist_ok=True)
             with tracking.begin(task, name, settings, tags, folder) as run:
                 yield run, folder / "state.npz"
-            for rival in _rivals():
-                _share(output, folder.with_suffix(f".{rival}"))
-            shutil.rmtree(folder)
+            _share(output, delivered)
+        shutil.rmtree(folder, ignore_errors=True)
     _remove_abandoned(folder.parent)
 
 
-def _rivals() -> list[int]:
-    """Other processes that run this one's command, that is, the same stage for other experiments. Each may want this
-    very training, whether it waits for the lock, for a GPU, or only starts.
-    """
-    own = psutil.Process()
-    command = own.cmdline()[1:]  # without the interpreter's place
-    others = psutil.process_iter(["cmdline"])
-    return [other.pid for other in others if other != own and (other.info["cmdline"] or [])[1:] == command]
+def _is_later(delivered: Path) -> bool:
+    """Whether it was delivered after this process began."""
+    return delivered.stat().st_mtime > psutil.Process().create_time()
+
+
+def _is_cached(record: Path) -> bool:
+    """Whether DVC's cache has the record of a training, and so what was delivered with it."""
+    md5 = hashlib.md5(record.read_bytes(), usedforsecurity=False).hexdigest()
+    return (store.dvc_cache() / "files/md5" / md5[:2] / md5[2:]).exists()
 
 
 def _share(source: Path, target: Path) -> None:
@@ -86,21 +88,15 @@ def _link(source: str, target: str) -> None:
 
 
 def _remove_abandoned(checkpoints: Path) -> None:
-    """Checkpoints that no training goes on with, and what was delivered for processes that do not want it or ended."""
     for folder in filter(Path.is_dir, checkpoints.iterdir()):
-        try:
-            pid, ended = folder.suffix[1:], folder.stat().st_mtime
-        except FileNotFoundError:  # another worker was first
-            continue
-        if pid.isdigit():
-            over = int(pid) == os.getpid() or not psutil.pid_exists(int(pid))
-        else:
-            # Each epoch's checkpoint takes the place of the last one in the folder, which changes the folder's time.
-            over = time.time() - ended > _KEPT
-        if over:
-            with suppress(Timeout), FileLock(folder.with_suffix(".lock"), timeout=0):
-                tracking.abandon(folder, ended)
-                shutil.rmtree(folder, ignore_errors=True)
+        # Each epoch's checkpoint takes the place of the last one in the folder, which changes the folder's time.
+        with suppress(FileNotFoundError, Timeout):  # another worker was first, or trains
+            ended = folder.stat().st_mtime
+            if time.time() - ended > (_DELIVERED if folder.suffix else _KEPT):
+                with FileLock(folder.with_suffix(".lock"), timeout=0):
+                    if not folder.suffix:
+                        tracking.abandon(folder, ended)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_from(split: Path, arrays: "Sequence[Arrays]") -> dict[str, str]:
