@@ -41,7 +41,7 @@ def model():
     x = layers.Rescaling(1 / 127.5, -1)(x)
     for _ in range(12):
         x = layers.Conv2D(16, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
-    sure = keras.initializers.RandomNormal(stddev=4)
+    sure = keras.initializers.RandomNormal(stddev=0.05)
     return keras.Model(inputs, layers.Dense(4, activation="softmax", kernel_initializer=sure)(layers.Flatten()(x)))
 
 
