@@ -9,10 +9,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from small_models import ARCHITECTURES, SMALL, batch
+from small_models import ARCHITECTURES, SMALL, STATS, batch
 
 from medpipe import backend
 from medpipe.explain.cam import grad_cam, grad_cam_plus_plus
+from medpipe.models.build import build
 from medpipe.models.embedding import unfreeze_layers
 from medpipe.models.losses import build_loss
 
@@ -33,3 +34,15 @@ for name in ARCHITECTURES:
     assert np.isfinite(model.train_on_batch(inputs, targets)), name
     assert not np.array_equal(model.get_layer("probabilities").get_weights()[1], before), name
     print("trained", name)
+
+# In the precision of the recipes for GPUs: steps whose gradients are infinite are skipped until the loss's scale fits.
+backend.reset(0, "mixed_float16")
+inputs, targets = batch("backbone")
+model = build(SMALL["backbone"], inputs.shape[1:], 3, STATS)
+unfreeze_layers(model, 3, freeze_norm=False)
+model.compile(optimizer="sgd", loss=build_loss(SMALL["backbone"].loss))
+before, steps = model.get_layer("probabilities").get_weights()[1], 0
+while np.array_equal(model.get_layer("probabilities").get_weights()[1], before):
+    assert (steps := steps + 1) < 20
+    assert np.isfinite(model.train_on_batch(inputs, targets))
+print("trained", model.layers[-2].compute_dtype)

@@ -1,5 +1,5 @@
 """Every recipe of params.yaml, and every row of studies.yaml, is built and takes a step by the code that trains it;
-every model of params.yaml is the same after saving. Each under its own precision, on TensorFlow and on JAX."""
+every model of params.yaml is the same after saving. Each under its own precision; on JAX: models/test_backends.py."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def classes_of(recipe):
 
 
 def step(recipe, folder):
-    """The model's layers, by name the weights before and after, and the history, of an epoch on two rows a class."""
+    """The model, by layer the weights before, and the history, of an epoch on two rows a class."""
     rng, classes = np.random.default_rng(0), classes_of(recipe)
     labels = np.repeat(np.arange(len(classes)), 2)
     table = recipe.architecture == "mlp"
@@ -64,7 +64,15 @@ def step(recipe, folder):
     return model, before, history
 
 
-def check(recipe, model, before, history):
+def halved(checkpoint):
+    """Whether half precision has skipped the first step, whose gradients its first scale of the loss, 2**15, made
+    infinite, and has halved the scale, as it does until they are finite.
+    """
+    with np.load(checkpoint) as state:
+        return any(state[key].shape == () and state[key] == 2.0**14 for key in state.files if "optimizer/" in key)
+
+
+def check(recipe, model, before, history, folder):
     assert np.isfinite(history["loss"]).all()
     assert len(history) == recipe.epochs + (recipe.warmup is not None)
     names = [layer.name for layer in model.layers]
@@ -73,8 +81,9 @@ def check(recipe, model, before, history):
         for layer in model.layers
         if any(not np.array_equal(old, new) for old, new in zip(before[layer.name], layer.get_weights(), strict=True))
     }
-    assert names[-1] in changed or recipe.architecture == "resunet"
-    assert changed
+    if recipe.precision != "mixed_float16" or not halved(folder / "state.npz"):
+        assert names[-1] in changed or recipe.architecture == "resunet"
+        assert changed
     if recipe.architecture == "backbone" and isinstance(recipe.network.unfreeze, int):
         frozen = names[: names.index(EMBEDDING) - recipe.network.unfreeze]
         assert not changed & set(frozen)
@@ -100,7 +109,7 @@ def test_a_model_takes_a_step_and_is_the_same_after_saving(name, tmp_path):
         assert build(recipe, (SIDE, SIDE, 3), classes, TABLE | {"channels": CHANNELS}).output_shape == (None, classes)
         return
     model, before, history = step(recipe, tmp_path)
-    check(recipe, model, before, history)
+    check(recipe, model, before, history, tmp_path)
     if name in ("skin-b0", "skin-b4", "chest-densenet169"):  # saved as other backbones are
         return
     shape = model.input_shape[1:]
@@ -137,4 +146,4 @@ def test_a_row_of_a_study_takes_a_step(study, row, tmp_path):
         layers = min(5, recipe.network.unfreeze) if isinstance(recipe.network.unfreeze, int) else 5
         small = {"backbone": "MobileNet", "options": {"alpha": 0.25}, "unfreeze": layers}
         recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=small)})
-    check(recipe, *step(recipe, tmp_path))
+    check(recipe, *step(recipe, tmp_path), tmp_path)
