@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 
@@ -16,7 +16,10 @@ from medpipe import gpus
 from medpipe.fingerprint import SOURCE, reached
 
 REPOSITORY = Path(__file__).parents[1]
-A, B, C, PART, OTHER_PART = (f"{kind}-{uuid4()}" for kind in ("GPU", "GPU", "GPU", "MIG", "MIG"))
+# Of this run of the tests alone, and the same in all its processes.
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+KINDS = ("GPU", "GPU", "GPU", "MIG", "MIG")
+A, B, C, PART, OTHER_PART = (f"{kind}-{uuid5(NAMESPACE_OID, f'{RUN} {n}')}" for n, kind in enumerate(KINDS))
 WHOLE = f"GPU 0: NVIDIA A100-SXM4-40GB (UUID: {A})\nGPU 1: NVIDIA A100-SXM4-40GB (UUID: {B})\n"
 ONE = WHOLE.splitlines(keepends=True)[0]
 MIG = f"""\
