@@ -1,7 +1,7 @@
 """What experiments left that DVC no longer knows: runs and artifacts in MLflow, checkpoints, copies, DVC's cache.
 
-DVC knows an experiment by its name (`dvc exp list --all-commits`, its queue), and by its outputs, which the workspace or
-any commit of a branch or a tag may hold. What is registered stays, and so do runs that no experiment made, and searches.
+DVC knows an experiment by its name (`dvc exp list --all-commits`, its queue), and by its outputs, which the workspace
+or a commit of any branch or tag may hold. What is registered stays, and so do searches and runs that no experiment made.
 """
 
 import json
@@ -65,9 +65,7 @@ def _running(root: Path) -> Iterator[psutil.Process]:
 
 @dataclass(frozen=True)
 class Garbage:
-    """`models` are those of the `runs`, `checkpoints` and `copies` (of the repository) folders, `objects` files of DVC's
-    cache that nothing refers to.
-    """
+    """Runs and their models, folders of checkpoints and of copies of the repository, files of DVC's cache."""
 
     runs: "Sequence[Run]"
     models: "Sequence[LoggedModel]"
@@ -139,14 +137,17 @@ def find(root: Path, repo: Repo) -> Garbage:
 
 def remove(garbage: Garbage, repo: Repo) -> None:
     """Killed in the middle, the next `find` gives what is left: an entry in MLflow goes after its files."""
-    client = tracking.connect() if garbage.runs else None
     for model in garbage.models:
         _remove_artifacts(model.artifact_location)
-        client._tracking_client.store._hard_delete_logged_model(model.model_id)
     for run in garbage.runs:
         _remove_artifacts(run.info.artifact_uri)
-        # As `mlflow gc` does, which would delete experiments of the UI's bin as well.
-        client._tracking_client.store._hard_delete_run(run.info.run_id)
+    if garbage.runs:
+        # As `mlflow gc` does, which would also empty the bin of the UI.
+        store = tracking.connect()._tracking_client.store
+        for model in garbage.models:
+            store._hard_delete_logged_model(model.model_id)
+        for run in garbage.runs:
+            store._hard_delete_run(run.info.run_id)
     for folder in garbage.checkpoints:
         with FileLock(folder.with_suffix(".lock")):
             shutil.rmtree(folder)
@@ -176,7 +177,7 @@ def _registered(client: "MlflowClient") -> set[str]:
 
 
 def _unnamed(runs: "list[Run]", stored: "Sequence[Run]", values: str) -> "list[Run]":
-    """The `runs` that neither the files' `values` nor the others of those `stored` name as the source of their weights."""
+    """The `runs` whose weights are named neither in the files' `values` nor in parameters of others of `stored`."""
     unused = {run.info.run_id: run for run in runs}
     texts = [values, *(value for run in stored if run.info.run_id not in unused for value in run.data.params.values())]
     while texts:
