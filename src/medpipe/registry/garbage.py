@@ -1,7 +1,7 @@
 """What experiments left that DVC no longer knows: runs and artifacts in MLflow, checkpoints, copies, DVC's cache.
 
 DVC knows an experiment by its name (`dvc exp list --all-commits`, its queue), and by its outputs, which the workspace
-or a commit of any branch or tag may hold. What is registered stays, and so do searches and runs that no experiment made.
+or a commit of any branch or tag may hold. What is registered stays, and so do searches and runs of no experiment.
 """
 
 import json
@@ -129,7 +129,7 @@ def find(root: Path, repo: Repo) -> Garbage:
         with suppress(InputError):  # killed before its record was written
             if unknown(tracking.read(folder)["tags"]):
                 checkpoints.append(folder)
-    copies = [*(root / FOLDER).glob("*/"), *(root / ".dvc/tmp/exps").glob("tmp*/")]
+    copies = [*(root / FOLDER).glob("*/"), *(root / ".dvc/tmp/exps").glob("*/tmp*/")]
     return Garbage(
         runs, models, checkpoints, copies, [Path(cache.oid_to_path(x)) for x in cache.all() if x not in used]
     )
