@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-
   --python-version 3.11 pyproject.toml
 ALL := --extra serve --extra sign --extra train --extra app --extra server --extra dev
 
-.PHONY: help setup repro new study tune test verify lint ui app clean lock
+.PHONY: help setup repro new study tune test verify lint ui app gc clean lock
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ ui: setup  ## the MLflow UI on PORT (5000), with every model that models/ holds
 app: PORT = 8501
 app: setup  ## the app on PORT (8501): what the registry's models say of images
 	python -m medpipe.app --server.port $(PORT)
+
+gc: setup  ## on request remove what experiments left that DVC no longer knows: runs, artifacts, checkpoints, cache
+	python stages/gc.py
 
 clean:  ## delete what the stages wrote, which DVC's cache keeps, and on request runs and searches too
 	rm -rf data/phantom data/manifest data/clean data/split data/prepared models/*/ generators predictions plots reports/*/*.html reports/*/generators

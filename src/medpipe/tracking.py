@@ -24,7 +24,7 @@ from medpipe.store import connect, experiment, lock
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import DatasetInput, LoggedModel, Metric
     from mlflow.entities import Run as StoredRun
 
 RECORD = "run.json"
@@ -274,6 +274,29 @@ class Run:
     def write(self, folder: Path) -> None:
         """Write the record by which the run is found, and rebuilt where a store lacks it."""
         _write(folder, self.record | {"ended": _now()})
+
+
+def log_model_files(client: "MlflowClient", model: "LoggedModel", folder: Path, originals: Mapping[str, Path]) -> None:
+    """Log what `folder` holds as the files of a logged model; of those linked below it keeps none.
+
+    `originals`: files of the same bytes, by their places in `folder`. Where the artifacts lie on the same disk they
+    become hard links to these and take no more of it. So originals must be outputs of DVC's, which nothing writes to
+    in place.
+    """
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    for name, original in originals.items() if model.artifact_location.startswith("file:") else ():
+        place = Path(local_file_uri_to_path(model.artifact_location)) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # MLflow would write to it, and so to what it is a link to
+        try:
+            place.hardlink_to(original)
+        except FileExistsError:  # another process logs the same
+            pass
+        except OSError:  # another disk, or one without links
+            continue
+        (folder / name).unlink()
+    client.log_model_artifacts(model.model_id, str(folder))
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

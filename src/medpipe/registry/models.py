@@ -8,7 +8,7 @@ from typing import Any
 from medpipe.errors import InputError
 from medpipe.registry.stored import logged_model, newest_model, whole
 from medpipe.serving import package
-from medpipe.tracking import Run
+from medpipe.tracking import Run, log_model_files
 
 
 def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
@@ -31,7 +31,8 @@ def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any])
             folder = Path(name) / "model"
             about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
             package.save(model, folder, max_pixels, served, about)
-            client.log_model_artifacts(logged.model_id, str(folder))
+            originals = {f"data/{model.name}/{file.name}": file.resolve() for file in model.iterdir()}
+            log_model_files(client, logged, folder, originals)
     if not ready:
         client.finalize_logged_model(logged.model_id, "READY")
     outputs = client.get_run(run.run_id).outputs
