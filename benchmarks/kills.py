@@ -36,7 +36,8 @@ from medpipe import processes
 from medpipe.params import load
 
 COMMAND = ("python", "stages/repro.py", "--jobs", "2")
-DELAYS = 0.3, 20.0  # seconds between kills, short ones more often; a stage that trains needs some ten to its end
+AIMS = "driver", "dvc", "stage", "stage"  # of the kills, half go to stages and their workers
+DELAYS = 0.1, 8.0  # seconds from where there is such a process to the kill, short ones more often
 
 
 def main(kills: int, full: int, seed: int, folder: Path) -> bool:
@@ -69,41 +70,47 @@ def disturb(project: Project, kills: int, draw: random.Random, victims: Counter[
     Returns a problem where the driver failed though nothing was killed since it began.
     """
     driver, before = begin(project, log), victims.total()
+    aim = draw.choice(AIMS)
     while True:
-        delay = math.exp(draw.uniform(*map(math.log, DELAYS))) if victims.total() < kills else None
+        near = aim in {aimed for aimed, _, _ in family(project)}
+        delay = math.exp(draw.uniform(*map(math.log, DELAYS))) if near else 0.1
         with suppress(subprocess.TimeoutExpired):
-            if driver.wait(delay) == 0:
+            if driver.wait(delay if victims.total() < kills else None) == 0:
                 return []
             if victims.total() == before:
                 return [f"the driver failed by itself, see {log.name}"]
             driver, before = begin(project, log), victims.total()
             continue
-        family: dict[str, list[psutil.Process]] = {}
-        for process in psutil.process_iter():  # those whose driver or DVC was killed, too
-            if processes.runs_in(process, project.root):
-                family.setdefault(kind(process), []).append(process)
-        name = draw.choice(sorted(family))
-        number = signal.SIGTERM if name == "driver" and draw.random() < 0.3 else signal.SIGKILL
-        with suppress(psutil.NoSuchProcess):
-            draw.choice(family[name]).send_signal(number)
-            victims[f"{name} {number.name}"] += 1
-            print(f"{victims.total()}: {number.name} to {name}", file=log, flush=True)
+        if candidates := [(name, process) for aimed, name, process in family(project) if near and aimed == aim]:
+            name, victim = draw.choice(candidates)
+            number = signal.SIGTERM if aim == "driver" and draw.random() < 0.3 else signal.SIGKILL
+            with suppress(psutil.NoSuchProcess):
+                victim.send_signal(number)
+                victims[f"{name} {number.name}"] += 1
+                print(f"{victims.total()}: {number.name} to {name}", file=log, flush=True)
+            aim = draw.choice(AIMS)
 
 
 def begin(project: Project, log: TextIO) -> subprocess.Popen:
     return subprocess.Popen(COMMAND, cwd=project.root, env=project.environment, stdout=log, stderr=subprocess.STDOUT)
 
 
-def kind(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        line = " ".join(process.cmdline())
-        if "stages/repro.py" in line:
-            return "driver"
-        if processes.is_dvc(process):
-            return "dvc"
-        if "stages/" in line:
-            return Path(line.partition("stages/")[2].split()[0]).stem
-    return "worker"
+def family(project: Project) -> list[tuple[str, str, psutil.Process]]:
+    """The project's processes, those whose driver or DVC was killed, too: what each is of AIMS, and its name."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if processes.runs_in(process, project.root) and process.status() != psutil.STATUS_ZOMBIE:
+                line = " ".join(process.cmdline())
+                if "stages/repro.py" in line:
+                    members.append(("driver", "driver", process))
+                elif processes.is_dvc(process):
+                    members.append(("dvc", "dvc", process))
+                elif stage := re.search(r"stages/(\w+)\.py", line):
+                    members.append(("stage", stage[1], process))
+                elif process.environ().get("DVC_STAGE"):
+                    members.append(("stage", "worker", process))
+    return members
 
 
 def compare(undisturbed: Project, disturbed: Project) -> list[str]:
