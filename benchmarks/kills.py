@@ -37,6 +37,7 @@ from medpipe.params import load
 
 COMMAND = ("python", "stages/repro.py", "--jobs", "2")
 AIMS = "driver", "dvc", "stage", "stage"  # of the kills, half go to stages and their workers
+SHARE = 20  # no kind of stage gets more than one in so many: the first ones would get most, and the last ones none
 DELAYS = 0.1, 8.0  # seconds from where there is such a process to the kill, short ones more often
 
 
@@ -72,7 +73,7 @@ def disturb(project: Project, kills: int, draw: random.Random, victims: Counter[
     driver, before = begin(project, log), victims.total()
     aim = draw.choice(AIMS)
     while True:
-        near = aim in {aimed for aimed, _, _ in family(project)}
+        near = bool(targets(project, aim, victims))
         delay = math.exp(draw.uniform(*map(math.log, DELAYS))) if near else 0.1
         with suppress(subprocess.TimeoutExpired):
             if driver.wait(delay if victims.total() < kills else None) == 0:
@@ -81,8 +82,8 @@ def disturb(project: Project, kills: int, draw: random.Random, victims: Counter[
                 return [f"the driver failed by itself, see {log.name}"]
             driver, before = begin(project, log), victims.total()
             continue
-        if candidates := [(name, process) for aimed, name, process in family(project) if near and aimed == aim]:
-            name, victim = draw.choice(candidates)
+        if near and (living := targets(project, aim, victims)):
+            name, victim = draw.choice(living)
             number = signal.SIGTERM if aim == "driver" and draw.random() < 0.3 else signal.SIGKILL
             with suppress(psutil.NoSuchProcess):
                 victim.send_signal(number)
@@ -95,22 +96,31 @@ def begin(project: Project, log: TextIO) -> subprocess.Popen:
     return subprocess.Popen(COMMAND, cwd=project.root, env=project.environment, stdout=log, stderr=subprocess.STDOUT)
 
 
-def family(project: Project) -> list[tuple[str, str, psutil.Process]]:
-    """The project's processes, those whose driver or DVC was killed, too: what each is of AIMS, and its name."""
-    members = []
+def targets(project: Project, aim: str, victims: Counter[str]) -> list[tuple[str, psutil.Process]]:
+    """The project's processes of that aim, those whose driver or DVC was killed, too, by name; of stages those that had
+    less than their share."""
+    targets = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if processes.runs_in(process, project.root) and process.status() != psutil.STATUS_ZOMBIE:
-                line = " ".join(process.cmdline())
-                if "stages/repro.py" in line:
-                    members.append(("driver", "driver", process))
-                elif processes.is_dvc(process):
-                    members.append(("dvc", "dvc", process))
-                elif stage := re.search(r"stages/(\w+)\.py", line):
-                    members.append(("stage", stage[1], process))
-                elif process.environ().get("DVC_STAGE"):
-                    members.append(("stage", "worker", process))
-    return members
+            if not processes.runs_in(process, project.root) or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            line = " ".join(process.cmdline())
+            if "stages/repro.py" in line:
+                name = "driver"
+            elif processes.is_dvc(process):
+                name = "dvc"
+            elif stage := re.search(r"stages/(\w+)\.py", line):
+                name = stage[1]
+            elif process.environ().get("DVC_STAGE"):
+                name = "worker"
+            else:
+                continue
+            is_stage = name not in AIMS
+            if aim == ("stage" if is_stage else name) and not (
+                is_stage and victims[f"{name} SIGKILL"] > victims.total() / SHARE
+            ):
+                targets.append((name, process))
+    return targets
 
 
 def compare(undisturbed: Project, disturbed: Project) -> list[str]:
