@@ -75,18 +75,22 @@ def rwlock(project, pid, command):
     return text
 
 
-def test_an_rwlock_that_is_cut_anywhere_is_healed(project, capsys):
-    text = rwlock(project, 1, "dvc repro")
+@pytest.mark.parametrize("share", [0, 0.05, 0.5, 0.99])
+def test_an_rwlock_that_is_cut_is_healed(project, capsys, share):
+    text, path = rwlock(project, 1, "dvc repro"), project / ".dvc/tmp/rwlock"
+    path.write_text(text[: int(share * len(text))])
+    driver.settle(project)
+    assert not path.exists()
+    assert ".dvc/tmp/rwlock" in capsys.readouterr().err
+
+
+def test_dvc_refuses_an_rwlock_that_is_cut_until_it_is_healed(project):
     path = project / ".dvc/tmp/rwlock"
-    for length in range(len(text)):
-        path.write_text(text[:length])
-        if length == len(text) // 2:
-            code, printed = dvc(project, "repro", "made")
-            assert code
-            assert "JSON structure is corrupted" in printed
-        driver.settle(project)
-        assert not path.exists()
-        assert ".dvc/tmp/rwlock" in capsys.readouterr().err
+    path.write_text('{"write": {"wai')
+    code, printed = dvc(project, "repro", "made")
+    assert code
+    assert "JSON structure is corrupted" in printed
+    driver.settle(project)
     assert dvc(project, "repro", "made")[0] == 0
 
 
@@ -100,20 +104,25 @@ def test_what_a_dead_process_or_one_that_got_its_id_holds_is_free(project, capsy
         assert ".dvc/tmp/rwlock" in capsys.readouterr().err
 
 
-def test_a_dvc_lock_that_is_cut_is_put_back(project, capsys):
+NO_HASH = b"schema: '2.0'\nstages:\n  made:\n    outs:\n"
+
+
+@pytest.mark.parametrize("cut", [lambda b: b[:1], lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: NO_HASH])
+def test_a_dvc_lock_that_is_cut_is_put_back(project, capsys, cut):
     path = project / "dvc.lock"
     whole = path.read_bytes()
     driver.settle(project)
     assert not capsys.readouterr().err
-    cuts = [whole[:length] for length in range(len(whole)) if not whole[:length].endswith(b"\n")]
-    for cut in (*cuts, b"schema: '2.0'\nstages:\n  made:\n    outs:\n"):
-        path.write_bytes(cut)
-        driver.settle(project)
-        assert path.read_bytes() == whole
-        assert "dvc.lock" in capsys.readouterr().err
-    (project / driver.KEPT).unlink()
-    path.write_bytes(whole[:-1])
-    driver.settle(project)  # nothing to put back
+    path.write_bytes(cut(whole))
+    driver.settle(project)
+    assert path.read_bytes() == whole
+    assert "dvc.lock" in capsys.readouterr().err
+
+
+def test_a_dvc_lock_that_is_cut_and_nowhere_whole_is_removed(project):
+    path = project / "dvc.lock"
+    path.write_bytes(path.read_bytes()[:-1])
+    driver.settle(project)
     assert not path.exists()
     assert dvc(project, "repro", "made")[0] == 0
 

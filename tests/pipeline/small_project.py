@@ -116,10 +116,12 @@ def shrink(params: dict[str, Any]) -> None:
 
 
 def shrink_to_table(params: dict[str, Any]) -> None:
-    """skin-tabular alone."""
+    """The task skin, with skin-tabular alone."""
     shrink(params)
     params["evaluate"]["explain"] = {}
-    params["compare"], params["registry"] = {"skin": params["compare"]["skin"]}, {"skin": params["registry"]["skin"]}
+    params["evaluate"]["decide"] = {"skin": params["evaluate"]["decide"]["skin"]}
+    for section in ("tasks", "phantom", "clean", "split", "compare", "registry"):
+        params[section] = {"skin": params[section]["skin"]}
     params["prepare"] = {"skin-table": params["prepare"]["skin-table"]}
     params["models"] = {"skin-tabular": params["models"]["skin-tabular"]}
     params["fusions"] = {}

@@ -50,7 +50,7 @@ def tracked(
     delivered = folder.with_suffix(".delivered")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if delivered.exists() and (_is_later(delivered) or not _is_cached(delivered / tracking.RECORD)):
+        if delivered.exists() and (_is_later(delivered) or not _is_cached(delivered)):
             print(f"{name}: taken from a training that just ended elsewhere, or whose DVC was killed", flush=True)
             _share(delivered, output)
             yield None
@@ -68,10 +68,20 @@ def _is_later(delivered: Path) -> bool:
     return delivered.stat().st_mtime > psutil.Process().create_time()
 
 
-def _is_cached(record: Path) -> bool:
-    """Whether DVC's cache has the record of a training, and so what was delivered with it."""
-    md5 = hashlib.md5(record.read_bytes(), usedforsecurity=False).hexdigest()
-    return (store.dvc_cache() / "files/md5" / md5[:2] / md5[2:]).exists()
+def _is_cached(folder: Path) -> bool:
+    """Whether DVC's cache has the folder whole: its files, and then the list of them, which DVC writes last. A kill
+    between the two leaves files there, and DVC runs the stage again.
+    """
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()
+    for path in filter(Path.is_file, folder.rglob("*")):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        tree.add(path.relative_to(folder).parts, None, HashInfo("md5", digest))
+    tree.digest()
+    return (store.dvc_cache() / "files/md5" / tree.oid[:2] / tree.oid[2:]).exists()
 
 
 def _share(source: Path, target: Path) -> None:
