@@ -20,8 +20,8 @@ def main() -> None:
         counts = (len(unused.runs), len(unused.checkpoints), len(unused.copies), len(unused.objects))
         units = ("runs", "trainings", "folders", "files")
         for (kind, size), count, unit in zip(sizes.items(), counts, units, strict=True):
-            print(f"  {kind:<20}{count:>6} {unit:<10}{size / 1e6:>10.1f} MB")
-        print(f"  {'in all':<37}{sum(sizes.values()) / 1e6:>10.1f} MB")
+            print(f"  {kind:<20}{count:>6} {unit:<10}{size / 1e6:>12.3f} MB")
+        print(f"  {'in all':<37}{sum(sizes.values()) / 1e6:>12.3f} MB")
         if input("Remove them? [y/N] ") == "y":
             garbage.remove(unused, repo)
 
