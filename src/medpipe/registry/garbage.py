@@ -20,7 +20,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from filelock import FileLock
 
-from medpipe import tracking
+from medpipe import processes, tracking
 from medpipe.errors import InputError
 from medpipe.params import FILES
 from medpipe.studies.copies import FOLDER
@@ -56,10 +56,9 @@ def locked(root: Path) -> Iterator[Repo]:
 def _running(root: Path) -> Iterator[psutil.Process]:
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            parts = [Path(part) for part in process.cmdline()[:3]]
-            runs = any(part.name == "dvc" or part.parent.name == "stages" for part in parts)
-            if runs and process.pid not in own and Path(process.cwd()).is_relative_to(root):
+        with suppress(psutil.Error):
+            script = any(Path(part).parent.name == "stages" for part in process.cmdline()[:3])
+            if (script or processes.is_dvc(process)) and process.pid not in own and processes.runs_in(process, root):
                 yield process
 
 
