@@ -1,7 +1,6 @@
 """Those claims of gpu_check.py that are about the recipes: their first steps, what is served of them, their speed."""
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -28,8 +27,6 @@ CHANNELS = {"mean": [195.0, 138.0, 145.0], "std": [35.0, 40.0, 45.0]}
 RATED = {"EfficientNetB4": "skin-b4", "EfficientNetV2M": "skin-v2m"}
 SMALL = {"backbone": "MobileNet", "options": {"alpha": 0.25}, "unfreeze": 5}  # in place of a backbone, where tiny
 KEPT_UP = 0.95  # of the bare loop's images a second, at least
-TINY = "--tiny" in sys.argv
-STEPS, ROUNDS = (6, 2) if TINY else (32, 4)  # an epoch's steps; epochs of each kind, the first of which is left out
 LEFT_OUT = 2  # first steps of an epoch: while they last, nothing has been read ahead
 
 Outcome = dict[str, Any]
@@ -145,25 +142,27 @@ def served(backbone: str, side: int, folder: Path, tiny: bool) -> Outcome:
 class _Clock(keras.callbacks.Callback):
     """Times each epoch of a training, and after it as many steps of the bare loop: both without the first LEFT_OUT.
 
-    - seconds, bare_seconds: of each epoch, from step LEFT_OUT to STEPS
+    - seconds, bare_seconds: of each epoch of `steps`
     """
 
     async_safe = True  # so that Keras does not wait for the device after each step on its account
 
-    def __init__(self, step: Callable[[], Any]) -> None:
+    def __init__(self, bare_step: Callable[[], Any], steps: int) -> None:
         super().__init__()
-        self.step, self.seconds, self.bare_seconds = step, list[float](), list[float]()
+        self.bare_step, self.steps = bare_step, steps
+        self.seconds: list[float] = []
+        self.bare_seconds: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         if batch + 1 == LEFT_OUT:
             self.started = _when(logs["loss"])
-        elif batch + 1 == STEPS:
+        elif batch + 1 == self.steps:
             self.seconds.append(_when(logs["loss"]) - self.started)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        losses = [self.step() for _ in range(LEFT_OUT)]
+        losses = [self.bare_step() for _ in range(LEFT_OUT)]
         started = _when(losses[-1])
-        losses = [self.step() for _ in range(STEPS - LEFT_OUT)]
+        losses = [self.bare_step() for _ in range(self.steps - LEFT_OUT)]
         self.bare_seconds.append(_when(losses[-1]) - started)
 
 
@@ -207,9 +206,10 @@ def speed(backbone: str, side: int, folder: Path, tiny: bool) -> Outcome:
     By turns, an epoch of each; the first ones compile and are left out, and so are an epoch's first steps. A training
     counts its epoch from LEFT_OUT to its last step: neither validation nor checkpoint.
     """
-    recipe = recipe_of(RATED[backbone], tiny, epochs=ROUNDS)
+    steps, epochs = (6, 2) if tiny else (32, 4)
+    recipe = recipe_of(RATED[backbone], tiny, epochs=epochs)
     backend.start(PARAMS.seed, recipe.precision, PARAMS.deterministic, tf32=True)
-    drawn, classes = _samples(recipe, 32 if tiny else side, STEPS * recipe.batch)
+    drawn, classes = _samples(recipe, 32 if tiny else side, steps * recipe.batch)
     np.save(folder / "inputs.npy", drawn.inputs)
     samples = Samples(np.load(folder / "inputs.npy", mmap_mode="r"), drawn.targets, drawn.rows)
     few = Samples(samples.inputs, samples.targets, samples.rows[: recipe.batch])
@@ -218,7 +218,7 @@ def speed(backbone: str, side: int, folder: Path, tiny: bool) -> Outcome:
     clocks, keras_fit = [], keras.Model.fit
 
     def timed(model: keras.Model, *args: Any, callbacks: list[Any], **named: Any) -> Any:
-        clocks.append(_Clock(_bare_step(model, batch)))
+        clocks.append(_Clock(_bare_step(model, batch), steps))
         return keras_fit(model, *args, callbacks=[*callbacks, *clocks], **named)
 
     keras.Model.fit = timed
@@ -226,7 +226,7 @@ def speed(backbone: str, side: int, folder: Path, tiny: bool) -> Outcome:
     (clock,) = clocks  # one phase
     seconds, bare_seconds = clock.seconds[1:], clock.bare_seconds[1:]
     ratios = sorted(bare / own for own, bare in zip(seconds, bare_seconds, strict=True))
-    images = (STEPS - LEFT_OUT) * recipe.batch
+    images = (steps - LEFT_OUT) * recipe.batch
     rate, ratio = images / statistics.median(seconds), statistics.median(ratios)
     judged = bool(gpus.usable())
     return {
