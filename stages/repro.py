@@ -42,7 +42,12 @@ class Chain(NamedTuple):
 def main(jobs: int) -> int:
     """How much of it failed."""
     params = load()
-    listed = subprocess.run([*driver.DVC, "stage", "list", "--name-only"], check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        [*driver.DVC, "stage", "list", "--name-only"], check=False, stdout=subprocess.PIPE, text=True
+    )
+    if listed.returncode:
+        print("dvc stage list: failed; its own message is above")
+        return 1
     with tqdm(total=len(listed.stdout.splitlines()), unit="stage", disable=None) as bar:
         seen: set[str] = set()
         failed = [] if run("code", ["code"], bar, seen) else ["code"]

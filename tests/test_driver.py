@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -189,3 +190,16 @@ def test_a_stage_whose_dvc_was_killed_is_ended_by_the_next_driver(project, capsy
     printed = capsys.readouterr().err
     assert f"ended process {stage.pid}, a stage whose DVC was killed" in printed
     assert "healed .dvc/tmp/rwlock" in printed
+
+
+def test_what_dvc_says_of_a_dvc_yaml_that_it_cannot_read_is_shown(project):
+    repository = Path(__file__).parents[1]
+    for file in repository.glob("*.yaml"):
+        shutil.copy(file, project)
+    (project / "dvc.yaml").write_text("stages: [")
+    repro = subprocess.run(
+        [sys.executable, repository / "stages/repro.py"], cwd=project, capture_output=True, text=True
+    )
+    assert repro.returncode == 1
+    assert "dvc.yaml' is invalid" in repro.stderr
+    assert "Traceback" not in repro.stderr
