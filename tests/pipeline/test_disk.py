@@ -61,8 +61,11 @@ def test_gc_removes_what_dvc_no_longer_knows_and_keeps_branches_and_what_is_regi
     assert made_by(project) == {None, "gone", "branched", "registered"}
     [run] = project.runs("tags.`medpipe.experiment` = 'registered'")
     [model] = project.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    project.client.create_registered_model("by-hand")
-    project.client.create_model_version("by-hand", f"models:/{model.model_id}", model_id=model.model_id)
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
+        f"mlflow.register_model('models:/{model.model_id}', 'by-hand')"
+    )
+    project.run("python", "-c", script)
     project.run("dvc", "exp", "branch", "branched", "of-its-own")
     project.run("dvc", "exp", "remove", "gone", "branched", "registered")
 
