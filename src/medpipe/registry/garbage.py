@@ -120,6 +120,7 @@ def find(root: Path, repo: Repo) -> Garbage:
         kept = _registered(client) | {run.data.tags.get("mlflow.parentRunId", "") for run in stored}
         runs = [run for run in stored if unknown(run.data.tags) and run.info.run_id not in kept]
         runs = _unnamed(runs, stored, "".join((root / file).read_text() for file in FILES))
+        keys |= {run.data.tags.get(tracking.KEY, "") for run in stored if run not in runs}
         for run in runs:
             query = f"source_run_id = '{run.info.run_id}'"
             models += _pages(client.search_logged_models, experiment_ids=[run.info.experiment_id], filter_string=query)
