@@ -100,7 +100,7 @@ def memory_growth(folder: Path, tiny: bool) -> Outcome:
 
 
 def _memory() -> tuple[int, int]:
-    """MiB in use, by whatever process, and in all, on the GPU that this process holds."""
+    """MiB in use by all processes, and in all, on the GPU that this process holds."""
     query = ["nvidia-smi", "--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
     command = [*query, f"--id={gpus.usable()[0].gpu}"]
     used, total = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split(",")

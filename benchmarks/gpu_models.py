@@ -106,7 +106,7 @@ def first_steps(folder: Path, tiny: bool) -> Outcome:
             losses[name] = train(recipe_of(name, tiny), 32, folder)
             if not np.isfinite(losses[name]).all():
                 failed[name] = f"losses {losses[name]}"
-        except Exception as error:  # of whatever kind: the other recipes are tried all the same
+        except Exception as error:  # of any kind, so that the other recipes are still tried
             failed[name] = f"{type(error).__name__}: {error}"[:300]
     passed = ", ".join(f"{name} ({PARAMS.models[name].precision})" for name in losses)
     detail = "; ".join(f"{name}: {reason}" for name, reason in failed.items()) or passed

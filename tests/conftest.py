@@ -7,7 +7,7 @@ import pytest
 
 gc.disable()  # until the tests are collected: imports make many objects and no garbage
 
-# Children run the code beside these tests, as the tests do by `pythonpath` in pyproject.toml, whatever is installed.
+# Child processes run the code beside these tests, not an installed copy; `pythonpath` in pyproject.toml does it here.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
 # As in the stages, which set it themselves: what is computed before a test calls one has the same bits, too.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

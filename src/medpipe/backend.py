@@ -61,7 +61,7 @@ def start(seed: int, precision: str, deterministic: bool = True, tf32: bool = Fa
     NVIDIA's GPUs since Ampere round the operands of float32 products and convolutions to TF32's 10 bits unless told
     otherwise. That moves a deep model's probabilities from those that are served by more than evaluate allows. Only a
     process that does nothing but train asks for `tf32`. It holds for the whole process: TensorFlow keeps the algorithm
-    that it has once picked for a convolution of some shape, whatever is set afterwards.
+    that it has once picked for a convolution of some shape, even if the setting changes later.
     """
     held = gpus.hold()
     match name():

@@ -112,11 +112,11 @@ def settle(root: Path) -> None:
     for process in processes.end(lambda process: processes.is_orphan(process, root)):
         _say(f"ended process {process.pid}, a stage whose DVC was killed")
     (root / TEMPORARY).mkdir(exist_ok=True)
-    said = ""
+    announced = ""
     while holders := _heal_rwlock(root):
-        if holders != said:
+        if holders != announced:
             _say(f"waiting for {holders}")
-            said = holders
+            announced = holders
         time.sleep(0.5)
     _heal_lockfile(root)
 

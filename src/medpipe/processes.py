@@ -76,7 +76,7 @@ def is_orphan(process: psutil.Process, root: Path) -> bool:
 
 
 def _arguments(process: psutil.Process) -> str | None:
-    """What follows `dvc`, `python -m dvc` or `python .../dvc` in its command line; None where it is no DVC."""
+    """What follows `dvc`, `python -m dvc` or `python .../dvc` in its command line; None for any other process."""
     line = process.cmdline()
     for place, part in enumerate(line[:3]):
         if Path(part).name == "dvc":

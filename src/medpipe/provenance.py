@@ -64,11 +64,11 @@ def processor() -> str:
     """The models of this machine's CPU and NVIDIA GPUs. The same libraries choose other kernels on another one, whose
     sums end in other bits.
     """
-    found = {platform.machine()}
+    models = {platform.machine()}
     for path, key in ((Path("/proc/cpuinfo"), "model name"), *((p, "Model") for p in _GPUS.glob("*/information"))):
         with suppress(OSError):
-            found |= set(re.findall(rf"^{key}\s*:\s*(.+)$", path.read_text(), re.MULTILINE))
-    return ", ".join(sorted(found))
+            models |= set(re.findall(rf"^{key}\s*:\s*(.+)$", path.read_text(), re.MULTILINE))
+    return ", ".join(sorted(models))
 
 
 def chosen() -> dict[str, str]:

@@ -19,7 +19,7 @@ from medpipe.studies.copies import git
 from medpipe.studies.results import output, references
 
 TAGGED = 'found = {"mlflow.user": user,'  # in provenance.py
-# While `.tmp/edit` lies in the workspace, whoever asks for the tags of a run changes the code there once more.
+# While `.tmp/edit` exists in the workspace, asking for a run's tags edits the code there once more.
 EDITS = """if (place := Path(os.environ.get("MEDPIPE_ROOT", "."))).joinpath(".tmp/edit").exists():
         code = place / "src/medpipe/provenance.py"
         code.write_text(code.read_text().replace("variant-" + "a", "variant-" + "b"))

@@ -111,7 +111,7 @@ def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
 
 
 def in_float32(model: "keras.Model") -> "keras.Model":
-    """The same model, which computes in float32 from now on, whatever it was trained in: so it is served."""
+    """The same model, which computes in float32 from now on, as it is served, also after training in half precision."""
     for layer in _layers(model):
         layer.dtype_policy = "float32"
     return model

@@ -168,12 +168,12 @@ def _key(cache: Any, oid: str) -> str | None:
 
 def _registered(client: "MlflowClient") -> set[str]:
     """The ids of the runs that versions of registered models come from."""
-    found = set()
+    run_ids = set()
     for version in _pages(client.search_model_versions):
-        found.add(version.run_id)
+        run_ids.add(version.run_id)
         if model := re.fullmatch(r"models:/(m-\w+)", str(version.source)):
-            found.add(client.get_logged_model(model[1]).source_run_id)
-    return found
+            run_ids.add(client.get_logged_model(model[1]).source_run_id)
+    return run_ids
 
 
 def _unnamed(runs: "list[Run]", stored: "Sequence[Run]", values: str) -> "list[Run]":
