@@ -170,7 +170,7 @@ def test_a_signal_ends_dvc_and_its_stage_and_says_where_it_goes_on(project, numb
     printed = running.communicate(timeout=60)[0]
     assert running.returncode == code, printed
     assert printed.endswith("it resumes\n")
-    assert not any(process.is_running() for process in family)
+    assert not any(map(processes.lives, family))
     assert not any(json.loads((project / ".dvc/tmp/rwlock").read_text()).values())  # DVC itself let go
     release(project)
     again, _ = begin(project, "-c", REPRODUCE)
@@ -184,9 +184,9 @@ def test_a_stage_whose_dvc_was_killed_is_ended_by_the_next_driver(project, capsy
     running.kill()
     running.stdout.close()
     running.wait()
-    assert stage.is_running()
+    assert processes.lives(stage)
     driver.settle(project)
-    assert not stage.is_running() or stage.status() == psutil.STATUS_ZOMBIE
+    assert not processes.lives(stage)
     printed = capsys.readouterr().err
     assert f"ended process {stage.pid}, a stage whose DVC was killed" in printed
     assert "healed .dvc/tmp/rwlock" in printed

@@ -20,7 +20,7 @@ def end(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     """
     signalled: list[psutil.Process] = []
     deadline = time.monotonic() + GRACE
-    while processes := [process for process in psutil.process_iter() if belongs(process) and _lives(process)]:
+    while processes := [process for process in psutil.process_iter() if belongs(process) and lives(process)]:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 if time.monotonic() > deadline:
@@ -45,6 +45,13 @@ def is_dvc(process: psutil.Process) -> bool:
     return False
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs: what has ended, and waits to be looked at by the process that began it, does not."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def runs_in(process: psutil.Process, folder: Path) -> bool:
     """Whether its current directory is the folder or below it."""
     with suppress(psutil.Error, OSError):
@@ -59,7 +66,7 @@ def runs(pid: int, command: str) -> bool:
     """
     try:
         process = psutil.Process(pid)
-        arguments = _arguments(process) if _lives(process) else None
+        arguments = _arguments(process) if lives(process) else None
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:
@@ -82,10 +89,3 @@ def _arguments(process: psutil.Process) -> str | None:
         if Path(part).name == "dvc":
             return " ".join(line[place + 1 :])
     return None
-
-
-def _lives(process: psutil.Process) -> bool:
-    """Whether it runs: what has ended, and waits to be looked at by the process that began it, does not."""
-    with suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
-    return False
