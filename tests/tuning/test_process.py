@@ -4,13 +4,14 @@ import json
 import os
 import signal
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 import pytest
 from declared import TASKS
 
-from medpipe import backend, recipe
+from medpipe import backend, gpus, recipe
 from medpipe.overrides import change
 from medpipe.params import checked, read
 from medpipe.training.assemble import assemble
@@ -72,6 +73,23 @@ def test_a_trial_gives_what_the_same_settings_give_by_themselves(project, traine
     assert found == kept(history, settings.early_stopping)
     assert [numbers["val_loss"] for numbers in epochs] == history["val_loss"].tolist()
     assert found["val_loss"] == history["val_loss"].min()
+
+
+def test_the_process_holds_a_gpu_and_says_who_uses_it_when_memory_runs_out(trainer, tmp_path, monkeypatch, capfd):
+    """A script in nvidia-smi's place lists it."""
+    gpu = gpus.Device(uuid := f"GPU-{uuid4()}", uuid)
+    listing, users = f"echo 'GPU 0: A100 (UUID: {uuid})'", "echo '42, jupyter-lab, 27000 MiB'"
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncase $1 in -L) {listing} ;; *) {users} ;; esac")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    trainer.stop()
+    with pytest.raises(TrialError, match=r"^ResourceExhaustedError: .*OOM"):
+        train(trainer, tmp_path, {"network.units": 2**42})
+    assert f"The memory of {gpu.uuid} ran out" in (error := capfd.readouterr().err)
+    assert "42, jupyter-lab, 27000 MiB" in error
+    assert gpus._take([gpu]) is None
+    assert f"process {trainer._process.pid} (" in gpus._holder(gpu)
 
 
 def test_a_trial_is_trained_no_further_than_it_is_wanted(trainer, tmp_path):
