@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import subprocess
@@ -282,6 +283,26 @@ def test_workers_that_start_at_once_on_a_fresh_repository_all_succeed(tmp_path, 
         assert worker.returncode == 0, errors
     for i in range(2):
         assert [step for step, _ in curves(tracking.reopen(tmp_path / f"model-{i}"))["epoch/loss"]] == list(range(30))
+
+
+def test_a_process_killed_while_it_makes_the_tables_leaves_no_store_that_cannot_be_used(tmp_path):
+    (tmp_path / ".git").mkdir()
+    connects = "from medpipe import tracking; tracking.connect()"
+    # After the first half of MLflow's migrations of an empty database.
+    killed = (
+        "import os, signal, sqlalchemy; made = []\n"
+        "@sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, 'after_cursor_execute')\n"
+        "def kill(connection, cursor, statement, *_):\n"
+        "    if statement.strip().startswith('CREATE TABLE'): made.append(statement)\n"
+        f"    if len(made) == 20: os.kill(os.getpid(), signal.SIGKILL)\n{connects}"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
+    codes = [
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment).returncode
+        for script in (killed, connects)
+    ]
+    assert codes == [-signal.SIGKILL, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {".git", "mlflow.db", "mlflow.db.lock"}
 
 
 def test_an_experiment_deleted_in_the_ui_comes_back(root):

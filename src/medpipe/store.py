@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from medpipe import quick
+from medpipe import atomic, quick
 from medpipe.errors import InputError
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
@@ -82,9 +82,13 @@ def connect() -> "MlflowClient":
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return MlflowClient(tracking_uri=uri)
     path = root() / "mlflow.db"
-    # Two workers at once would both migrate an empty database, and one of them fail. A client imports much when it is
-    # made; Pygments only for the colours of a template's errors.
+    # Two workers at once would both make the tables, and one of them fail. A client imports much when it is made;
+    # Pygments only for the colours of a template's errors.
     with lock(), quick.imports("pygments"):
+        if not path.exists():
+            # MLflow cannot go on with a database in which a kill left some of the tables.
+            with atomic.file(path) as new:
+                MlflowClient(tracking_uri=database(new)).search_experiments(max_results=1)
         client = MlflowClient(tracking_uri=database(path))
         client.search_experiments(max_results=1)
         _follow(path)

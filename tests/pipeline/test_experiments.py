@@ -1,11 +1,13 @@
-"""Experiments, a search and a study, as DVC runs them in copies of the repository, and the links that copies hold."""
+"""Experiments, a search and a study, as DVC runs them in copies of the repository, and what they leave on the disk."""
 
 import hashlib
 import io
 import json
 import re
 import shutil
+import subprocess
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import killed_study
 import pandas as pd
 import pytest
 import yaml
+from mlflow.entities import Run
 from small_project import Project, make, shrink_to_table
 
 from medpipe.studies.copies import git
 from medpipe.studies.results import output, references
 
+STORES = (".dvc/cache", "mlartifacts", ".tmp", "models", "predictions")
 TAGGED = 'found = {"mlflow.user": user,'  # in provenance.py
 # While `.tmp/edit` exists in the workspace, asking for a run's tags edits the code there once more.
 EDITS = """if (place := Path(os.environ.get("MEDPIPE_ROOT", "."))).joinpath(".tmp/edit").exists():
@@ -50,6 +54,10 @@ def hashes(project: Project, experiment: str = "") -> dict[str, Any]:
     found = json.loads((project.root / "reports/code.json").read_text())
     project.run("git", "checkout", "--quiet", "--", "reports/code.json")
     return found
+
+
+def is_evaluated(run: Run) -> bool:
+    return "test/macro_f1" in run.data.metrics
 
 
 def test_an_experiment_in_a_copy_runs_the_code_that_it_holds(project):
@@ -178,7 +186,7 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     for row in table["rows"]:
         named = [r for r in project.runs() if r.data.tags.get("medpipe.experiment") == f"small-{row['row']}-1"]
         # A training that outlived its DVC may have come to its end, but nothing evaluated it.
-        [run] = [r for r in named if "test/macro_f1" in r.data.metrics]
+        [run] = filter(is_evaluated, named)
         assert run.data.metrics["test/macro_f1"] == pytest.approx(row["metrics"]["macro_f1"]["value"])
         assert float(run.data.params["lr"]) == row["set"]["lr"]
         assert run.data.tags["variant"] == "variant-a"
@@ -192,6 +200,89 @@ def test_a_killed_study_goes_on_and_runs_again_only_what_changed(project):
     (project.root / ".tmp/edit").unlink()
     shutil.rmtree(project.root / "reports/skin/studies")
     project.run("git", "checkout", "--quiet", "--", ".")
+
+
+def files(root: Path, *folders: str) -> list[Path]:
+    return [path for folder in folders for path in (root / folder).rglob("*") if path.is_file()]
+
+
+def test_models_of_a_run_and_of_an_experiment_lie_once_on_the_disk(project):
+    copies = defaultdict(set)
+    for path in files(project.root, *STORES):
+        if "report" not in path.parts:
+            copies[path.read_bytes()].add(path.stat().st_ino)
+    graphs = [path for path in files(project.root, "mlartifacts") if path.name in ("model.keras", "model.onnx")]
+    assert len(graphs) >= 4  # of the run, and of the study's rows
+    for path in graphs:
+        assert len(copies[path.read_bytes()]) == 1, path
+        assert path.stat().st_nlink > 1
+        assert not path.stat().st_mode & 0o222  # DVC's cache has these bytes too
+
+
+def size(project: Project) -> int:
+    """Bytes of the stores, each file once."""
+    statuses = {path.stat().st_ino: path.stat().st_size for path in files(project.root, *STORES)}
+    return sum(statuses.values())
+
+
+def made_by(project: Project) -> set[str | None]:
+    """The experiments of the runs in MLflow, None for runs of the workspace."""
+    return {run.data.tags.get("medpipe.experiment") for run in project.runs()}
+
+
+def collect(project: Project, answer: str) -> tuple[str, float]:
+    """What `make gc` prints, and how many bytes it says that it frees."""
+    output = project.run("bash", "-c", f"echo {answer} | python stages/gc.py")
+    stated = re.search(r"in all +([\d.]+) MB", output)
+    return output, float(stated[1]) * 1e6 if stated else 0.0
+
+
+def test_gc_removes_what_dvc_no_longer_knows_and_keeps_branches_and_what_is_registered(project):
+    gone, branched, registered = "one", "two", "small-slow-1"
+    collect(project, "y")  # what the copies left
+    before = made_by(project)
+    assert before >= {None, gone, branched, registered}
+    [run] = filter(is_evaluated, project.runs(f"tags.`medpipe.experiment` = '{registered}'"))
+    [model] = project.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
+        f"mlflow.register_model('models:/{model.model_id}', 'by-hand')"
+    )
+    project.run("python", "-c", script)
+    project.run("dvc", "exp", "branch", branched, "of-its-own")
+    project.run("dvc", "exp", "remove", gone, branched, registered)
+
+    bytes_before = size(project)
+    output, stated = collect(project, "n")
+    assert f"no longer knows: {gone}\n" in output
+    assert size(project) == bytes_before
+    assert stated > 50_000  # the network of `one`
+
+    _, stated = collect(project, "y")
+    assert bytes_before - size(project) == pytest.approx(stated, abs=1000)
+    assert made_by(project) == before - {gone}
+    assert project.client.list_logged_model_artifacts(model.model_id, "data/skin-tabular")
+    assert not subprocess.run(
+        ["dvc", "status", "--quiet", "register@skin"], cwd=project.root, env=project.environment
+    ).returncode
+    project.run("git", "checkout", "--quiet", "of-its-own")
+    project.run("dvc", "checkout", "models/skin-tabular")
+    assert project.find_run(project.key("skin-tabular")).data.tags["medpipe.experiment"] == branched
+    assert "nothing to remove" in collect(project, "y")[0]
+    project.run("git", "checkout", "--quiet", "main")
+    project.run("dvc", "checkout", "--quiet")
+
+
+def test_gc_does_nothing_while_dvc_is_at_work(project):
+    hold = "from dvc.repo import Repo, lock_repo\nwith Repo() as repo, lock_repo(repo): print(flush=True); input()"
+    with subprocess.Popen(
+        ["python", "-c", hold], cwd=project.root, env=project.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(AssertionError, match="another DVC is at work"):
+            collect(project, "y")
+        other.communicate(b"\n")
 
 
 def cached(project: Project) -> dict[Path, str]:
