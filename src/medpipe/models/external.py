@@ -24,7 +24,7 @@ def refer(graph: bytes, members: Sequence[Path]) -> bytes:
     Raises InputError where one of those files is missing, or is not the one that a member names.
     """
     sources = {source for member in members for source in (member, *referred(member))}
-    places = {}
+    places: dict[bytes, tuple[str, int, int, str]] = {}
     for source in sorted(sources):
         if source.name != GRAPH:  # the name of `graph` in a package
             places |= dict(_places(source))
