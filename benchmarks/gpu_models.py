@@ -16,7 +16,8 @@ from medpipe.data.vocabulary import merged_classes
 from medpipe.evaluation.exported import CHECKED, TOLERANCE, exported
 from medpipe.models import embedding
 from medpipe.models.build import build
-from medpipe.models.delivery import Delivery, read
+from medpipe.models.delivery import Delivery
+from medpipe.models.network import read
 from medpipe.training.batches import Batches, Samples
 from medpipe.training.fit import fit
 from medpipe.training.selection import class_targets

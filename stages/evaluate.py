@@ -8,7 +8,7 @@ from medpipe import backend, tracking
 from medpipe.data.arrays import Dealt, load_task
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.evaluation.write import write
-from medpipe.models import delivery
+from medpipe.models import delivery, network
 from medpipe.params import load
 
 
@@ -16,7 +16,7 @@ def main(name: str) -> None:
     params = load()
     backend.start(params.evaluate.seed, "float32")
     folder = Path("models") / name
-    delivered, model = delivery.read(folder)
+    delivered, model = network.read(folder)
     task = delivered.task
     split = Path("data/split") / task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in delivered.inputs])

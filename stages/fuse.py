@@ -15,12 +15,11 @@ from medpipe.errors import InputError
 from medpipe.evaluation.mixture import choose_weights
 from medpipe.evaluation.predictions import temperature_of
 from medpipe.fingerprint import fingerprint
-from medpipe.models import delivery
+from medpipe.models import cascade, delivery, network, threshold
 from medpipe.models.ensemble import combine
-from medpipe.models.mean import mean
 from medpipe.models.temperature import untemper
 from medpipe.params import Cascade, DenseFusion, Mean, StackedFusion, load
-from medpipe.training.fuse import chain, fuse
+from medpipe.training.fuse import fuse
 from medpipe.training.run import deliver, read_from, tracked
 
 
@@ -30,7 +29,7 @@ def main(name: str) -> None:
     backend.start(seed, "float32", params.deterministic)
     split = Path("data/split") / settings.task
     rows, arrays = load_task(split, [Path("data/prepared") / key for key in settings.inputs])
-    parts, models = zip(*(delivery.read(Path("models") / member) for member in settings.members), strict=True)
+    parts = [delivery.read_recipe(Path("models") / member) for member in settings.members]
     records = {part.name: tracking.read(Path("models") / part.name) for part in parts}
     for said, differing in provenance.grouped({member: record["tags"] for member, record in records.items()}).items():
         others = ", ".join(differing)
@@ -66,26 +65,27 @@ def main(name: str) -> None:
             return
         run, checkpoint = begun
         made = replace(first, name=name, threshold=None, settings=described)
-        history, judged = pd.DataFrame(), None
+        head, history, judged = None, pd.DataFrame(), None
+        models = [] if isinstance(settings, Mean) else [network.read(Path("models") / part.name)[1] for part in parts]
         if isinstance(settings, Mean):
             made = replace(combine(parts), name=name, settings=described)
-            model = mean(models, [key for part in parts for key in part.inputs], weights)
         elif isinstance(settings, Cascade):
+            cascade.compose(*models)  # which refuses members that do not fit each other
             table = tables[first.name].set_index("id", drop=False).loc[rows["id"].iloc[val]]
             p = untemper(
                 table[[f"p_{c}" for c in first.classes]].to_numpy(), temperature_of(first.name, table, first.classes)
             )
-            model, threshold = chain(models, p[:, 1], labels[val], settings)
-            made = replace(made, kind="cascade", threshold=threshold)
+            chosen = threshold.choose(p[:, 1], labels[val], settings.sensitivity)
+            made = replace(made, kind="cascade", threshold=chosen)
         else:
             read = {part.name: part.inputs for part in arrays}
-            model, history, judged = fuse(
+            head, history, judged = fuse(
                 models, [read[part.inputs[0]] for part in parts], labels, len(first.classes), train, val, settings,
                 out_of_fold, seed=seed, checkpoint=checkpoint, on_epoch=run.log_epoch,
             )  # fmt: skip
             both = {key: getattr(first, key) + getattr(parts[1], key) for key in ("inputs", "variants", "features")}
             made = replace(made, **both)
-        deliver(run, made, model, history, judged)
+        deliver(run, made, head, history, judged)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from medpipe import atomic, backend, recipe
 from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import settings_of
-from medpipe.models import delivery
+from medpipe.models import network
 from medpipe.models.predict import predict
 from medpipe.params import Task, load
 from medpipe.probes import blank, source
@@ -31,7 +31,7 @@ def main(task: Task) -> None:
     rows, [arrays] = load_task(split, [prepared / key for key in settings.inputs])
     train = np.flatnonzero(rows["set"] == "train")
 
-    _, model = delivery.read(Path("models") / name)
+    _, model = network.read(Path("models") / name)
     evaluate = params.evaluate
     halves = Halves(model, trained, evaluate.flips)
     region = blank.region(arrays, train, settings.box)

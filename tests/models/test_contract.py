@@ -18,6 +18,7 @@ from medpipe.data.images import decode, to_array
 from medpipe.evaluation import ood as fitted
 from medpipe.evaluation.exported import exported
 from medpipe.models import cascade, delivery, fusion, ood, resunet
+from medpipe.models import network as keras_side
 from medpipe.models.build import build
 from medpipe.models.embedding import observed
 from medpipe.models.mean import mean
@@ -144,7 +145,7 @@ def said(cases, deliver, tmp_path_factory):
     for name, (make, about, flips) in MODELS.items():
         backend.start(0, "float32")
         folder = deliver(models / name, make(), **about)
-        delivered, model = delivery.read(folder)
+        delivered, model = keras_side.read(folder)
         inputs = [prepared(cases, *part) for part in zip(delivered.variants, delivered.features, strict=True)]
         watched = observed(model)
         expected[name] = predict(watched or model, inputs, np.arange(CASES), CASES, flips)

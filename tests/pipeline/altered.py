@@ -44,7 +44,8 @@ def main() -> None:
             f"reports/skin/models/{best}.json", f"metrics/skin/{best}.json", "reports/skin/comparison.json",
             "reports/skin/comparison.md", "reports/skin/comparison.html", "reports/skin/card.md",
             "reports/skin/claim.md", "reports/skin/champion.json", "predictions/chest/chest-convnet.parquet",
-            "models/brain-cascade/model.keras", "data/prepared/skin-28/inputs.npy", "data/split/brain/rows.parquet",
+            "models/brain-cascade/members/brain-resunet/model.keras", "data/prepared/skin-28/inputs.npy",
+            "data/split/brain/rows.parquet",
         )
     ]  # fmt: skip
     readme.write_text(readme.read_text().replace(row, row.replace("0.", "0.9", 1)))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,8 +9,10 @@ from keras import layers
 from outputs import PIXELS, places, write
 
 from medpipe import tracking
-from medpipe.models import delivery, ood
+from medpipe.models import delivery, external, network, ood
+from medpipe.models.export import export
 from medpipe.registry.publish import publish
+from medpipe.training import run as training
 
 VARIANT = {"task": "skin", "kind": "images", "square": False, "sizes": (8,), "equalise": False}
 VARIANT |= {"decoding": EIGHT_BIT.model_dump(), "mask_values": None}
@@ -31,8 +35,10 @@ def predictions(right):
 def train(root, deliver):
     """A function that leaves what the stages train and evaluate leave of a model, and returns its run."""
 
-    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None, test=None):
-        """`right`: the share of the test rows that it gets right; `test`: what the report says of them beside."""
+    def train(name, f1=0.5, evaluated=True, model=None, split="5f3a", right=0.8, only=None, test=None, members=()):
+        """`right`: the share of the test rows that it gets right; `test`: what the report says of them beside;
+        `members`: of which it is the mean.
+        """
         checkpoint = root / ".tmp" / name
         with tracking.begin("skin", name, {"lr": 0.1}, {"split": split}, checkpoint) as run:
             run.log_epoch(0, {"loss": 0.7})
@@ -41,7 +47,15 @@ def train(root, deliver):
                 inputs = keras.Input((8, 8, 3))
                 model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(inputs)))
             about = {"classes": CLASSES, "variants": (VARIANT,), "features": ((),)}
-            folder = deliver(root / "models" / name, model, **about)
+            folder = root / "models" / name
+            if members:
+                settings = {"kind": "mean", "members": {member: {"weight": 1 / len(members)} for member in members}}
+                recipe = delivery.read_recipe(root / "models" / members[0])
+                training.deliver(run, replace(recipe, name=name, settings=settings), None, pd.DataFrame())
+                graphs = [root / f"predictions/skin/{member}.onnx" for member in members]
+                (folder / delivery.GRAPH).write_bytes(external.refer(export(network.read(folder)[1]), graphs))
+            else:
+                deliver(folder, model, **about)
             pd.DataFrame({"epoch": [0, 1], "loss": [0.7, 0.6]}).to_csv(folder / "history.csv", index=False)
             run.write(folder)
         (checkpoint / tracking.RECORD).unlink()

@@ -82,6 +82,15 @@ def test_a_run_without_a_model_is_refused(train):
         stored.find(f"runs:/{run.run_id}")
 
 
+def test_a_fusion_is_refused_by_its_members_names(train, root):
+    for name in ("skin-b4", "skin-v2m"):
+        train(name)
+    run = train("skin-mean", members=("skin-b4", "skin-v2m"))
+    for name in (f"runs:/{run.run_id}", str(root / "models/skin-mean/model.keras")):
+        with pytest.raises(InputError, match=rf"{name} is made of several models \(skin-b4, skin-v2m\): give one of"):
+            weights.lineage(name)
+
+
 def test_another_librarys_model_is_refused(root):
     client = tracking.connect()
     experiment = client.create_experiment("other", (root / "elsewhere").as_uri())

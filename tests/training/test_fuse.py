@@ -39,7 +39,7 @@ def guesses(seed):
 def test_the_head_reads_what_members_said_out_of_fold(members, labels, settings, tmp_path):
     said = [guesses(1), guesses(2)]
     known = [OutOfFold(np.arange(len(labels)), p) for p in said]
-    model, history, found = fuse(
+    head, history, found = fuse(
         members, [guesses(3), guesses(4)], labels, CLASSES, TRAIN, VAL, settings, known,
         seed=0, checkpoint=tmp_path / "state.npz", on_epoch=ignore,
     )  # fmt: skip
@@ -49,7 +49,7 @@ def test_the_head_reads_what_members_said_out_of_fold(members, labels, settings,
         expected = regression.predict_proba(features[VAL])
         assert history.empty
     else:
-        expected = ops.convert_to_numpy(model.get_layer("fusion_head")(features[VAL]))
+        expected = ops.convert_to_numpy(head(features[VAL]))
         watched = -np.log(expected[np.arange(len(VAL)), labels[VAL]]).mean()
         assert watched == pytest.approx(history["val_loss"].min(), abs=1e-5)
     assert (found.rows == VAL).all()
@@ -62,12 +62,12 @@ def test_members_that_know_their_training_rows_by_heart_make_an_in_sample_head_t
     known = [OutOfFold(np.arange(len(labels)), p) for p in (guesses(1), guesses(2))]
 
     def loss(out_of_fold):
-        model, _, found = fuse(
+        head, _, found = fuse(
             members, inputs, labels, CLASSES, TRAIN, VAL, STACKED, out_of_fold,
             seed=0, checkpoint=tmp_path / "state.npz", on_epoch=ignore,
         )  # fmt: skip
         assert (found is None) == (not out_of_fold)
-        p = ops.convert_to_numpy(model([part[VAL] for part in inputs]))
+        p = ops.convert_to_numpy(head(np.concatenate([part[VAL] for part in inputs], axis=1)))
         return log_loss(labels[VAL], p, labels=range(CLASSES))
 
     assert loss([]) > 1.3 * np.log(CLASSES)

@@ -9,7 +9,7 @@ import pandas as pd
 from medpipe import atomic, provenance
 from medpipe.evaluation.evaluate import Evaluation
 from medpipe.evaluation.plots import plot_all
-from medpipe.models import ood
+from medpipe.models import delivery, external, ood
 from medpipe.registry.publish import publish
 from medpipe.tracking import Run
 
@@ -34,7 +34,8 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
         found.table.to_parquet(path, index=False)
     graph, detector = predictions.with_suffix(".onnx"), predictions.with_suffix(".npz")
     with atomic.file(graph) as path:
-        path.write_bytes(found.graph)
+        members = delivery.read_recipe(folder).settings.get("members", ())
+        path.write_bytes(external.refer(found.graph, [graph.with_name(f"{member}.onnx") for member in members]))
     with atomic.file(detector) as path:
         ood.write(found.detector, path)
     errors, whole = predictions.with_suffix(".json"), {"run": run.key} | found.report

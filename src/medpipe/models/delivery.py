@@ -1,9 +1,11 @@
-"""What a trained model is delivered as: `model.keras` and `recipe.json` in one folder, `model.onnx` once evaluated."""
+"""What a trained model is delivered as: `model.keras` and `recipe.json` in one folder, `model.onnx` once evaluated.
+
+A fusion has its members' files in place of a `model.keras`, `members/<name>/`, and `head.keras` where it has a head.
+"""
 
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import keras  # what packs a model does without
 
 KERAS, RECIPE = "model.keras", "recipe.json"
+HEAD, MEMBERS = "head.keras", "members"  # of a fusion: a file, and a folder of its members' folders
 GRAPH = "model.onnx"  # the model that is served
 
 Kind = Literal["classifier", "segmenter", "cascade"]
@@ -57,7 +60,7 @@ class OutOfFold:
             with zipfile.ZipFile(path) as file:
                 return cls(*(_map(file, f"{name}.npy", folder) for name in ("rows", "output")))
         except Exception as error:  # zipfile's, zlib's and NumPy's own
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,10 @@ class Delivery:
         """The classes of pixels, beside background, that masks beside its images mark."""
         return tuple(self.variants[0].get("mask_values") or ())
 
-    def write(self, folder: Path, model: "keras.Model") -> None:
-        """Save the model, and this beside it."""
-        model.save(folder / KERAS)
+    def write(self, folder: Path, model: "keras.Model | None") -> None:
+        """Save the model, and this beside it. Of a fusion `model` is the head, None where it has none."""
+        if model is not None:
+            model.save(folder / (HEAD if "members" in self.settings else KERAS))
         (folder / RECIPE).write_text(json.dumps(asdict(self), indent=1))
 
 
@@ -93,56 +97,38 @@ def _map(file: zipfile.ZipFile, name: str, folder: Path) -> npt.NDArray:
         return np.load(f"/dev/fd/{plain.fileno()}", mmap_mode="r")
 
 
-def read(folder: Path) -> tuple[Delivery, "keras.Model"]:
-    """The delivered model, not compiled, `in_float32`.
-
-    Raises InputError where the folder holds none, or a file of it is damaged.
-    """
-    import keras
-
-    delivery, path = read_recipe(folder), folder / KERAS
-    if not path.exists():
-        raise _lost(path)
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # zipfile's, h5py's and Keras' own
-        raise _damaged(path, error) from error
-    return delivery, in_float32(model)
-
-
-def in_float32(model: "keras.Model") -> "keras.Model":
-    """The same model, which computes in float32 from now on, as it is served, also after training in half precision."""
-    for layer in _layers(model):
-        layer.dtype_policy = "float32"
-    return model
-
-
-def _layers(model: "keras.Model") -> "Iterator[keras.Layer]":
-    """With the layers of models in it."""
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-
-
 def read_recipe(folder: Path) -> Delivery:
-    """What the delivered model is, without the model. Raises InputError as `read` does."""
+    """What the delivered model is, without the model (`network.read`).
+
+    Raises InputError where the folder holds none, or the file is damaged.
+    """
     path = folder / RECIPE
     try:
         values = json.loads(path.read_text())
         tuples = {key: tuple(values[key]) for key in ("classes", "inputs", "variants")}
         return Delivery(**(values | tuples | {"features": tuple(map(tuple, values["features"]))}))
     except FileNotFoundError:
-        raise _lost(path) from None
+        raise lost(path) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def _lost(path: Path) -> InputError:
+def files(folder: Path) -> list[Path]:
+    """The recipes and Keras files of the delivered model and of its members, by their paths in the folder.
+
+    Raises InputError where there is no Keras file.
+    """
+    found = [path for path in folder.rglob("*") if path.name in (RECIPE, KERAS, HEAD)]
+    if all(path.name != KERAS for path in found):
+        raise lost(folder / KERAS)
+    return sorted(path.relative_to(folder) for path in found)
+
+
+def lost(path: Path) -> InputError:
     return InputError(f"{path.parent}: no delivered model ({path} is missing); train it")
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def damaged(path: Path, error: Exception) -> InputError:
     """The error for a file that cannot be read, from the one that told it."""
     told = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
     return InputError(

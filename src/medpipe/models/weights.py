@@ -12,6 +12,7 @@ import h5py
 import keras
 
 from medpipe.errors import SettingError
+from medpipe.models.delivery import MEMBERS
 from medpipe.models.embedding import EMBEDDING
 from medpipe.registry import stored
 
@@ -51,6 +52,8 @@ def _locate(name: str) -> tuple[Path, dict[str, str]]:
         about = {"model": found.model, "run": found.run, "version": found.version}
         return found.file, {key: value for key, value in about.items() if value is not None}
     path = Path(name)
+    if not path.is_file() and (members := sorted((path.parent / MEMBERS).glob("*"))):
+        raise stored.several(name, (member.name for member in members))
     if not path.is_file():
         raise SettingError(
             f"network.weights: {name} not found; give imagenet, the path of a .weights.h5, .h5 or .keras, "
@@ -67,9 +70,10 @@ def _delivered(path: Path, name: str) -> list[keras.Layer]:
         raise SettingError(f"network.weights: {name} is no model that Keras can load: {error}") from error
     names = [layer.name for layer in model.layers]
     if EMBEDDING not in names:
-        parts = ", ".join(layer.name for layer in model.layers if isinstance(layer, keras.Model))
-        what = f"is made of several models ({parts}): give one of those" if parts else f"has no layer {EMBEDDING!r}"
-        raise SettingError(f"network.weights: {name} {what}; give a classifier on the same backbone")
+        if parts := [layer.name for layer in model.layers if isinstance(layer, keras.Model)]:
+            raise stored.several(name, parts)
+        advice = "give a classifier on the same backbone"
+        raise SettingError(f"network.weights: {name} has no layer {EMBEDDING!r}; {advice}")
     return model.layers[: names.index(EMBEDDING)]
 
 

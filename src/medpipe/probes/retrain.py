@@ -12,7 +12,7 @@ from medpipe import backend
 from medpipe.data.arrays import Arrays
 from medpipe.evaluation.tables import of_classes
 from medpipe.models import embedding
-from medpipe.models.delivery import in_float32
+from medpipe.models.network import in_float32
 from medpipe.models.predict import predict
 from medpipe.params import BackboneRecipe, MlpRecipe, Recipe
 from medpipe.probes import blank

@@ -48,7 +48,7 @@ ITEMS = (
     ),
     Item("Partitions", "the level at which they are disjoint", lambda e: _disjoint(e)),
     Item("Testing", "intended sample size", None),
-    Item("Model", "inputs, outputs, layers", lambda e: f"reads {reads(e)}; layers: the version's `model.keras`"),
+    Item("Model", "inputs, outputs, layers", lambda e: f"reads {reads(e)}; layers: `model.keras` in the version"),
     Item("Model", "software", lambda e: e.versions),
     Item("Model", "how parameters were initialised", lambda e: "; ".join(f"{n}: {s}" for n, s in e.starts.items())),
     Item("Training", "training approach", lambda e: CARD + "Recipe; every setting is a parameter of the run in MLflow"),

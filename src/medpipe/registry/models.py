@@ -31,7 +31,8 @@ def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any])
             folder = Path(name) / "model"
             about = Model(logged.artifact_location, run.run_id, model_uuid=logged.model_id, model_id=logged.model_id)
             package.save(model, folder, max_pixels, served, about)
-            originals = {f"data/{model.name}/{file.name}": file.resolve() for file in model.iterdir()}
+            files = [file for file in model.rglob("*") if file.is_file()]
+            originals = {f"data/{model.name}/{file.relative_to(model)}": file.resolve() for file in files}
             log_model_files(client, logged, folder, originals)
     if not ready:
         client.finalize_logged_model(logged.model_id, "READY")

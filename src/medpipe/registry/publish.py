@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from medpipe.models import delivery, ood
+from medpipe.models import delivery, external, ood
 from medpipe.registry.models import log_model
 from medpipe.tracking import Run
 
@@ -26,13 +26,15 @@ def publish(
     """Log the delivered model (a folder), its headline metrics as `test/<name>`, report, plots (a folder), predictions.
 
     The model as ONNX, its `graph` (a file), with its out-of-distribution `detector` (a file) gives what the report
-    measured: it does to its outputs what the report says under `served`. Doing it again changes nothing.
+    measured: it does to its outputs what the report says under `served`. Doing it again changes nothing. Raises
+    InputError as `external.referred` does of a fusion's graph.
     """
     with TemporaryDirectory() as name:
         served = Path(name) / model.name
-        served.mkdir()
-        files = {file: model / file for file in (delivery.KERAS, delivery.RECIPE)}
-        for file, source in (files | {delivery.GRAPH: graph, ood.FILE: detector}).items():
+        files = {file: model / file for file in delivery.files(model)}
+        files |= {Path(file.name): file for file in external.referred(graph)}
+        for file, source in (files | {Path(delivery.GRAPH): graph, Path(ood.FILE): detector}).items():
+            (served / file).parent.mkdir(parents=True, exist_ok=True)
             (served / file).symlink_to(source.resolve())
         model_id = log_model(run, served, max_pixels, json.loads(report.read_text())["served"])
     values = json.loads(metrics.read_text())

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medpipe import store, tracking
+from medpipe.errors import InputError
 from medpipe.exploration import publish as explored
+from medpipe.models import external
 from medpipe.registry.publish import publish
 from medpipe.registry.register import find_reigning, register
 from medpipe.registry.stored import whole
@@ -32,6 +34,8 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             yield f"{name}: run; not evaluated yet"
         elif json.loads(report.read_text()).get("run") != run.key:
             yield f"{name}: run; its evaluation is of an earlier training"
+        elif stale := _stale(graph):
+            yield f"{name}: run; {stale}"
         else:
             published[name] = run.key
             places = {"model": model, "metrics": metrics, "report": report, "plots": plots, "predictions": predictions}
@@ -74,3 +78,12 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
                 f"{version.name}, version {version.version}: cannot be loaded, its files are gone from "
                 f"{model.artifact_location}; `git checkout` and `dvc pull` what made it, and start this again"
             )
+
+
+def _stale(graph: Path) -> str | None:
+    """What is wrong with the files that the ONNX file reads weights from."""
+    try:
+        external.referred(graph)
+    except InputError as error:
+        return str(error)
+    return None

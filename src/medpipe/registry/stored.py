@@ -1,14 +1,17 @@
 """Which model of the MLflow store a name means. Nothing here writes: trainings read other runs' models by it."""
 
 import functools
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from medpipe import atomic, store
 from medpipe.errors import SettingError
 from medpipe.models import delivery
+from medpipe.serving import manifest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,14 +77,21 @@ def logged_model(client: "MlflowClient", run_id: str, digest: str) -> "LoggedMod
 
 
 def whole(client: "MlflowClient", model: "LoggedModel") -> bool:
-    """Whether the store has the files of a logged model of ours, and not its entry alone."""
-    data = f"data/{model.name}"
-    files = (
-        *client.list_logged_model_artifacts(model.model_id),
-        *client.list_logged_model_artifacts(model.model_id, data),
-    )
-    ours = {f"{data}/{file}" for file in (delivery.KERAS, delivery.RECIPE, delivery.GRAPH)}
-    return {"MLmodel", *ours} <= {file.path for file in files}
+    """Whether the store has the files of a logged model of ours, by its manifest, and not its entry alone."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    def files(folder: str | None = None) -> Iterator[str]:
+        for found in client.list_logged_model_artifacts(model.model_id, folder):
+            yield from files(found.path) if found.is_dir else (found.path,)
+
+    try:
+        with TemporaryDirectory() as folder:
+            place = f"{model.artifact_location}/{manifest.FILE}"
+            listed = download_artifacts(place, dst_path=folder, tracking_uri=client.tracking_uri)
+            return json.loads(Path(listed).read_text()).keys() <= {*files()}
+    except (MlflowException, OSError, ValueError):  # the last: a damaged one
+        return False
 
 
 def _logged(client: "MlflowClient", run_id: str) -> "Sequence[LoggedModel]":
@@ -96,7 +106,10 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    place = f"{model.artifact_location}/data/{model.name}/{delivery.KERAS}"
+    data = f"data/{model.name}"
+    place = f"{model.artifact_location}/{data}/{delivery.KERAS}"
+    if members := client.list_logged_model_artifacts(model.model_id, f"{data}/{delivery.MEMBERS}"):
+        raise several(name, (Path(member.path).name for member in members))
     try:
         if place.startswith("file:"):
             return Path(download_artifacts(place, tracking_uri=client.tracking_uri))
@@ -109,3 +122,11 @@ def _file(client: "MlflowClient", name: str, model: "LoggedModel") -> Path:
         return kept / delivery.KERAS
     except (MlflowException, OSError) as error:
         raise SettingError(f"network.weights: {name}: {place} cannot be had: {error}") from None
+
+
+def several(name: str, parts: Iterable[str]) -> SettingError:
+    """The error for weights of a model that is made of others."""
+    return SettingError(
+        f"network.weights: {name} is made of several models ({', '.join(parts)}): give one of those that is a "
+        "classifier on the same backbone"
+    )

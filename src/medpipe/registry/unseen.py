@@ -36,7 +36,7 @@ def on_unseen_rows(
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
     from medpipe.evaluation.tables import chances, counting, of_classes, of_masks
-    from medpipe.models import delivery
+    from medpipe.models import network
     from medpipe.models.predict import finite, predict
 
     logged = client.get_logged_model(model_id)
@@ -44,7 +44,7 @@ def on_unseen_rows(
     backend.start(seed, "float32")
     with TemporaryDirectory() as folder:
         files = Path(download_artifacts(place, dst_path=folder, tracking_uri=client.tracking_uri))
-        delivered, model = delivery.read(files)
+        delivered, model = network.read(files)
     folders = [data / "prepared" / key for key in delivered.inputs]
     if lacking := [folder.name for folder in folders if not folder.exists()]:
         raise InputError(f"its input {lacking[0]} is not prepared")

@@ -41,9 +41,10 @@ def digest(model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
     """What tells one package of the delivered model in folder `model` from another. Raises InputError as `save`."""
     settings = [code.digest(), max_pixels, dict(served), requirements(delivery.read_recipe(model))]
     total = hashlib.sha256(json.dumps(settings).encode())
-    for file in sorted(model.iterdir()):
+    for file in sorted(file for file in model.rglob("*") if file.is_file()):
         with file.open("rb") as opened:
-            total.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+            name = file.relative_to(model).as_posix()
+            total.update(name.encode() + hashlib.file_digest(opened, "sha256").digest())
     return total.hexdigest()
 
 

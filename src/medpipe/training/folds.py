@@ -11,8 +11,9 @@ from numpy.lib.format import open_memmap
 from medpipe import backend
 from medpipe.errors import SettingError
 from medpipe.models import masks
-from medpipe.models.delivery import OutOfFold, in_float32
+from medpipe.models.delivery import OutOfFold
 from medpipe.models.mean import mean
+from medpipe.models.network import in_float32
 from medpipe.models.predict import BATCH, predict, require_finite
 from medpipe.training.assemble import Training
 from medpipe.training.fit import OnEpoch, fit

@@ -1,4 +1,4 @@
-"""Models made of two trained ones: a head over what the members say or see, or the cascade's threshold."""
+"""The head of a fusion, over what its two trained members say or see."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from medpipe.models import cascade, fusion, threshold
+from medpipe.models import fusion
 from medpipe.models.delivery import OutOfFold
 from medpipe.models.predict import predict
-from medpipe.params import Cascade, DenseFusion, StackedFusion
+from medpipe.params import DenseFusion, StackedFusion
 from medpipe.training.batches import Samples
 from medpipe.training.fit import OnEpoch, fit
 
@@ -33,7 +33,7 @@ def fuse(
     checkpoint: Path,
     on_epoch: OnEpoch,
 ) -> tuple[keras.Model, pd.DataFrame, OutOfFold | None]:
-    """One model with the members' inputs -> (b, classes), and its history (empty where scikit-learn fits the head).
+    """The head, (b, features) -> (b, classes), and its history (empty where scikit-learn fits it).
 
     `inputs` are the members' arrays, row by row; `labels` (n,) the class numbers; `train` and `val` row numbers. The
     members' weights stay as they are, so what the head reads of them is computed once.
@@ -61,15 +61,4 @@ def fuse(
         fitted, watched = (Samples(features, truth, part) for part in (places[: len(train)], places[len(train) :]))
         history = fit(head, fitted, watched, settings, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
     found = OutOfFold(val, predict(head, [features], places[len(train) :])["output"]) if out_of_fold else None
-    return fusion.compose(members, head, at), history, found
-
-
-def chain(
-    members: Sequence[keras.Model], p: npt.NDArray[np.float32], labels: Rows, settings: Cascade
-) -> tuple[keras.Model, float]:
-    """The classifier and the segmenter as one model, and the classifier's threshold, chosen on validation rows.
-
-    `p` (n,) is what the classifier says of these before its temperature, over flips where it flips, since so it is
-    served; `labels` (n,) in {0, 1}.
-    """
-    return cascade.compose(*members), threshold.choose(p, labels, settings.sensitivity)
+    return head, history, found

@@ -14,6 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from medpipe import atomic, provenance, store, tracking
+from medpipe.models.delivery import MEMBERS, files
 
 if TYPE_CHECKING:
     import keras
@@ -92,7 +93,7 @@ def _share(source: Path, target: Path) -> None:
 
 def _link(source: str, target: str) -> None:
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)  # a link of DVC's may be symbolic
     except OSError:  # on another file system, or one without links
         shutil.copy2(source, target)
 
@@ -118,13 +119,22 @@ def read_from(split: Path, arrays: "Sequence[Arrays]") -> dict[str, str]:
 def deliver(
     run: tracking.Run,
     delivery: "Delivery",
-    model: "keras.Model",
+    model: "keras.Model | None",
     history: "pd.DataFrame",
     out_of_fold: "OutOfFold | None" = None,
 ) -> None:
-    """Write models/<name>/ whole: model.keras, recipe.json, run.json; history.csv where there are epochs."""
-    with atomic.folder(Path("models") / delivery.name) as folder:
+    """Write models/<name>/ whole: the model and its recipe, run.json; history.csv where there are epochs.
+
+    Of a fusion `model` is the head, None where it has none, and its members' files are linked beside it.
+    """
+    models = Path("models")
+    with atomic.folder(models / delivery.name) as folder:
         delivery.write(folder, model)
+        for member in delivery.settings.get("members", ()):
+            for file in files(models / member):
+                place = folder / MEMBERS / member / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _link(str(models / member / file), str(place))
         if len(history):
             history.to_csv(folder / "history.csv", index=False)
         if out_of_fold is not None:

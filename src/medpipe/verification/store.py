@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medpipe import tracking
+from medpipe.models import delivery
 from medpipe.params import Params, Task
 from medpipe.registry.register import shortened
 from medpipe.store import connect
@@ -31,7 +32,7 @@ def versions(root: Path, task: Task, params: Params) -> Iterator[str]:
         yield f"{where}: its description is not reports/{task}/card.md; `make ui` sets it"
     logged = client.get_logged_model(str(version.source).removeprefix("models:/"))
     with TemporaryDirectory() as folder:
-        for file in ("model.keras", "recipe.json"):
+        for file in delivery.files(root / "models" / name):
             place = f"{logged.artifact_location}/data/{logged.name}/{file}"
             copy = Path(download_artifacts(place, dst_path=folder, tracking_uri=client.tracking_uri))
             if _digest(copy) != _digest(root / "models" / name / file):
