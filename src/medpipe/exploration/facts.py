@@ -126,7 +126,7 @@ def values_by_class(table: pd.DataFrame, columns: Sequence[str], classes: Sequen
 
 
 def duplicates(split: Mapping[str, Any], quarantine: pd.DataFrame) -> dict[str, Any]:
-    """Pairs that tied two groups together: all, of the same file, mirrored or turned; images left out; rows that leak."""
+    """Pairs that tied two groups together: all, same files, mirrored or turned; images left out; rows that leak."""
     reasons = quarantine["reason"].astype(str)
     return {
         "quarantined": int(reasons.str.startswith("duplicate").sum()),
