@@ -105,10 +105,10 @@ class Phantoms:
         distances, classes, embedding = stream
         distance, said = (values[validation] for values in self.known[:2])
         calibrated = replace(self.detector, known=np.sort(distance.astype(np.float32)))
-        nearer = np.searchsorted(calibrated.known, distances.astype(np.float32))
-        scores = (1 + len(validation) - nearer) / (1 + len(validation))
+        nearer = (np.searchsorted(calibrated.known, some.astype(np.float32)) for some in (distances, distance))
+        scores, known = (1 - places / (1 + len(validation)) for places in nearer)
         seeds, limit = np.random.SeedSequence(seed).spawn(3), martingale.limit(3)
-        p = conformal.of_scores(scores, len(validation), seeds[0])
+        p = conformal.of_scores(scores, known, len(validation), seeds[0])
         far = martingale.capital(martingale.distance_bets(p))
         p, share = conformal.of_classes(classes, np.bincount(said, minlength=len(CLASSES)), seeds[1])
         told = martingale.mean(martingale.capital(martingale.class_bets(p, share)))

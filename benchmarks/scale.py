@@ -3,8 +3,8 @@
     python benchmarks/scale.py --work DIR --images 20000 50000 100000
 
 Under `--work` it makes archives of images of 64 pixels, a folder a class, and clones of this repository with one task
-each. Memory is the largest of a stage's processes together. `split` holds the search for near duplicates, in which
-every image is compared with every other. `noop`: `dvc status`, in which DVC looks at every file of the archive.
+each. Memory is the largest of a stage's processes together. `split` holds the search for near duplicates. `noop`: `dvc
+status`, in which DVC looks at every file of the archive.
 """
 
 import argparse

@@ -20,7 +20,17 @@ def flipped(bits, count):
 
 
 def hexadecimal(bits):
-    return [np.packbits(row).tobytes().hex() for row in bits]
+    """As ingest writes them: the hashes (n, 256) of images as they are, each before those of its other orientations."""
+    others = hashes(7 * len(bits), seed=10_000).reshape(-1, 7 * 256)
+    return [np.packbits(row).tobytes().hex() for row in np.concatenate([bits, others], axis=1)]
+
+
+def turned(digits, orientation):
+    """The hashes of a copy that lies as `orientation` (0 to 7) of an image with the hashes `digits`."""
+    return (
+        digits[64 * orientation : 64 * (orientation + 1)]
+        + np.packbits(hashes(7, seed=int(digits[:12], 16))).tobytes().hex()
+    )
 
 
 def skin(labels, groups, seed=0, **columns):

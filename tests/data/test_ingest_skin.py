@@ -67,8 +67,8 @@ def test_the_manifest_says_what_the_files_and_rows_say(ingest, rows, pictures):
     assert (first["width"], first["height"], first["bytes"]) == (24, 18, len(data))
     assert first["sha256"] == hashlib.sha256(data).hexdigest()
     image = decode(data, name="", max_pixels=999, decoding=EIGHT_BIT)
-    assert first["phash"] == str(imagehash.phash(image, hash_size=16))
-    assert len(first["phash"]) == 64
+    assert first["phash"][:64] == str(imagehash.phash(image, hash_size=16))
+    assert len(first["phash"]) == 8 * 64
     assert np.isnan(manifest.loc[2, "age"])
     assert manifest.loc[2, ["sex", "localization", "dx_type"]].tolist() == ["unknown", "unknown", "consensus"]
     assert manifest.loc[0, "age"] == 50

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from declared import TASKS
-from manifests import brain, flipped, hashes, hexadecimal, random_skin, skin
+from manifests import brain, flipped, hashes, hexadecimal, random_skin, skin, turned
 
 from medpipe.data import split as splitting
 from medpipe.data.clean import clean
@@ -119,7 +119,9 @@ def test_two_sources_of_one_host_stay_two():
 # ---------------------------------------------------------------------------------------- duplicates
 @pytest.fixture
 def twins():
-    """Lesions 0 and 1 share a file, 1 and 2 a near duplicate; so do 3 and the melanoma; 4 and 5 differ in 30 bits."""
+    """Lesions 0 and 1 share a file, 1 and 2 a near duplicate; so do 3 and the melanoma; 4 and 5 differ in 30 bits.
+    Lesions 6 and 7 share an image, mirrored, and 8 and 9 one, turned.
+    """
     table = manifest_of(*lesions(40, photographs=2), *lesions(20, "mel"))
     bits = hashes(len(table))
     bits[2] = bits[0]
@@ -127,6 +129,8 @@ def twins():
     bits[80] = flipped(bits[6], 24)
     bits[10] = flipped(bits[8], 30)
     table["phash"] = hexadecimal(bits)
+    table.loc[14, "phash"] = turned(table.loc[12, "phash"], 1)
+    table.loc[16, "phash"] = turned(table.loc[19, "phash"], 4)
     table.loc[2, "sha256"] = table.loc[0, "sha256"]
     return table
 
@@ -137,15 +141,20 @@ def test_lesions_that_share_duplicates_are_one_group(twins, seed):
     assert rows["group"][:6].tolist() == ["nv_0"] * 6
     assert rows["group"][[6, 7, 80]].tolist() == ["mel_0"] * 3
     assert rows["group"][[8, 10]].tolist() == ["nv_4", "nv_5"]
+    assert rows["group"][12:20].tolist() == ["nv_6"] * 4 + ["nv_8"] * 4
     assert rows.groupby("group")["set"].nunique().eq(1).all()
     assert report["leak"] == {"val": 0, "test": 0, "external": 0}
     assert report["merged"] == [
         {"id": ["ISIC_0000000", "ISIC_0000002"], "group": ["nv_0", "nv_1"], "label": ["nv", "nv"]}
-        | {"bits": 0, "same_file": True},
+        | {"bits": 0, "orientation": "as it is", "same_file": True},
+        {"id": ["ISIC_0000012", "ISIC_0000014"], "group": ["nv_6", "nv_7"], "label": ["nv", "nv"]}
+        | {"bits": 0, "orientation": "mirrored", "same_file": False},
+        {"id": ["ISIC_0000016", "ISIC_0000019"], "group": ["nv_8", "nv_9"], "label": ["nv", "nv"]}
+        | {"bits": 0, "orientation": "turned", "same_file": False},
         {"id": ["ISIC_0000003", "ISIC_0000004"], "group": ["nv_1", "nv_2"], "label": ["nv", "nv"]}
-        | {"bits": 20, "same_file": False},
+        | {"bits": 20, "orientation": "as it is", "same_file": False},
         {"id": ["ISIC_0000006", "ISIC_0000080"], "group": ["nv_3", "mel_0"], "label": ["nv", "mel"]}
-        | {"bits": 24, "same_file": False},
+        | {"bits": 24, "orientation": "as it is", "same_file": False},
     ]
 
 
@@ -193,6 +202,15 @@ def test_by_image_each_photograph_goes_its_own_way_and_the_leak_is_counted():
         assert report["leak"][name] == ((rows["set"] == name) & (partner == "train")).sum()
         assert 25 < report["leak"][name] < 55  # 42 of 60 expected
     assert rows["group"].tolist() == manifest["group"].tolist()  # what the intervals resample
+
+
+def test_turned_copies_on_two_sides_of_the_archives_own_sets_are_counted():
+    manifest = manifest_of(*lesions(60), *lesions(60, "mel")).assign(set=["train", "val", "test"] * 40)
+    for train, test, orientation in ((0, 2, 3), (3, 119, 7), (6, 12, 1)):  # the last pair trains
+        manifest.loc[test, "phash"] = turned(manifest.loc[train, "phash"], orientation)
+    rows, _, report = run(manifest, by="given")
+    assert report["leak"] == {"val": 0, "test": 2, "external": 0}
+    assert rows["group"][[2, 119]].tolist() == ["nv_0", "mel_59"]
 
 
 # ---------------------------------------------------------------------------------------- what is fitted

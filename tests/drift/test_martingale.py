@@ -14,6 +14,11 @@ def scores(known, distances):
     return (1 + len(known) - np.searchsorted(np.sort(known), distances)) / (1 + len(known))
 
 
+def ranks(n):
+    """The scores of n validation rows."""
+    return 1 - np.arange(n) / (1 + n)
+
+
 def test_every_bet_is_fair():
     """Its mean over uniform p is 1, so that capital grows by chance alone."""
     p = (np.arange(400_000) + 0.5) / 400_000
@@ -47,7 +52,7 @@ def test_p_values_are_uniform_and_independent_whatever_the_validation_rows():
     for number in range(300):
         known = rng.exponential(size=20)
         said = scores(known, rng.exponential(size=200))
-        found.append(conformal.of_scores(said, 20, seed(number)))
+        found.append(conformal.of_scores(said, ranks(20), 20, seed(number)))
         alone.append(said)
     p = np.array(found)
     np.testing.assert_allclose(np.quantile(p, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.01)
@@ -58,8 +63,8 @@ def test_p_values_are_uniform_and_independent_whatever_the_validation_rows():
 
 def test_a_farther_case_has_a_lower_p_value():
     known = np.arange(99.0)
-    assert (conformal.of_scores(scores(known, np.full(5, 1e9)), 99, seed(0)) < 0.07).all()
-    assert (conformal.of_scores(scores(known, np.full(5, -1.0)), 99, seed(0)) > 0.93).all()
+    assert (conformal.of_scores(scores(known, np.full(5, 1e9)), ranks(99), 99, seed(0)) < 0.07).all()
+    assert (conformal.of_scores(scores(known, np.full(5, -1.0)), ranks(99), 99, seed(0)) > 0.93).all()
 
 
 def test_classes_give_uniform_p_values_too():
@@ -114,7 +119,7 @@ def test_embeddings_without_drift_rarely_alarm():
 
 def test_a_longer_log_has_the_same_p_values_first():
     said = scores(np.arange(50.0), np.random.default_rng(0).random(40) * 50)
-    short, long = (conformal.of_scores(said[:n], 50, seed(3)) for n in (30, 40))
+    short, long = (conformal.of_scores(said[:n], ranks(50), 50, seed(3)) for n in (30, 40))
     np.testing.assert_array_equal(short, long[:30])
     classes = np.arange(40) % 2
     short, long = (conformal.of_classes(classes[:n], np.array([9, 1]), seed(3))[0] for n in (30, 40))
@@ -140,4 +145,4 @@ def test_false_alarms_are_rare_and_changes_found():
 
 def test_scores_of_other_rows_are_refused():
     with pytest.raises(InputError, match="is none of 10 validation rows"):
-        conformal.of_scores(np.array([0.5]), 10, seed(0))
+        conformal.of_scores(np.array([0.5]), ranks(10), 10, seed(0))

@@ -113,12 +113,14 @@ def test_duplicates_and_quarantine_by_reason():
             "reason": ["empty file", "duplicated: the same bytes as x", "duplicated: the same bytes as y: again"],
         }
     )
-    pairs = [{"id": ["a", "b"], "label": ["cyst", "cyst"], "same_file": True},
-             {"id": ["c", "d"], "label": ["cyst", "tumour"], "same_file": False}]  # fmt: skip
+    pairs = [
+        {"id": ["a", "b"], "label": ["cyst", "cyst"], "orientation": "as it is", "same_file": True},
+        {"id": ["c", "d"], "label": ["cyst", "tumour"], "orientation": "mirrored", "same_file": False},
+    ]
     split = {"by": "image", "near": 4, "merged": pairs, "excluded": ["e"], "leak": {"test": 2}}
     assert facts.duplicates(split, quarantine) == {
-        "quarantined": 2, "merged": 2, "same_file": 1, "other_label": 1, "excluded": 1, "near": 4, "by": "image",
-        "leak": {"test": 2},
+        "quarantined": 2, "merged": 2, "same_file": 1, "turned": 1, "other_label": 1, "excluded": 1, "near": 4,
+        "by": "image", "leak": {"test": 2},
     }  # fmt: skip
     assert facts.quarantined(quarantine) == {
         "duplicated": {"images": 2, "first": "b: duplicated: the same bytes as x"},

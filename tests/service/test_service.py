@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import hashlib
 import re
 import threading
 import time
@@ -54,6 +55,10 @@ def test_a_form_gives_the_same_as_json(client, row):
     first, second = answer.json()["rows"]
     assert first == send(client, row)[0]
     assert second["error"].startswith("image: no image")
+    data = {"age": ["45", ""], "sex": ["male", "female"], "case": ["P1", ""]}
+    named = client.post("/predict", files=files, data=data).json()["rows"]
+    assert named[0] == first
+    assert named[1]["error"] == "case is no text; leave it out where it is unknown"
 
 
 def test_the_example_of_openapi_works(client):
@@ -274,10 +279,15 @@ def test_the_log_holds_the_embedding_that_was_scored(model, settings, tmp_path, 
     """The mean colour, and a hundredth of age and sex: see the fixture `package`. What is answered has none."""
     settings = replace(settings, port=free_port(), log=tmp_path / "log")
     with running(settings), httpx.Client(base_url=f"http://127.0.0.1:{settings.port}") as client:
-        answers = send(client, row, row | {"age": "old"}, {"image": 1}, row | {"image": uri(picture(40)), "sex": None})
+        other = row | {"image": uri(picture(40)), "sex": None, "case": "Patient 7"}
+        answers = send(
+            client, row, row | {"age": "old"}, {"image": 1}, other, other | {"case": 7}, other | {"case": ""}
+        )
     assert all("embedding" not in answer for answer in answers)
+    assert [answer["error"] for answer in answers[4:]] == ["case is no text; leave it out where it is unknown"] * 2
     table = pd.concat(map(pd.read_parquet, settings.log.iterdir()))
     assert table["row"].tolist() == [0, 3]
+    assert table["case"].fillna("").tolist() == ["", hashlib.sha256(b"Patient 7").hexdigest()]  # nobody's name
     expected = [[200 / 255, 0, 55 / 255, 0.45, 0.01, 0, 0], [40 / 255, 0, 215 / 255, 0.45, 0, 0, 0.01]]
     np.testing.assert_allclose(np.stack(table["embedding"]), expected, rtol=1e-6)
     assert {values.dtype for values in table["embedding"]} == {np.dtype(np.float32)}

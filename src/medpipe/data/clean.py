@@ -51,7 +51,7 @@ def _schema(task: Declaration) -> pa.DataFrameSchema:
         "bytes": pa.Column(int, positive),
         "width": pa.Column(int, positive),
         "height": pa.Column(int, positive),
-        "phash": pa.Column(str, digest),
+        "phash": pa.Column(str, pa.Check.str_matches(r"^([0-9a-f]{64}){8}$")),
         "label": pa.Column(str, pa.Check.isin(task.classes)),
         "group": pa.Column(str, text),
         "source": pa.Column(str, text),

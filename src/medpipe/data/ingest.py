@@ -4,14 +4,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imagehash
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from medpipe.data.archive import Archive, chunk_size
 from medpipe.data.declared import check_rows, mask_label
-from medpipe.data.duplicates import BLANK
+from medpipe.data.duplicates import BLANK, DIGITS, hashes
 from medpipe.data.images import decode, digest
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
@@ -151,7 +150,7 @@ def _facts(
         "bytes": len(data),
         "width": image.width,
         "height": image.height,
-        "phash": str(imagehash.phash(image, hash_size=16)),
+        "phash": hashes(image),
         "label": label,
         "mask_sha256": digest(mask_data, mask_path) if mask_path else "",
     }
@@ -172,7 +171,7 @@ def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
                 for i, path in zip(same["id"], same["path"], strict=True)
             ]
             continue
-        blank = int(same["phash"].iloc[0], 16).bit_count() < BLANK
+        blank = int(same["phash"].iloc[0][:DIGITS], 16).bit_count() < BLANK
         first = same.groupby("sha256" if blank else "group")["id"].transform("first")
         for i, path, original in zip(same["id"], same["path"], first, strict=True):
             if i != original:

@@ -162,10 +162,10 @@ def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
 def _merged(table: pd.DataFrame, pairs: pd.DataFrame) -> list[dict]:
     """The pairs that tie two groups together, for a person to look at; nearest first."""
     found = []
-    for left, right, distance in pairs.itertuples(index=False):
+    for left, right, distance, orientation in pairs.itertuples(index=False):
         a, b = sorted((table.loc[left], table.loc[right]), key=lambda row: row["id"])
         if a["group"] != b["group"]:
             same = bool(a["sha256"] == b["sha256"])
             pair = {key: [a[key], b[key]] for key in ("id", "group", "label")}
-            found.append({**pair, "bits": int(distance), "same_file": same})
+            found.append({**pair, "bits": int(distance), "orientation": orientation, "same_file": same})
     return sorted(found, key=lambda pair: (pair["bits"], pair["id"]))

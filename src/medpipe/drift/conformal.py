@@ -15,19 +15,22 @@ from medpipe.errors import InputError
 Array = npt.NDArray[np.float64]
 
 
-def of_scores(scores: Array, validation: int, seed: np.random.SeedSequence) -> Array:
+def of_scores(scores: Array, known: Array, validation: int, seed: np.random.SeedSequence) -> Array:
     """(n,) in (0, 1), low for what lies farther out than those before it. More scores leave the first p values alone.
 
-    `scores` (n,) are out-of-distribution scores (models.ood), which say between which two of the `validation` rows a
-    case's distance lies. Among the cases in one such gap the order is drawn: under exchangeability any is as likely as
-    any other. Raises InputError where a score is not one of so many rows.
+    `scores` (n,) of cases and `known` (k,) of validation cases, one row each, are out-of-distribution scores
+    (models.ood), which say between which two of the `validation` rows a distance lies. Among the cases in one such gap
+    the order is drawn: under exchangeability any is as likely as any other. Raises InputError where a score is not one
+    of so many rows.
     """
-    steps = scores * (validation + 1)
-    if not (np.abs(steps - steps.round()) < 1e-3).all() or not ((scores > 0) & (scores <= 1)).all():
+    every = np.concatenate([scores, known])
+    steps = every * (validation + 1)
+    if not (np.abs(steps - steps.round()) < 1e-3).all() or not ((every > 0) & (every <= 1)).all():
         raise InputError(f"an out-of-distribution score in the log is none of {validation} validation rows")
+    steps, at = np.split(steps.round(), [len(scores)])
     order, chances = np.random.default_rng(seed).random((len(scores), 2)).T
-    distances = validation + 1 - steps.round() + order  # validation rows are at 1, 2 ...
-    return _ranked(distances, chances, [float(i) for i in range(1, validation + 1)])
+    distances = validation + 1 - steps + order  # validation rows are at 1, 2 ...
+    return _ranked(distances, chances, sorted((validation + 2 - at).tolist()))
 
 
 def of_values(values: npt.NDArray[np.float32], seed: np.random.SeedSequence) -> Array:

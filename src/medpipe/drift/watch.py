@@ -15,8 +15,8 @@ DRIFT = 3  # the exit status
 
 @dataclass(frozen=True)
 class Test:
-    """A sequential test: log10 (n,) of its capital after each answer, its limit, where that was reached first, and how
-    many answers it waits for before it begins."""
+    """A sequential test: log10 (n,) of its capital after each case, its limit, where that was reached first, and how
+    many cases it waits for before it begins."""
 
     name: str
     path: npt.NDArray[np.float64]
@@ -52,9 +52,9 @@ def check(logs: Path, validation: Path | None, page: Path | None) -> int:
 def watched(logged: Logged) -> Watched:
     """The tests of a version's answers. What is drawn is the same each time, so that a longer log goes on."""
     seeds = np.random.SeedSequence(int(logged.sha256[:16], 16)).spawn(3)
-    paths, embedding = {}, f"embedding, against the first {directions.FIRST} answers"
-    if logged.scores is not None:
-        p = conformal.of_scores(logged.scores, int(logged.validation.sum()), seeds[0])
+    paths, embedding = {}, f"embedding, against the first {directions.FIRST} cases"
+    if logged.scores is not None and logged.known is not None:
+        p = conformal.of_scores(logged.scores, logged.known, logged.rows, seeds[0])
         paths["distance from what it was trained on"] = martingale.capital(martingale.distance_bets(p))
     p, share = conformal.of_classes(logged.predicted, logged.validation, seeds[1])
     paths["predicted classes"] = martingale.mean(martingale.capital(martingale.class_bets(p, share)))
@@ -68,8 +68,8 @@ def watched(logged: Logged) -> Watched:
 def said(logged: Logged, test: Test) -> str:
     """What came out of a test, in words."""
     if len(test.path) <= test.waits:
-        return f"not tested yet: {len(test.path)} answers, and it begins after {test.waits}"
+        return f"not tested yet: {len(test.path)} cases, and it begins after {test.waits}"
     if test.alarm is None:
-        return f"no drift in {len(test.path)} answers (evidence {10 ** test.path.max():.3g} to 1 at most)"
+        return f"no drift in {len(test.path)} cases (evidence {10 ** test.path.max():.3g} to 1 at most)"
     when = logged.times.iloc[test.alarm]
-    return f"DRIFT, certain at answer {test.alarm + 1} of {len(test.path)}, {when:%Y-%m-%d %H:%M} UTC"
+    return f"DRIFT, certain at case {test.alarm + 1} of {len(test.path)}, {when:%Y-%m-%d %H:%M} UTC"

@@ -126,12 +126,13 @@ def values_by_class(table: pd.DataFrame, columns: Sequence[str], classes: Sequen
 
 
 def duplicates(split: Mapping[str, Any], quarantine: pd.DataFrame) -> dict[str, Any]:
-    """Pairs that tied two groups together, of these the same file; images left out for it; rows that leak."""
+    """Pairs that tied two groups together: all, same files, mirrored or turned; images left out; rows that leak."""
     reasons = quarantine["reason"].astype(str)
     return {
         "quarantined": int(reasons.str.startswith("duplicate").sum()),
         "merged": len(split["merged"]),
         "same_file": sum(pair["same_file"] for pair in split["merged"]),
+        "turned": sum(pair["orientation"] != "as it is" for pair in split["merged"]),
         "other_label": sum(len(set(pair["label"])) > 1 for pair in split["merged"]),
         "excluded": len(split["excluded"]),
         "near": split["near"],

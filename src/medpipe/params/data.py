@@ -54,7 +54,7 @@ class Split(Frozen):
     train: Share
     val: Share
     test: Share
-    near: Annotated[int, Field(ge=0, le=256)]
+    near: Annotated[int, Field(ge=0, le=40)]  # beyond, different images are alike
 
     @model_validator(mode="after")
     def whole(self) -> "Split":

@@ -11,6 +11,7 @@ from medpipe.params.decoding import Decoding
 # What every table of rows has already, or what a served model calls its own; and what readers' tables have.
 _TAKEN = (
     "id",
+    "case",
     "path",
     "label",
     "group",

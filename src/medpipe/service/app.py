@@ -87,7 +87,7 @@ def create(settings: Settings, first: Served) -> Guard:
         failed = sum(row["error"] is not None for row in told)
         metrics.rows.labels("wrong").inc(failed)
         metrics.rows.labels("answered").inc(len(told) - failed)
-        if answers is not None and answers.add(request.state.id, told, embeddings(rows, said)):
+        if answers is not None and answers.add(request.state.id, told, embeddings(rows, said), rows.said):
             await run_in_threadpool(answers.write)
         return JSONResponse({"rows": told})
 
@@ -137,7 +137,8 @@ async def _case(request: Request, now: Served, settings: Settings) -> tuple[dict
         raise BadRequestError(422, f"row: {problem}")
     if not isinstance(asked, str | None):
         raise BadRequestError(422, "class: a text wanted")
-    return sent["row"], asked
+    [row] = Rows((sent["row"],), (None,)).sound
+    return row, asked
 
 
 async def _rows(request: Request, now: Served, settings: Settings) -> Rows:
@@ -151,7 +152,7 @@ async def _rows(request: Request, now: Served, settings: Settings) -> Rows:
         raise BadRequestError(415, "content-type: application/json or multipart/form-data wanted")
     most = settings.max_rows
     parser = InMemory(
-        request.headers, request.stream(), max_files=most, max_fields=most * len(now.inputs), max_part_size=1024
+        request.headers, request.stream(), max_files=most, max_fields=most * (len(now.inputs) + 1), max_part_size=1024
     )
     try:
         parts = (await parser.parse()).multi_items()

@@ -1,5 +1,6 @@
 """Answers and embeddings, not images, in Parquet files: what `medpipe drift` reads."""
 
+import hashlib
 import logging
 import threading
 import time
@@ -36,19 +37,26 @@ class Log:
         self._lock = threading.Lock()
 
     def add(
-        self, request: str, rows: Sequence[dict[str, Any]], embeddings: Sequence[npt.NDArray[np.float32] | None]
+        self,
+        request: str,
+        rows: Sequence[dict[str, Any]],
+        embeddings: Sequence[npt.NDArray[np.float32] | None],
+        cases: Sequence[str | None],
     ) -> bool:
-        """Keep the answered rows of a request, each with its embedding (d,); returns whether it is time to `write`."""
+        """Keep the answered rows of a request, each with its embedding (d,) and a hash of the case that it is said to
+        be of; returns whether it is time to `write`.
+        """
         now = pd.Timestamp.now("UTC")
         with self._lock:
             self._rows += [
                 {
                     "time": now,
                     "request": request,
+                    "case": None if case is None else hashlib.sha256(case.encode()).hexdigest(),
                     **{k: v for k, v in row.items() if k not in LEFT_OUT},
                     EMBEDDING: embedding,
                 }
-                for row, embedding in zip(rows, embeddings, strict=True)
+                for row, embedding, case in zip(rows, embeddings, cases, strict=True)
                 if row["error"] is None
             ]
             del self._rows[:-MOST]

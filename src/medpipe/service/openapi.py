@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from medpipe.service.rows import IMAGE
+from medpipe.service.rows import CASE, IMAGE
 from medpipe.service.served import Served
 from medpipe.service.settings import Settings
 
@@ -20,10 +20,19 @@ def described(app: FastAPI, served: Served, settings: Settings) -> dict[str, Any
     texts = {"type": ["string", "number", "null"], "description": "null: unknown"}
     uri = {"type": "string", "description": "data:image/jpeg;base64,... ; a path is refused"}
     row = {name: uri if name == IMAGE else texts for name in served.inputs}
-    one = {"type": "object", "properties": row, "required": list(served.inputs), "additionalProperties": False}
+    case = {"type": "string", "description": "of which patient or study the row is, a pseudonym; may be left out"}
+    one = {
+        "type": "object",
+        "properties": row | {CASE: case},
+        "required": list(served.inputs),
+        "additionalProperties": False,
+    }
     rows = {"type": "array", "items": one, "minItems": 1, "maxItems": settings.max_rows}
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    form = {name: files if name == IMAGE else {"type": "array", "items": {"type": "string"}} for name in served.inputs}
+    form = {
+        name: files if name == IMAGE else {"type": "array", "items": {"type": "string"}}
+        for name in (*served.inputs, CASE)
+    }
     found["paths"]["/predict"]["post"]["requestBody"] = {
         "required": True,
         "content": {

@@ -8,6 +8,7 @@ from typing import Any
 
 LONGEST = 200  # characters of metadata, and of what a message quotes
 IMAGE = "image"
+CASE = "case"  # of a row, if the sender says of which patient or study it is: for the log, not for the model
 
 
 class BadRequestError(Exception):
@@ -27,7 +28,14 @@ class Rows:
 
     @property
     def sound(self) -> list[dict[str, Any]]:
-        return [case for case, error in zip(self.cases, self.errors, strict=True) if error is None]
+        """What the model reads of those that are right."""
+        right = (case for case, error in zip(self.cases, self.errors, strict=True) if error is None)
+        return [{name: value for name, value in case.items() if name != CASE} for case in right]
+
+    @property
+    def said(self) -> list[str | None]:
+        """Of each row the patient or study that it is said to be of."""
+        return [case.get(CASE) if error is None else None for case, error in zip(self.cases, self.errors, strict=True)]
 
 
 class _Doubled(dict):
@@ -85,6 +93,8 @@ def from_form(images: Sequence[bytes], texts: Sequence[tuple[str, str]], fields:
         columns[IMAGE] = list(images)
     elif images:
         raise BadRequestError(422, f"{IMAGE}: the model reads none, but {', '.join(fields)}")
+    if any(name == CASE for name, _ in texts):
+        columns[CASE] = []
     for name, text in texts:
         if name not in columns:
             raise BadRequestError(422, f"{quoted(name)}: the model reads no such field, but {', '.join(fields)}")
@@ -111,13 +121,16 @@ def wrong(row: Any, fields: Sequence[str]) -> str | None:
         return f"{quoted(row.key)} stands there twice"
     if not isinstance(row, dict):
         return f"row is {_kind(row)}; an object of {', '.join(fields)} wanted"
-    if unknown := [key for key in row if key not in fields]:
+    if unknown := [key for key in row if key not in (*fields, CASE)]:
         return f"{quoted(unknown[0])}: the model reads no such field, but {', '.join(fields)}"
     for name in fields:
         if name not in row:
             return f"{name} is not there; null stands for unknown"
         if problem := _wrong_value(row[name], name):
             return f"{name} is {problem}"
+    if CASE in row:
+        problem = _wrong_value(row[CASE], CASE) or (None if isinstance(row[CASE], str) and row[CASE] else "no text")
+        return problem and f"{CASE} is {problem}; leave it out where it is unknown"
     return None
 
 
