@@ -16,7 +16,8 @@ from small_project import Project
 
 import register as stage
 from medpipe import tracking
-from medpipe.registry.register import find_reigning, register
+from medpipe.registry.champions import find_reigning
+from medpipe.registry.register import register
 
 REGISTERED = "skin-classifier"
 OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
@@ -45,7 +46,7 @@ def main(rival: str) -> None:
     report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.3}}}
     report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]["small"] = False
     client.log_dict(run.run_id, report, f"report/{best}.json")
-    register(rival, REGISTERED, Path(), {}, champion=True)
+    register(rival, REGISTERED, Path(), {}, aliases=["champion"])
     found = {
         "max_ece": decide(max_ece=0.2),
         "subgroup_floor": decide(subgroup_floor={"metric": "macro_f1", "floor": 1.0}),

@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).parents[2]
 PARAMS = params.load(REPOSITORY)
 
 
-def registered(root, name, champion=True):
-    return register(name, "skin-classifier", root, {}, champion=champion)
+def registered(root, name, aliases=["champion"]):
+    return register(name, "skin-classifier", root, {}, aliases=["champion"] if champion else [])
 
 
 def test_the_best_model_becomes_champion_once(train, root, versions):
@@ -248,7 +248,7 @@ def test_a_version_by_hand_gives_up_the_alias_if_that_is_accepted(train, root, v
 def test_one_of_our_models_that_was_registered_by_hand_is_compared(train, root, versions):
     champion = train("skin-b4", right=0.9)
     train("skin-v2m", right=0.6)
-    registered(root, "skin-b4", champion=False)
+    registered(root, "skin-b4", aliases=[])
     client = tracking.connect()
     source = client.get_model_version("skin-classifier", "1").source
     client.create_model_version("skin-classifier", source, champion.run_id)
@@ -291,7 +291,7 @@ def test_the_model_of_an_experiment_leaves_the_alias(train, root, versions):
     train("skin-b4")
     train("skin-v2m")
     registered(root, "skin-b4")
-    registered(root, "skin-v2m", champion=False)
+    registered(root, "skin-v2m", aliases=[])
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
 
 

@@ -12,7 +12,7 @@ from medpipe.registry.restore import restore
 
 
 def champion(root, name):
-    said = register(name, "skin-classifier", root, {}, champion=True)
+    said = register(name, "skin-classifier", root, {}, aliases=["champion"])
     write(root / "reports/skin/champion.json", said | {"decision": {"candidate_run": said["run"]}})
 
 
@@ -53,7 +53,7 @@ def test_the_alias_goes_back_to_the_champion_that_the_repository_names(train, ve
     train("skin-v2m")
     champion(root, "skin-v2m")
     champion(root, "skin-b4")
-    register("skin-v2m", "skin-classifier", root, {}, champion=True)
+    register("skin-v2m", "skin-classifier", root, {}, aliases=["champion"])
     list(restore(root, PIXELS))
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
 
