@@ -1,5 +1,5 @@
-"""A reporting checklist after CLAIM, edition of 2024 (Tejani 2024, doi 10.1148/ryai.240300), answered from a run's files
-as far as these tell.
+"""A reporting checklist after CLAIM 2024 (Tejani 2024, doi 10.1148/ryai.240300), answered from a run's files as far as
+these tell.
 
 Number, sections, order and subjects of the items are those of a published summary; the wording is ours. The published
 table was not at hand, so that no item is verified against it (UNVERIFIED).
