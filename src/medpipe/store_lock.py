@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LEASE, POLL = 60.0, 0.5  # seconds
-ALIVE = "medpipe.alive"  # the tag of a ticket that changes while its process lives
+HOLDER, ALIVE = "medpipe.holder", "medpipe.alive"  # tags of a ticket; the latter changes while its process lives
 MOST = 10_000  # tickets asked for at once, which is all of them
 
 
@@ -41,7 +41,7 @@ def hold(client: "MlflowClient", name: str, purpose: str) -> Iterator[Callable[[
 
     create_once(lambda: client.create_prompt(name, f"A lock of medpipe's. {purpose} was the first to hold it."))
     holder = f"{purpose} (process {os.getpid()} on {platform.node()})"
-    number = int(client.create_prompt_version(name, holder).version)
+    number = int(client.create_prompt_version(name, "A ticket.", tags={HOLDER: holder}).version)
     renew, ended = partial(_renew, client, name, number, purpose), threading.Event()
     beats = threading.Thread(target=_beat, args=(client, name, number, ended), daemon=True)
     beats.start()
@@ -92,19 +92,24 @@ def _wait(client: "MlflowClient", name: str, number: int) -> None:
     """Return once no ticket below `number` is left."""
     from mlflow.exceptions import MlflowException
 
+    ours = f"name = '{name}' AND tags.`mlflow.prompt.is_prompt` = 'true'"  # searches leave prompts out else
     heard: dict[int, tuple[str | None, float]] = {}  # ticket: its last sign of life, and when that was new
     told = None
-    while before := {t.version: t for t in client.search_prompt_versions(name, MOST) if t.version < number}:
+    while before := {
+        place: ticket.tags
+        for ticket in client.search_model_versions(ours, MOST)
+        if (place := int(ticket.version)) < number
+    }:
         first = min(before)
-        if first != told:
-            print(f"waiting for {before[first].template}", file=sys.stderr, flush=True)
+        if first != told and HOLDER in before[first]:  # the store gives no tags of one that is deleted meanwhile
+            print(f"waiting for {before[first][HOLDER]}", file=sys.stderr, flush=True)
             told = first
-        for place, ticket in before.items():
-            sign, now = ticket.tags.get(ALIVE), time.monotonic()
+        for place, tags in before.items():
+            sign, now = tags.get(ALIVE), time.monotonic()
             if place not in heard or heard[place][0] != sign:
                 heard[place] = sign, now
             elif now - heard[place][1] > LEASE:
-                print(f"{ticket.template} was silent for {LEASE:g} s: taken for dead", file=sys.stderr, flush=True)
+                print(f"{tags.get(HOLDER)} was silent for {LEASE:g} s: taken for dead", file=sys.stderr, flush=True)
                 with suppress(MlflowException):  # another one that waits was first
                     client.delete_prompt_version(name, str(place))
         time.sleep(POLL)

@@ -12,7 +12,7 @@ from medpipe.registry.restore import restore
 
 
 def champion(root, name):
-    said = register(name, "skin-classifier", root, {}, aliases=["champion"])
+    said = register(name, "skin-classifier", root, {}, aliases={"champion": None})
     write(root / "reports/skin/champion.json", said | {"decision": {"candidate_run": said["run"]}})
 
 
@@ -54,7 +54,7 @@ def test_an_alias_that_another_repository_moved_stays_where_it_is_and_is_given_w
     train("skin-b4")
     train("skin-v2m")
     champion(root, "skin-b4")
-    register("skin-v2m", "skin-classifier", root, {}, aliases=["champion"])
+    register("skin-v2m", "skin-classifier", root, {}, aliases={"champion": None})
     assert list(restore(root, PIXELS))[-1] == (
         "skin-classifier@champion stays with version 2 (skin-v2m); "
         "`dvc repro --single-item --force register@skin` lets skin-b4 stand for election"

@@ -23,7 +23,7 @@ def _new_process():
 
 
 def registered(root, name):
-    register(name, "skin-classifier", root, {}, aliases=["champion"])
+    register(name, "skin-classifier", root, {}, aliases={"champion": None})
 
 
 def halves(model):

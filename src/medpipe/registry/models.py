@@ -1,6 +1,6 @@
 """Models in MLflow: those logged with a run, and the versions of registered ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,8 +45,8 @@ def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any])
     return logged.model_id
 
 
-def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], aliases: Iterable[str]) -> None:
-    """Make the run's newest model a version of the model `registered`, unless it is one, and move `aliases` to it.
+def promote(run: Run, registered: str, about: str, tags: Mapping[str, str]) -> str:
+    """Make the run's newest model a version of the model `registered`, unless it is one; returns the version's number.
 
     `about` becomes its description, beside `tags`; its figures are its logged model's metrics. To be called where no
     other process registers versions of it, or one model may become two.
@@ -68,5 +68,4 @@ def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], alia
     client.update_model_version(registered, versions[source], about)
     for key, value in tags.items():
         client.set_model_version_tag(registered, versions[source], key, value)
-    for alias in aliases:
-        client.set_registered_model_alias(registered, alias, versions[source])
+    return str(versions[source])

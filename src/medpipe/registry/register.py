@@ -11,7 +11,7 @@ Of all processes that share the store, one holds an election of a registered mod
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,13 +37,22 @@ def election(client: "MlflowClient", registered: str, name: str) -> AbstractCont
 
 
 def register(
-    name: str, registered: str, root: Path, texts: Mapping[str, str], *, aliases: Iterable[str], gate: str | None = None
+    name: str,
+    registered: str,
+    root: Path,
+    texts: Mapping[str, str],
+    *,
+    aliases: Mapping[str, str | None],
+    gate: str | None = None,
+    renew: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Register model `name` of the repository `root` as `registered`; returns what champion.json says of it.
 
-    `aliases`: those that move to it. `texts`, {card, claim}, are logged with its run, the card becomes the version's
-    description, `gate` its tag. The split's rows are logged as well, by which a later model of another split can be
-    compared with it. To be called within an `election`. Raises InputError where its evaluation has not logged it.
+    `aliases`: those that move, each to the version of its number, None for the one that is registered here; `renew`, of
+    the `election` within which this is called, is asked right before. `texts`, {card, claim}, are logged with its run,
+    the card becomes the version's description, `gate` its tag. The split's rows are logged as well, by which a later
+    model of another split can be compared with it. Raises InputError where its evaluation has not logged it, and as
+    `renew` does.
     """
     run = tracking.reopen(root / "models" / name)
     task = run.record["task"]
@@ -60,7 +69,11 @@ def register(
     for text in texts:
         run.client.log_text(run.run_id, texts[text], f"card/{text}.md")
     about = shortened(texts["card"]) if texts else description(run.record, values)
-    promote(run, registered, about, tags, aliases)
+    version = promote(run, registered, about, tags)
+    if renew is not None:
+        renew()
+    for alias, number in aliases.items():
+        run.client.set_registered_model_alias(registered, alias, number or version)
     return {"registered": registered, "alias": ALIAS, "name": name, "run": run.key, "metrics": values}
 
 
@@ -109,12 +122,10 @@ def elect(
         about |= {"candidate": name, "candidate_run": run.key, "elections": _elections(run, registered.name)}
         decision = about | {"moves": not refused, "why": f"refused: {refused}" if refused else about["rival"]}
         decision["conditions"] = found
-        moved = [*[BEST] * is_best, ALIAS] if move and not refused else []
-        renew()
-        if ALIAS in moved and not is_best:  # where it was the champion that was the best, it stays so
-            run.client.set_registered_model_alias(registered.name, BEST, champions.anchor)
+        # The best first: killed between the two, no lower one is the anchor.
+        aliases = {BEST: None if is_best else champions.anchor, ALIAS: None} if move and not refused else {}
         gate = f"refused: {refused}" if refused else "passed"
-        said = register(name, registered.name, root, texts(decision), aliases=moved, gate=gate)
+        said = register(name, registered.name, root, texts(decision), aliases=aliases, gate=gate, renew=renew)
     if refused and champions.reigning is not None and about["reigning_run"]:
         values = run.client.get_run(str(champions.reigning.run_id)).data.metrics
         tested = {key.removeprefix("test/"): value for key, value in values.items() if key.startswith("test/")}

@@ -46,7 +46,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             explored.publish(tracking.reopen(path.parent), facts=facts, page=page, plots=plots)
             yield f"{task}: exploration"
     for path in sorted((root / "reports").glob("*/champion.json")):
-        if (said := _restore_champion(root, path, published)) is not None:
+        if (said := restore_champion(root, path, published)) is not None:
             yield said
     client = store.connect()
     for version in client.search_model_versions():
@@ -61,7 +61,7 @@ def restore(root: Path, max_pixels: int) -> Iterator[str]:
             )
 
 
-def _restore_champion(root: Path, path: Path, published: Mapping[str, str]) -> str | None:
+def restore_champion(root: Path, path: Path, published: Mapping[str, str]) -> str | None:
     """Register the model that champion.json at `path` names; the line that says which version bears the alias."""
     champion, client = json.loads(path.read_text()), store.connect()
     name, registered, run = champion["name"], champion["registered"], champion["run"]
@@ -79,8 +79,7 @@ def _restore_champion(root: Path, path: Path, published: Mapping[str, str]) -> s
     texts = {file.stem: file.read_text(encoding="utf-8") for file in beside}
     with election(client, registered, name) as renew:
         reigning = find_reigning(client, registered)
-        renew()
-        register(name, registered, root, texts, aliases=[ALIAS] if reigning is None else [])
+        register(name, registered, root, texts, aliases={ALIAS: None} if reigning is None else {}, renew=renew)
     if reigning is None or reigning.tags.get(tracking.KEY) == run:
         return f"{registered}@{ALIAS}: {name}"
     return (
