@@ -14,7 +14,6 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -53,7 +52,7 @@ def begin(
     and under `name`; that of an experiment as `name (experiment)`. A `key` that follows from the result makes one run
     of all that come out the same.
     """
-    client, anothers = connect(), key is not None or begun(folder)
+    client = connect()
     if not begun(folder):
         key, params = key or uuid.uuid4().hex, flatten(settings)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
@@ -64,7 +63,8 @@ def begin(
         # Before the run is made: killed between the two, none is left that nobody knows.
         _write(folder, named | {"started": _now()})
     record = read(folder)
-    with hold(client, LOCK, f"the run of {name}, which begins") if anothers else nullcontext():  # else the key is new
+    # Two may come out the same at once, and MLflow fails where two runs are the first ones of a data set.
+    with hold(client, LOCK, f"the run of {name}, which begins"):
         run = Run(client, _open(client, record), record)
     run.resume()
     return run
