@@ -119,7 +119,7 @@ def test_an_alarm_is_said_in_its_words_and_probes_of_another_model_are_not():
     [found] = asked({"shortcut_alarm": "refuse"}, probes=ALARM)
     assert found["why"] == "the probes raise an alarm: 0.9 from the border alone"
     [found] = asked({"shortcut_alarm": "refuse"}, probes=ALARM | {"model": "another"})
-    assert found["why"] == "the probes were run on another, not on this model"
+    assert found["why"] == "the probes were run on another, not on this model; of that they raise an alarm"
 
 
 def test_what_is_null_is_not_asked():

@@ -180,8 +180,8 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
         yield "No external test set was measured with it."
     if not found["ood"]:
         yield "It has no score of how unlike its training an image is."
-    probes = comparison["probes"]
-    yield f"Shortcuts: {probed({'model': comparison['best'], 'run': comparison['runs'][comparison['best']]}, probes)}."
+    best_run = {"model": comparison["best"], "run": comparison["runs"].get(comparison["best"])}
+    yield f"Shortcuts: {probed(best_run, comparison['probes'])}."
     asked = comparison["gate"]
     if refused := refusal(asked):
         yield f"The gate refuses it: {refused}."

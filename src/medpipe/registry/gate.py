@@ -151,7 +151,8 @@ def probed(report: dict[str, Any], probes: dict[str, Any] | None) -> str:
         return "no probes were run"
     if not _are_of(probes, report):
         training = "an earlier training of " * (probes["model"] == report["model"])
-        return f"the probes were run on {training}{probes['model']}, not on this model"
+        alarm = "an alarm" if probes["alarm"] else "no alarm"
+        return f"the probes were run on {training}{probes['model']}, not on this model; of that they raise {alarm}"
     return f"the probes raise an alarm: {probes['why']}" if probes["alarm"] else "the probes raise no alarm"
 
 
