@@ -187,7 +187,7 @@ def test_evidence_of_another_training_or_of_another_split_is_refused(train, root
     found = evidence.read(root, "skin", "skin-b4", PARAMS)
     assert found.probes is None
     assert disjoint(found) == (
-        "as the archive's own sets have it; a leak: 7 test images have their lesion or patient, and near duplicates in "
+        "that of the archive's own sets; a leak: 7 test images share a lesion, a patient or a near duplicate with "
         "training"
     )
     for name, other in (

@@ -78,8 +78,9 @@ def disjoint(evidence: Evidence) -> str:
     """The level at which training rows and others are apart, and what was found of both sides all the same."""
     split = evidence.split
     grouped = "lesion or patient, and near duplicates" if split["grouped"] else "near duplicates"
-    level = {"group": grouped, "image": "the single image", "given": "as the archive's own sets have it"}[split["by"]]
-    found = f"a leak: {evidence.leak} have their {grouped} in training" if evidence.leak else "no leak was found"
+    level = {"group": grouped, "image": "the single image", "given": "that of the archive's own sets"}[split["by"]]
+    shared = "a lesion, a patient or a near duplicate" if split["grouped"] else "a near duplicate"
+    found = f"a leak: {evidence.leak} share {shared} with training" if evidence.leak else "no leak was found"
     return f"{level}; {found}" + ("" if split["grouped"] else "; of patients nothing is known")
 
 

@@ -49,11 +49,6 @@ class Champions:
     def numbers(self) -> list[str]:
         return [str(version.version) if version else "" for version in (self.reigning, self.best)]
 
-    @property
-    def anchor(self) -> str:
-        """The number of the version to which the margin is anchored; "" where there is none."""
-        return self.numbers[1] or self.numbers[0]
-
 
 class Against(NamedTuple):
     """The candidate against a champion: the latter's name and its run's key, None of a version that a person made; what
@@ -83,17 +78,22 @@ def find_reigning(client: "MlflowClient", registered: str, alias: str = ALIAS) -
 
 
 def find_champions(client: "MlflowClient", registered: str) -> Champions:
+    """Those of the model `registered`. A store that cannot say is an error."""
     reigning, best = (find_reigning(client, registered, alias) for alias in (ALIAS, BEST))
     same = reigning is not None and best is not None and reigning.version == best.version
     return Champions(reigning, None if same else best)
 
 
-def challenge_champions(candidate: Candidate, champions: Champions) -> tuple[dict[str, Any], dict[str, Rival], bool]:
-    """What the decision says of the champions; their `rivals` for the gate; whether the candidate is the best."""
+def challenge_champions(
+    candidate: Candidate, champions: Champions
+) -> tuple[dict[str, Any], dict[str, Rival], str | None]:
+    """What the decision says of the champions; their `rivals` for the gate; and the number of the version that stays the
+    best so far, should the candidate become champion, None where the candidate does.
+    """
     about: dict[str, Any] = {"rival": "there was no champion", "reigning": None, "reigning_run": None}
     about |= {"best": None, "anchor": None}
     rivals: dict[str, Rival] = {}
-    anchor: Rival | None = None
+    ahead: str | None = None
     named = (champions.reigning, "the champion", ALIAS), (champions.best, "the best champion so far", BEST)
     for version, title, alias in named:
         if version is None:
@@ -104,11 +104,13 @@ def challenge_champions(candidate: Candidate, champions: Champions) -> tuple[dic
             about |= {"rival": found.words, "reigning": found.name, "reigning_run": found.run} | figures
         else:
             about["best"] = {"name": found.name, "run": found.run, "rival": found.words} | figures
-        about["anchor"], anchor = f"{found.name or version.name}, version {version.version}, {title}", found.rival
+        about["anchor"] = f"{found.name or version.name}, version {version.version}, {title}"
         if found.rival is not None:
             rivals[title] = found.rival
-    is_best = not isinstance(anchor, dict) or (anchor["difference"] is not None and anchor["difference"] >= 0)
-    return about, rivals, is_best
+        if not isinstance(found.rival, str):  # one that cannot be compared leaves it to the other
+            not_behind = found.rival is None or (figures["difference"] is not None and figures["difference"] >= 0)
+            ahead = None if not_behind else str(version.version)
+    return about, rivals, ahead
 
 
 def _against(candidate: Candidate, champion: "ModelVersion", title: str, alias: str) -> Against:

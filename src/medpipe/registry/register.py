@@ -114,7 +114,7 @@ def elect(
     with election(run.client, registered.name, name) as renew:
         while True:
             champions = find_champions(run.client, registered.name)
-            about, rivals, is_best = challenge_champions(candidate, champions)
+            about, rivals, ahead = challenge_champions(candidate, champions)
             if find_champions(run.client, registered.name).numbers == champions.numbers:
                 break  # else a person has moved an alias meanwhile
         found = conditions(task, registered.gate, candidate.model.report, probes, rivals)
@@ -123,7 +123,7 @@ def elect(
         decision = about | {"moves": not refused, "why": f"refused: {refused}" if refused else about["rival"]}
         decision["conditions"] = found
         # The best first: killed between the two, no lower one is the anchor.
-        aliases = {BEST: None if is_best else champions.anchor, ALIAS: None} if move and not refused else {}
+        aliases = {BEST: ahead, ALIAS: None} if move and not refused else {}
         gate = f"refused: {refused}" if refused else "passed"
         said = register(name, registered.name, root, texts(decision), aliases=aliases, gate=gate, renew=renew)
     if refused and champions.reigning is not None and about["reigning_run"]:
