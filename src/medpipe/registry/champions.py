@@ -87,8 +87,8 @@ def find_champions(client: "MlflowClient", registered: str) -> Champions:
 def challenge_champions(
     candidate: Candidate, champions: Champions
 ) -> tuple[dict[str, Any], dict[str, Rival], str | None]:
-    """What the decision says of the champions; their `rivals` for the gate; the number of the version that is the best so
-    far if the candidate becomes champion, None where that is the candidate.
+    """What the decision says of the champions; their `rivals` for the gate; the number of the version that stays
+    the best if the candidate becomes champion, None where that is the candidate.
     """
     about: dict[str, Any] = {"rival": "there was no champion", "reigning": None, "reigning_run": None}
     about |= {"best": None, "anchor": None}
