@@ -4,11 +4,12 @@
 
 STORE is what MLFLOW_TRACKING_URI would be, as http://server:5000. Two clones of a project each hold a model, with which
 they stand for the same registered model: one gets 93 % of the test rows right, the other 60 %. However they meet, the
-first one has to end as champion. The models' files are not logged, since an election reads none. What the script makes
+better one has to end as champion. The models' files are not logged, since an election reads none. What the script makes
 in the store has a name of its own and is removed, but for an experiment, which MLflow keeps in its bin. Ends with 1
 where something does not hold.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -105,6 +106,7 @@ class Clone:
             [sys.executable, __file__, uri, "--lease", str(lease), "--child", str(self.root), task, name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | named,
         )  # fmt: skip
+        atexit.register(self.process.kill)  # a suspended one would stay for ever
 
     def tell(self, command: str) -> None:
         assert self.process.stdin is not None
