@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import own_code  # noqa: F401
-from medpipe import atomic, backend, recipe
+from medpipe import atomic, backend, recipe, tracking
 from medpipe.data.arrays import Dealt, load_task, targets
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import settings_of
@@ -52,6 +52,7 @@ def main(task: Task) -> None:
         name, tested[name], probed, {key: tested[key] for key in tables}, told, classes, training,
         evaluate, evaluate.seed,
     )  # fmt: skip
+    found["run"] = tracking.read(Path("models") / name)["key"]  # they say nothing of another training
     for path, content in ((Path("reports") / task, found), (Path("metrics") / task, headline(found))):
         with atomic.file(path / "probes.json") as tmp:
             tmp.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -16,7 +16,6 @@ from medpipe import atomic, quick
 from medpipe.errors import InputError
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
-    from filelock import BaseFileLock
     from mlflow import MlflowClient
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -69,22 +68,17 @@ def database(path: Path) -> str:
     return f"sqlite+pysqlite:///{quote(str(path))}"
 
 
-def lock() -> "BaseFileLock":
-    from filelock import FileLock
-
-    return FileLock(root() / "mlflow.db.lock")
-
-
 def connect() -> "MlflowClient":
     """A client of the server that MLFLOW_TRACKING_URI names, else of `<root>/mlflow.db`, made here if need be."""
     with quick.imports():
+        from filelock import FileLock
         from mlflow import MlflowClient
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return MlflowClient(tracking_uri=uri)
     path = root() / "mlflow.db"
     # Two workers at once would both make the tables, and one of them fail. A client imports much when it is made;
     # Pygments only for the colours of a template's errors.
-    with lock(), quick.imports("pygments"):
+    with FileLock(path.with_name("mlflow.db.lock")), quick.imports("pygments"):
         if not path.exists():
             # MLflow cannot go on with a database in which a kill left some of the tables.
             with atomic.file(path) as new:
@@ -128,7 +122,11 @@ def experiment(client: "MlflowClient", task: str) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
-        client.restore_experiment(found.experiment_id)
+        try:
+            client.restore_experiment(found.experiment_id)
+        except MlflowException:  # another worker was first
+            if client.get_experiment(found.experiment_id).lifecycle_stage == "deleted":
+                raise
     for tag, value in KIND.items() - found.tags.items():  # of one that was made without us
         client.set_experiment_tag(found.experiment_id, tag, value)
     return found.experiment_id

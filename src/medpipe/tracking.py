@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from medpipe import atomic, provenance
 from medpipe.errors import InputError
-from medpipe.store import connect, experiment, lock
+from medpipe.store import connect, experiment
+from medpipe.store_lock import hold
 
 if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLflow imports it
     from mlflow import MlflowClient
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # the import takes two seconds, so a function that needs MLfl
 
 RECORD = "run.json"
 KEY, REBUILDING = "medpipe.run", "medpipe.rebuilding"
+LOCK = "medpipe.runs"  # of the store, for what is looked for and made where it is missing
 METRICS, PARAMS = 1000, 100  # the most that MLflow takes in one call
 EPOCH = "epoch/"  # before the names of metrics that have a curve: the UI groups by it, and shows these first
 
@@ -61,7 +63,8 @@ def begin(
         # Before the run is made: killed between the two, none is left that nobody knows.
         _write(folder, named | {"started": _now()})
     record = read(folder)
-    with lock():  # two may come out the same at once
+    # Two may come out the same at once, and MLflow fails where two runs are the first ones of a data set.
+    with hold(client, LOCK, f"the run of {name}, which begins"):
         run = Run(client, _open(client, record), record)
     run.resume()
     return run
@@ -73,16 +76,17 @@ def reopen(folder: Path) -> "Run":
     Raises InputError where the folder has no run.json.
     """
     client, record = connect(), read(folder)
-    with lock():  # an evaluation and a restore may want the same run
-        found = _find(client, record)
-        if found is None or REBUILDING in found.data.tags:  # the latter: killed below
-            run_id = _open(client, record | {"tags": record["tags"] | {REBUILDING: "true"}})
-            _replay(client, run_id, record, folder / "history.csv")
-            client.set_terminated(run_id, "FINISHED", record["ended"])
-            client.delete_tag(run_id, REBUILDING)
-        else:
-            run_id = found.info.run_id
-    return Run(client, run_id, record)
+    found = _find(client, record)
+    if found is None or REBUILDING in found.data.tags:  # the latter: another process does, or was killed below
+        with hold(client, LOCK, f"the run of {record['name']}, which is rebuilt"):
+            found = _find(client, record)
+            if found is None or REBUILDING in found.data.tags:
+                run_id = _open(client, record | {"tags": record["tags"] | {REBUILDING: "true"}})
+                _replay(client, run_id, record, folder / "history.csv")
+                client.set_terminated(run_id, "FINISHED", record["ended"])
+                client.delete_tag(run_id, REBUILDING)
+                return Run(client, run_id, record)
+    return Run(client, found.info.run_id, record)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ REPORT = {
     "kind": "classification", "classes": list(SKIN), "training": {"nv": 5}, "only": None, "shift": None, "ood": None,
     "sets": {"test": {"subgroups": {}}},
 }  # fmt: skip
-BESIDE = {"task": "skin", "probes": None, "gate": [], "published": {}}
+BESIDE = {"task": "skin", "runs": {"skin-v2m": "r2"}, "probes": None, "gate": [], "published": {}}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_the_summary_names_the_best_its_interval_and_its_differences(tables, set
     assert f"Against the baseline, skin-tabular: {signed(base['difference'])} {bounds(base)}; p" in words
     assert f"Against the runner-up, skin-b4: {signed(-second['vs_best']['difference'])} [" in words
     assert ": a difference is shown" in words
-    assert "No probe for shortcuts was run." in found["For whom not?"][1]
+    assert "Shortcuts: no probes were run." in found["For whom not?"][1]
 
 
 def test_the_summary_claims_no_difference_that_no_test_shows(classifier_table, settings):
@@ -68,13 +68,15 @@ def test_the_summary_claims_no_difference_that_no_test_shows(classifier_table, s
 
 def test_the_summary_says_why_there_is_no_interval_and_what_refuses(classifier_table, settings):
     tables = {name: classifier_table(skill, i, rows=40) for i, (name, skill) in enumerate(SKILLS.items())}
-    refused = {"condition": "calibrated", "why": "0.3, of 0.1 allowed", "met": False}
-    probes = {"model": "skin-b4", "alarm": True}
+    refused = {"condition": "calibrated", "why": "0.3, of 0.1 allowed", "met": False, "key": "max_ece"}
+    probes = {"model": "skin-b4", "run": "r1", "alarm": True}
     found = said(compared(tables, settings) | {"gate": [refused], "probes": probes})
     assert "No valid interval: " in found["How sure?"][1]
     assert "an interval needs" in found["How sure?"][1]
-    assert "The gate refuses it: calibrated: 0.3, of 0.1 allowed." in found["For whom not?"][1]
-    assert "Probes for shortcuts of skin-b4, not of this model, raise an alarm." in found["For whom not?"][1]
+    assert "The gate refuses it: calibrated: 0.3, of 0.1 allowed (max_ece)." in found["For whom not?"][1]
+    assert (
+        "the probes were run on skin-b4, not on this model; of that they raise an alarm." in found["For whom not?"][1]
+    )
 
 
 def test_curves_have_their_ends_and_the_measured_areas(tables):

@@ -16,7 +16,8 @@ from small_project import Project
 
 import register as stage
 from medpipe import tracking
-from medpipe.registry.register import find_reigning, register
+from medpipe.registry.champions import find_reigning
+from medpipe.registry.register import register
 
 REGISTERED = "skin-classifier"
 OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
@@ -34,7 +35,7 @@ def decide(**gate: Any) -> dict[str, Any]:
         if version.tags["model"] == champion["decision"]["candidate"]
     ]
     told = {"name": champion["name"], "alias": reigning.tags["model"], "tag": candidate.tags["gate"]}
-    return champion["decision"] | told
+    return champion["decision"] | told | {"card": Path("reports/skin/card.md").read_text()}
 
 
 def main(rival: str) -> None:
@@ -42,20 +43,20 @@ def main(rival: str) -> None:
     run, other = (tracking.reopen(Path("models") / name) for name in (best, rival))
     client, local = run.client, Path(f"reports/skin/models/{best}.json")
     report = json.loads(local.read_text())
-    report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.3}}}
-    report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]["small"] = False
+    report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.1, "low": 0.0, "high": 0.3}}}
+    male = report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]
+    male["small"], male["overall"]["macro_f1"] = False, {"value": 0.5, "low": 0.25, "high": 0.75}
     client.log_dict(run.run_id, report, f"report/{best}.json")
-    register(rival, REGISTERED, Path(), {}, champion=True)
+    register(rival, REGISTERED, Path(), {}, aliases={"champion": None, "best": None})
     found = {
         "max_ece": decide(max_ece=0.2),
         "subgroup_floor": decide(subgroup_floor={"metric": "macro_f1", "floor": 1.0}),
         "margin": decide(margin=0.0),
     }
-    probes = Path("reports/skin/probes.json")
-    kept = probes.read_bytes() if probes.exists() else None
-    probes.write_text(json.dumps({"alarm": True, "why": "the border alone tells the class"}))
+    comparison = Path("reports/skin/comparison.json")
+    probes = {"model": best, "run": run.key, "alarm": True, "why": "the border alone tells the class"}
+    comparison.write_text(json.dumps(json.loads(comparison.read_text()) | {"probes": probes}))
     found["shortcut_alarm"] = decide(shortcut_alarm="refuse")
-    probes.unlink() if kept is None else probes.write_bytes(kept)
     split = client.get_run(other.run_id).data.tags["medpipe.split"]
     client.set_tag(other.run_id, "medpipe.split", "another")
     found["unseen"] = decide(margin=0.0)

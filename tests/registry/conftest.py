@@ -112,12 +112,12 @@ def stored():
 
 @pytest.fixture
 def versions():
-    """A function that tells a registered model's versions: {version: (tags, aliases)}."""
+    """A function that tells a registered model's versions: {version: (tags, aliases)}, without the alias `best`."""
 
     def versions(registered):
         client = tracking.connect()
         numbers = [found.version for found in client.search_model_versions(f"name = '{registered}'")]
         found = [client.get_model_version(registered, number) for number in sorted(numbers)]
-        return {int(version.version): (version.tags, version.aliases) for version in found}
+        return {int(v.version): (v.tags, [alias for alias in v.aliases if alias != "best"]) for v in found}
 
     return versions

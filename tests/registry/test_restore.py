@@ -12,7 +12,7 @@ from medpipe.registry.restore import restore
 
 
 def champion(root, name):
-    said = register(name, "skin-classifier", root, {}, champion=True)
+    said = register(name, "skin-classifier", root, {}, aliases={"champion": None})
     write(root / "reports/skin/champion.json", said | {"decision": {"candidate_run": said["run"]}})
 
 
@@ -48,14 +48,21 @@ def test_restoring_where_nothing_is_missing_changes_nothing(train, stored, root)
     assert stored() == before
 
 
-def test_the_alias_goes_back_to_the_champion_that_the_repository_names(train, versions, root):
+def test_an_alias_that_another_repository_moved_stays_where_it_is_and_is_given_where_it_is_missing(
+    train, versions, root
+):
     train("skin-b4")
     train("skin-v2m")
-    champion(root, "skin-v2m")
     champion(root, "skin-b4")
-    register("skin-v2m", "skin-classifier", root, {}, champion=True)
-    list(restore(root, PIXELS))
+    register("skin-v2m", "skin-classifier", root, {}, aliases={"champion": None})
+    assert list(restore(root, PIXELS))[-1] == (
+        "skin-classifier@champion stays with version 2 (skin-v2m); "
+        "`dvc repro --single-item --force register@skin` lets skin-b4 stand for election"
+    )
     assert [aliases for _, aliases in versions("skin-classifier").values()] == [[], ["champion"]]
+    tracking.connect().delete_registered_model_alias("skin-classifier", "champion")
+    assert list(restore(root, PIXELS))[-1] == "skin-classifier@champion: skin-b4"
+    assert [aliases for _, aliases in versions("skin-classifier").values()] == [["champion"], []]
 
 
 def test_an_evaluation_of_an_earlier_training_is_not_shown_as_the_new_ones(train, stored, root):

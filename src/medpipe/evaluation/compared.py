@@ -32,10 +32,11 @@ def compared(root: Path, task: Task, params: Params) -> dict[str, Any]:
         params.evaluate.seed,
     )
     best = comparison["best"]
+    comparison["runs"] = {name: report["run"] for name, report in reports.items()}
     comparison["probes"] = _json(folder / "probes.json") if task in params.probes else None
     comparison["gate"] = []
     if best and task in params.registry:
-        comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], None)
+        comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], {})
     comparison["published"] = _published(root / "studies.yaml", settings.models)
     return json.loads(json.dumps(comparison, allow_nan=False))
 

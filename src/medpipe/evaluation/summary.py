@@ -15,6 +15,7 @@ from medpipe.evaluation.wording import (
     sections,
     signed,
 )
+from medpipe.registry.gate import probed, refusal
 
 NAMED = ("Dice", "Tversky")
 
@@ -179,15 +180,10 @@ def _not_for(comparison: dict[str, Any]) -> Iterator[str]:
         yield "No external test set was measured with it."
     if not found["ood"]:
         yield "It has no score of how unlike its training an image is."
-    probes = comparison["probes"]
-    if probes:
-        other = "" if probes["model"] == comparison["best"] else f" of {probes['model']}, not of this model,"
-        yield f"Probes for shortcuts{other} raise {'an' if probes['alarm'] else 'no'} alarm."
-    else:
-        yield "No probe for shortcuts was run."
+    best_run = {"model": comparison["best"], "run": comparison["runs"].get(comparison["best"])}
+    yield f"Shortcuts: {probed(best_run, comparison['probes'])}."
     asked = comparison["gate"]
-    missed = [one for one in asked if one["met"] is False]
-    for one in missed:
-        yield f"The gate refuses it: {one['condition']}: {one['why']}."
-    if asked and not missed:
+    if refused := refusal(asked):
+        yield f"The gate refuses it: {refused}."
+    elif asked:
         yield f"Gate: of {len(asked)} conditions that need no champion it fails none."

@@ -94,19 +94,20 @@ class Probe(Frozen):
 
 
 class Floor(Frozen):
-    """No subgroup of test rows with enough groups may be below `floor` in `metric`."""
+    """The lower bound of `metric` in each subgroup of test rows with enough groups is to reach `floor`."""
 
     metric: Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
     floor: Share
 
 
 class Gate(Frozen):
-    """What a task's best must meet to become its champion; what is null is not asked.
+    """What a task's best must meet to become its champion; null is not asked, and what is not measured is not met.
 
-    - margin: it may be so much worse than the champion in the comparison's metric on test rows, and no more
-    - max_ece: expected calibration error of test rows, at most
+    - margin: it may be so much worse than the reigning and the best champion in the comparison's metric on test rows,
+      by the lower bound of the paired difference, and no more
+    - max_ece: the upper bound of the calibration error of test rows, at most
     - subgroup_floor: of test rows
-    - shortcut_alarm: what to do where the probes raised one
+    - shortcut_alarm: what to do where the probes raised one, or were not run on the model
     - unrelated: what to do with a champion of other data that cannot be compared
     """
 

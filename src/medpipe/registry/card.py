@@ -33,7 +33,9 @@ def card(evidence: Evidence, decision: dict[str, Any]) -> str:
         parts=parts,
         figures=[(metric_name(metric), [_cell(_overall(sets[part]), metric) for part in parts]) for metric in measured],
         subgroups=subgroups(evidence),
-        probed=gate.probed(evidence.probes),
+        probed=gate.probed(evidence.report, evidence.probes),
+        refused=gate.refusal(decision["conditions"]),
+        disjoint=disjoint(evidence),
     )
 
 
@@ -70,6 +72,16 @@ def subgroups(evidence: Evidence) -> list[str]:
         else:
             lines.append(f"{column}: no value has enough groups to be judged")
     return lines
+
+
+def disjoint(evidence: Evidence) -> str:
+    """The level at which training rows and others are apart, and what was found of both sides all the same."""
+    split = evidence.split
+    grouped = "lesion or patient, and near duplicates" if split["grouped"] else "near duplicates"
+    level = {"group": grouped, "image": "the single image", "given": "that of the archive's own sets"}[split["by"]]
+    shared = "a lesion, a patient or a near duplicate" if split["grouped"] else "a near duplicate"
+    found = f"a leak: {evidence.leak} share {shared} with training" if evidence.leak else "no leak was found"
+    return f"{level}; {found}" + ("" if split["grouped"] else "; of patients nothing is known")
 
 
 def _overall(measured: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medpipe.errors import InputError
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Declaration, Params, Registered
 from medpipe.registry.gate import subgroups
@@ -18,7 +19,7 @@ FEW = 20  # groups of a class, below which a limit is said
 
 @dataclass(frozen=True)
 class Evidence:
-    """`report`, `comparison`, `split`: the JSON files; `ingest`: ingest.txt; `probes`: probes.json or None."""
+    """`report`, `comparison`, `split`: the JSON files; `ingest`: ingest.txt; `probes`: of the comparison, or None."""
 
     delivered: Delivery
     record: dict[str, Any]
@@ -97,6 +98,11 @@ class Evidence:
         return {name: rows for name, rows in found.items() if rows}
 
     @property
+    def leak(self) -> str:
+        """The images of each set that share a lesion, patient or near duplicate with training; "" where none does."""
+        return ", ".join(f"{rows} {name} images" for name, rows in self.split["leak"].items() if rows)
+
+    @property
     def limits(self) -> list[str]:
         """What the figures leave open, as far as files can tell."""
         found = ["It was tested on the archive that trained it" + (
@@ -104,10 +110,8 @@ class Evidence:
         )]  # fmt: skip
         if self.phantom:
             found.append("The data are drawings.")
-        if self.split["by"] == "image" or any(self.split["leak"].values()):
-            found.append(
-                "The split leaks: test rows share lesions or patients with training; the figures are inflated."
-            )
+        if self.leak:
+            found.append(f"The split leaks: {self.leak} share lesions or patients with training; figures are inflated.")
         if not self.split["grouped"]:
             found.append("No patient or lesion is known of the images: leaks between the sets cannot be excluded.")
         few = [
@@ -132,26 +136,31 @@ class Evidence:
 
 
 def read(root: Path, task: str, name: str, params: Params) -> Evidence:
-    """Of the repository `root`, model `name`. Raises InputError where the model's folder is not whole."""
+    """Of the repository `root`, model `name`. Raises InputError where the model's folder is not whole, and where
+    evaluation, comparison or split are not those of the model that lies there.
+    """
     reports, model = root / "reports" / task, root / "models" / name
+    record = read_record(model)
+    files = (reports / "models" / f"{name}.json", reports / "comparison.json", reports / "split.json")
+    report, comparison, split = (json.loads(file.read_text()) for file in files)
+    made_of = report["run"], comparison["runs"].get(name), split["digest"]
+    wanted = record["key"], record["key"], record["tags"]["medpipe.split"]
+    for file, found, expected in zip(files, made_of, wanted, strict=True):
+        if found != expected:
+            raise InputError(f"{file}: it is of {found}, models/{name} of {expected}; run `dvc repro register@{task}`")
     return Evidence(
         delivered=read_recipe(model),
-        record=read_record(model),
-        report=json.loads((reports / "models" / f"{name}.json").read_text()),
-        comparison=json.loads((reports / "comparison.json").read_text()),
-        split=json.loads((reports / "split.json").read_text()),
+        record=record,
+        report=report,
+        comparison=comparison,
+        split=split,
         ingest=(reports / "ingest.txt").read_text().strip(),
-        probes=read_probes(root, task),
+        probes=comparison["probes"],
         declared=params.tasks[task],
         registered=params.registry[task],
         scale=params.scale,
         unknown=params.clean[task].unknown,
     )
-
-
-def read_probes(root: Path, task: str) -> dict[str, Any] | None:
-    path = root / "reports" / task / "probes.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _parts(name: str, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,7 +8,8 @@ from typing import Any
 from medpipe.errors import InputError
 from medpipe.registry.stored import logged_model, newest_model, whole
 from medpipe.serving import package
-from medpipe.tracking import Run, log_model_files
+from medpipe.store_lock import create_once, hold
+from medpipe.tracking import LOCK, Run, log_model_files
 
 
 def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any]) -> str:
@@ -24,7 +25,10 @@ def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any])
     if logged is None:
         experiment = client.get_run(run.run_id).info.experiment_id
         tags = {"medpipe.digest": digest, "medpipe.run": run.key}
-        logged = client.create_logged_model(experiment, run.record["name"], run.run_id, tags, run.record["params"])
+        with hold(client, LOCK, f"the model of {run.record['name']}, which begins"):
+            logged = logged_model(client, run.run_id, digest) or client.create_logged_model(
+                experiment, run.record["name"], run.run_id, tags, run.record["params"]
+            )
     ready = logged.status == LoggedModelStatus.READY
     if not (ready and whole(client, logged)):
         with TemporaryDirectory() as name:
@@ -42,10 +46,11 @@ def log_model(run: Run, model: Path, max_pixels: int, served: Mapping[str, Any])
     return logged.model_id
 
 
-def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], alias: str | None) -> None:
-    """Make the run's newest model a version of the model `registered`, unless it is one; move `alias` to it.
+def promote(run: Run, registered: str, about: str, tags: Mapping[str, str]) -> str:
+    """Make the run's newest model a version of the model `registered`, unless it is one; returns the version's number.
 
-    `about` becomes its description, beside `tags`; its figures are its logged model's metrics.
+    `about` becomes its description, beside `tags`; its figures are its logged model's metrics. To be called where no
+    other process registers versions of it, or one model may become two.
 
     Raises InputError where the run has no logged model.
     """
@@ -54,10 +59,8 @@ def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], alia
     client, model_id = run.client, newest_model(run.client, run.run_id)
     if model_id is None:
         raise InputError(f"{run.record['name']}: no model is logged with its run; run its evaluation")
-    if not client.search_registered_models(f"name = '{registered}'"):
-        task = run.record["task"]
-        description = f"The best model of the task {task} that was evaluated: `models:/{registered}@champion`."
-        client.create_registered_model(registered, description=description)
+    about_all = f"The best model of the task {run.record['task']} that was evaluated: `models:/{registered}@champion`."
+    create_once(lambda: client.create_registered_model(registered, description=about_all))
     source = f"models:/{model_id}"
     versions = {v.source: v.version for v in client.search_model_versions(f"name = '{registered}'")}
     if source not in versions:
@@ -66,5 +69,4 @@ def promote(run: Run, registered: str, about: str, tags: Mapping[str, str], alia
     client.update_model_version(registered, versions[source], about)
     for key, value in tags.items():
         client.set_model_version_tag(registered, versions[source], key, value)
-    if alias is not None:
-        client.set_registered_model_alias(registered, alias, versions[source])
+    return str(versions[source])

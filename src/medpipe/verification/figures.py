@@ -59,8 +59,9 @@ def cards(root: Path, task: Task, params: Params) -> Iterator[str]:
     found = evidence.read(root, task, name, params)
     for end, text in claim.texts(found, decision).items():
         yield from lines(root, f"reports/{task}/{end}.md", text)
-    rival = decision if "difference" in decision else None
-    asked = conditions(task, params.registry[task].gate, found.report, found.probes, rival)
+    against = {"the champion": decision, "the best champion so far": decision["best"] or {}}
+    rivals = {title: rival for title, rival in against.items() if "difference" in rival}
+    asked = conditions(task, params.registry[task].gate, found.report, found.probes, rivals)
     stored = [one for one in decision["conditions"] if not one["key"].endswith(".unrelated")]
     yield from differences(f"{place}: decision.conditions", stored, _plain(asked))
     if champion["run"] == decision["candidate_run"]:
