@@ -113,7 +113,7 @@ def test_slices_of_a_patient_err_together_and_leave_no_bias():
         by_row.append(_squared_error(said, hit, *once(400))[0])
     deviation = np.std(squares) / np.sqrt(300)
     assert abs(np.mean(squares)) < 3 * deviation
-    assert np.mean(by_row) > 10 * deviation  # taking slices for independent sees an error that is not there
+    assert np.mean(by_row) > 5 * deviation  # taking slices for independent sees an error that is not there
 
 
 def test_the_error_of_probabilities_that_are_wrong_by_so_much_is_so_much():

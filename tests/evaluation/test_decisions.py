@@ -95,7 +95,9 @@ def test_referral_leaves_the_error_asked_for_on_as_many_rows_as_can_be():
     top, wrong = p.probabilities.max(axis=1), p.predicted != p.truth
     threshold = refer_below(p, 0.1)
     assert wrong[top >= threshold].mean() <= 0.1
-    assert all(wrong[top >= t].mean() > 0.1 for t in top[top < threshold])
+    below = top[top < threshold]
+    assert len(below)
+    assert all(wrong[top >= t].mean() > 0.1 for t in below)
     assert refer_below(p, 1.0) <= top.min()
     hopeless = Predictions(CLASSES, p.groups, (p.predicted + 1) % 3, p.predicted, p.probabilities)
     assert refer_below(hopeless, 0.1) > 1

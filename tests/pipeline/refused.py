@@ -48,7 +48,7 @@ def main(rival: str) -> None:
     register(rival, REGISTERED, Path(), {}, champion=True)
     found = {
         "max_ece": decide(max_ece=0.2),
-        "subgroup_floor": decide(subgroup_floor={"metric": "macro_f1", "floor": 1.0}),
+        "subgroup_floor": decide(subgroup_floor={"metric": "shared_recall", "floor": 1.0}),
         "margin": decide(margin=0.0),
     }
     probes = Path("reports/skin/probes.json")

@@ -60,8 +60,8 @@ def rms_calibration_error(said: np.ndarray, hit: np.ndarray, codes: np.ndarray, 
     `expected_calibration_error`.
 
     From each bin's square is taken what chance alone is expected to leave there (Kumar 2019, arXiv 1909.10155, section
-    5, as Bröcker 2012, doi:10.1007/s00382-011-1191-1), estimated over groups, whose rows err together. 0 where that
-    leaves less than nothing.
+    5, as Bröcker 2012, doi:10.1007/s00382-011-1191-1), estimated over groups, whose rows err together; of a bin that
+    one group fills, nothing. 0 where that leaves less than nothing.
     """
     return np.sqrt(np.maximum(_squared_error(said, hit, codes, weights), 0))
 

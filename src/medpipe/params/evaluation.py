@@ -20,6 +20,16 @@ class Cost(Frozen):
 
     cost: Rate
 
+    @field_validator("cost")
+    @classmethod
+    def no_less_than_a_false_alarm(cls, cost: float) -> float:
+        if cost < 1:
+            raise ValueError(
+                f"{cost:g}: it is what a missed case costs, in false alarms, 10 where one missed is as bad as ten false"
+                " alarms; it is 1 or more, for missing the class must be the worse error"
+            )
+        return cost
+
 
 def _kind(value: Any) -> str:
     if isinstance(value, str):
@@ -94,9 +104,12 @@ class Probe(Frozen):
 
 
 class Floor(Frozen):
-    """No subgroup of test rows with enough groups may be below `floor` in `metric`."""
+    """No subgroup of test rows with enough groups may be below `floor` in `metric`.
 
-    metric: Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+    `shared_recall`, of classifiers: the mean recall of the classes that the subgroup and the rest have.
+    """
+
+    metric: Literal["shared_recall", "dice"]
     floor: Share
 
 
