@@ -19,9 +19,9 @@ RIVAL = {
 SUBGROUPS = {
     "sex": {
         "values": {
-            "male": {"small": False, "overall": {"macro_f1": {"value": 0.4}}},
-            "female": {"small": False, "overall": {"macro_f1": {"value": 0.6}}},
-            "unknown": {"small": True, "overall": {"macro_f1": {"value": 0.0}}},
+            "male": {"small": False, "overall": {"shared_recall": {"value": 0.4}}},
+            "female": {"small": False, "overall": {"shared_recall": {"value": 0.6}}},
+            "unknown": {"small": True, "overall": {"shared_recall": {"value": 0.0}}},
         }
     }
 }
@@ -47,9 +47,9 @@ def calibrated(ece):
         ({"max_ece": 0.1}, {"report": calibrated(0.11)}, False, 0.11),
         ({"max_ece": 0.1}, {"report": {"detection": calibrated(0.2)}}, False, 0.2),  # of a cascade
         ({"max_ece": 0.1}, {}, None, None),
-        ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.4}}, {}, True, 0.4),
-        ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {}, False, 0.4),
-        ({"subgroup_floor": {"metric": "macro_f1", "floor": 0.5}}, {"report": {"subgroups": {}}}, None, None),
+        ({"subgroup_floor": {"metric": "shared_recall", "floor": 0.4}}, {}, True, 0.4),
+        ({"subgroup_floor": {"metric": "shared_recall", "floor": 0.5}}, {}, False, 0.4),
+        ({"subgroup_floor": {"metric": "shared_recall", "floor": 0.5}}, {"report": {"subgroups": {}}}, None, None),
         ({"shortcut_alarm": "refuse"}, {}, None, None),
         ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": False, "why": "0.5"}}, True, None),
         ({"shortcut_alarm": "refuse"}, {"probes": {"alarm": True, "why": "0.9 from the border alone"}}, False, None),
@@ -75,7 +75,7 @@ def test_what_is_null_is_not_asked():
 
 def test_a_floor_of_a_metric_that_is_not_measured_is_an_error():
     with pytest.raises(
-        InputError, match=r"gate.subgroup_floor.metric: dice is not measured of m's subgroups; .*macro_f1"
+        InputError, match=r"gate.subgroup_floor.metric: dice is not measured of m's subgroups; .*shared_recall"
     ):
         asked({"subgroup_floor": {"metric": "dice", "floor": 0.5}})
 

@@ -164,12 +164,12 @@ def test_a_champion_that_cannot_be_compared_stays_unless_its_key_is_null(train, 
 
 
 def test_a_first_model_that_is_refused_is_a_version_and_no_champion(train, root, versions):
-    subgroup = {"small": False, "overall": {"macro_f1": {"value": 0.2}}}
+    subgroup = {"small": False, "overall": {"shared_recall": {"value": 0.2}}}
     train("skin-b4", test={"subgroups": {"sex": {"values": {"male": subgroup}}}})
     said = elected(root, "skin-b4")
     assert (said["name"], said["decision"]["reigning"]) == (None, None)
     assert said["decision"]["why"] == (
-        "refused: no subgroup below the floor: macro_f1 0.200 of sex male, the lowest of 1; the floor is 0.3 "
+        "refused: no subgroup below the floor: shared_recall 0.200 of sex male, the lowest of 1; the floor is 0.3 "
         "(registry.skin.gate.subgroup_floor)"
     )
     assert aliases(versions) == {"skin-b4": []}

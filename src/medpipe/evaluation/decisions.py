@@ -129,7 +129,7 @@ def decisions(
     np.add.at(table, (p.truth, np.array([columns.index(one) for one in said])), 1)
     return {
         "rule": asdict(rule),
-        "figures": {name: found for name, found in interval.items() if "@" not in name},
+        "figures": {name: found for name, found in interval.items() if "@" not in name.partition(":")[0]},
         "at": {
             name: {
                 s: {"threshold": t} | {m: interval[key(f"{m}@{s}", name)] for m in ("sensitivity", "specificity")}
