@@ -163,10 +163,10 @@ def test_what_a_base_rate_says_is_reliable_and_resolves_nothing():
 
 
 def test_calibration_is_measured_before_and_after(settings):
-    z = logits(1500, seed=9)
+    z = logits(3000, seed=9)
     truth, said = drawn(z, seed=10), softmax(3 * z)
     temperature = fit_temperature("m", said, truth)
-    groups = (np.arange(1500) // 3).astype(str).astype(object)
+    groups = (np.arange(3000) // 3).astype(str).astype(object)
     found = calibration(predictions(temper(said, temperature), truth, groups), temperature, settings, 0)
     for when, p in (("before", said), ("after", temper(said, temperature))):
         assert found[when]["log_loss"]["value"] == pytest.approx(log_loss(truth, p), rel=1e-5)

@@ -93,7 +93,7 @@ def test_groups_that_agree_widen_the_interval(settings):
 
 
 def test_same_seed_same_interval_whatever_the_order(classifier_table, settings):
-    table = classifier_table(rows=120)
+    table = classifier_table(rows=400)
     a = estimate(classified("m", table, SKIN), settings, 5)
     b = estimate(classified("m", table.sample(frac=1, random_state=0), SKIN), settings, 5)
     for metric in a.draws:
@@ -222,7 +222,7 @@ def test_below_eight_groups_of_a_class_there_is_neither_interval_nor_test(settin
 
 
 def test_difference_turns_its_sign(classifier_table, settings):
-    a, b = (estimate(classified("m", classifier_table(s, i, 150), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
+    a, b = (estimate(classified("m", classifier_table(s, i, 400), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
     there, back = paired_difference(a, b, "macro_f1", 0.95), paired_difference(b, a, "macro_f1", 0.95)
     assert there["difference"] == -back["difference"]
     assert there["low"] == pytest.approx(-back["high"])

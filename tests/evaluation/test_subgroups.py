@@ -99,12 +99,12 @@ def test_a_subgroup_served_worse_is_named(classifier_table, settings):
 
 
 def simulate(rng, effect):
-    """60 lesions of one to four photographs, three subgroups that differ in their mix of two classes; right or wrong
+    """100 lesions of one to four photographs, three subgroups that differ in their mix of two classes; right or wrong
     together, more often in class 0."""
-    subgroup = rng.choice(3, 60, p=[0.5, 0.3, 0.2])
-    truth = (rng.random(60) < np.array([0.2, 0.5, 0.6])[subgroup]).astype(int)
-    rows = rng.integers(1, 5, 60)
-    right = rng.random(60) < np.array([0.9, 0.6])[truth] - effect * (subgroup == 1)
+    subgroup = rng.choice(3, 100, p=[0.5, 0.3, 0.2])
+    truth = (rng.random(100) < np.array([0.2, 0.5, 0.6])[subgroup]).astype(int)
+    rows = rng.integers(1, 5, 100)
+    right = rng.random(100) < np.array([0.9, 0.6])[truth] - effect * (subgroup == 1)
     support = np.eye(2)[truth] * rows[:, None]
     return subgroup, support * right[:, None], support, truth
 

@@ -16,7 +16,7 @@ class Sensitivity(Frozen):
 
 
 class Cost(Frozen):
-    """What a missed row costs, in false alarms; their sum is least on validation rows."""
+    """What a missed row costs, in false alarms, 1 or more; their sum is least on validation rows."""
 
     cost: Rate
 
@@ -25,8 +25,8 @@ class Cost(Frozen):
     def no_less_than_a_false_alarm(cls, cost: float) -> float:
         if cost < 1:
             raise ValueError(
-                f"{cost:g}: it is what a missed case costs, in false alarms, 10 where one missed is as bad as ten false"
-                " alarms; it is 1 or more, for missing the class must be the worse error"
+                f"must be 1 or more, is {cost:g}: what a missed case costs, in false alarms (10: one missed case is as"
+                " bad as ten false alarms), and to miss the class is the worse error"
             )
         return cost
 
