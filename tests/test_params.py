@@ -233,6 +233,10 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         (lambda v: v["clean"]["chest"].update(unknown="drop"), "data.yaml: clean.chest.unknown: must be null"),
         (lambda v: v["models"]["skin-b4"].pop("base"), "params.yaml: models.skin-b4.base: missing"),
         (lambda v: v["compare"].pop("brain"), "evaluation.yaml: compare.brain: missing, which its registry need"),
+        (
+            lambda v: v["evaluate"]["decide"]["skin"].update(rule={"cost": 0.5}),
+            "evaluation.yaml: evaluate.decide.skin.rule.cost: must be 1 or more, is 0.5: what a missed case costs, in",
+        ),
         (lambda v: v.pop("registry"), "evaluation.yaml: registry: missing"),
     ],
 )

@@ -1,21 +1,27 @@
 """Calibration: temperatures that are known, errors of probabilities that are right, parts that add up."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
 from medpipe.errors import InputError
 from medpipe.evaluation.calibration import (
     COLDEST,
     HOTTEST,
+    MEASURES,
     _squared_error,
     bins,
     brier_parts,
     calibration,
     expected_calibration_error,
     fit_temperature,
+    rms_calibration_error,
 )
 from medpipe.evaluation.predictions import Predictions
+from medpipe.evaluation.validity import FEWEST
 from medpipe.models.temperature import softmax, temper, untemper
 
 CLASSES = ("a", "b", "c")
@@ -79,26 +85,64 @@ def test_labels_stay_and_what_the_model_said_comes_back(temperature):
     np.testing.assert_array_equal(untemper(temper(one, temperature), temperature)[:, 1], one[:, 0])
 
 
+def once(rows):
+    """Each row a group, drawn once: (codes, weights)."""
+    return np.arange(rows), np.ones((1, rows))
+
+
 def test_probabilities_that_are_right_have_next_to_no_error():
     p = softmax(logits(3000, seed=6))
     found, squares = [], []
     for seed in range(20):
         truth = drawn(np.log(p), seed)
-        hit, once = p.argmax(axis=1) == truth, np.ones((len(p), 1))
-        found.append(expected_calibration_error(p.max(axis=1), hit, once)[0])
-        squares.append(_squared_error(p.max(axis=1), hit, once)[0])
+        likeliest = p.max(axis=1), p.argmax(axis=1) == truth, *once(3000)
+        found.append(rms_calibration_error(*likeliest)[0])
+        squares.append(_squared_error(*likeliest)[0])
     assert np.mean(found) < 0.01
     assert abs(np.mean(squares)) < 3 * np.std(squares) / np.sqrt(len(squares))  # no bias
 
 
+def test_slices_of_a_patient_err_together_and_leave_no_bias():
+    """16 patients of 25 slices, whose probabilities are right: half of what decides a slice is its patient's."""
+    rng, codes, squares, by_row = np.random.default_rng(0), np.repeat(np.arange(16), 25), [], []
+    for _ in range(300):
+        said = rng.uniform(0.1, 0.9, 400)
+        of_patient = np.repeat(rng.normal(0, np.sqrt(0.5), 16), 25)
+        hit = norm.cdf(of_patient + rng.normal(0, np.sqrt(0.5), 400)) < said
+        squares.append(_squared_error(said, hit, codes, np.ones((1, 16)))[0])
+        by_row.append(_squared_error(said, hit, *once(400))[0])
+    deviation = np.std(squares) / np.sqrt(300)
+    assert abs(np.mean(squares)) < 3 * deviation
+    assert np.mean(by_row) > 5 * deviation  # taking slices for independent sees an error that is not there
+
+
 def test_the_error_of_probabilities_that_are_wrong_by_so_much_is_so_much():
-    """0.9 said and 0.7 true: 0.2; twice the weight is twice the rows."""
-    confidence, correct = np.full(1000, 0.9), np.arange(1000) % 10 < 7
-    weights = np.stack([np.ones(1000), np.where(correct, 1.0, 0.0)], axis=1)
-    expected = np.sqrt([0.2**2 - 0.7 * 0.3 / 999, 0.1**2])
-    np.testing.assert_allclose(expected_calibration_error(confidence, correct, weights), expected)
-    twice = expected_calibration_error(np.tile(confidence, 2), np.tile(correct, 2), np.ones((2000, 1)))
-    np.testing.assert_allclose(expected_calibration_error(confidence, correct, 2 * weights)[:1], twice)
+    """0.9 said and 0.7 true: 0.2; a group drawn twice is two groups, one of two rows is one."""
+    said, hit = np.full(1000, 0.9), np.arange(1000) % 10 < 7
+    weights = np.stack([np.ones(1000), np.where(hit, 1.0, 0.0), np.full(1000, 2.0)])
+    expected = np.sqrt([0.2**2 - 0.7 * 0.3 / 999, 0.1**2, 0.2**2 - 0.7 * 0.3 / 1999])
+    np.testing.assert_allclose(rms_calibration_error(said, hit, np.arange(1000), weights), expected)
+    twice = [np.repeat(values, 2) for values in (said, hit, np.arange(1000))]
+    np.testing.assert_allclose(rms_calibration_error(*twice, weights), expected)
+    for measure in (twice, (said, hit, np.arange(1000))):
+        np.testing.assert_allclose(expected_calibration_error(*measure, weights), [0.2, 0.1, 0.2])
+
+
+def test_ece_is_its_definition_in_bins_of_equal_width():
+    """A bin holds its upper end: (0, 1/15], (1/15, 2/15] and so on."""
+    said = np.array([0.0, 1 / 15, 0.3, 0.31, 0.95, 1.0])
+    hit = np.array([0, 1, 1, 0, 1, 1])
+    expected = (abs(1 - 1 / 15) + abs(1 - 0.61) + abs(2 - 1.95)) / 6
+    assert expected_calibration_error(said, hit, *once(6))[0] == pytest.approx(expected)
+    p = softmax(2 * logits(500, seed=11))
+    truth, confidence = drawn(np.log(p) / 2, seed=12), p.max(axis=1)
+    correct = p.argmax(axis=1) == truth
+    ends, expected = np.linspace(0, 1, 16), 0.0
+    for low, high in pairwise(ends):
+        mine = (confidence > low) & (confidence <= high)
+        expected += mine.mean() * abs(correct[mine].mean() - confidence[mine].mean()) if mine.any() else 0.0
+    assert expected > 0.05
+    assert expected_calibration_error(confidence, correct, *once(500))[0] == pytest.approx(expected)
 
 
 def test_the_parts_of_the_brier_score_add_up_to_it():
@@ -119,15 +163,17 @@ def test_what_a_base_rate_says_is_reliable_and_resolves_nothing():
 
 
 def test_calibration_is_measured_before_and_after(settings):
-    z = logits(600, seed=9)
+    z = logits(3000, seed=9)
     truth, said = drawn(z, seed=10), softmax(3 * z)
     temperature = fit_temperature("m", said, truth)
-    groups = (np.arange(600) // 3).astype(str).astype(object)
+    groups = (np.arange(3000) // 3).astype(str).astype(object)
     found = calibration(predictions(temper(said, temperature), truth, groups), temperature, settings, 0)
     for when, p in (("before", said), ("after", temper(said, temperature))):
         assert found[when]["log_loss"]["value"] == pytest.approx(log_loss(truth, p), rel=1e-5)
-        for measure in ("ece", "classwise_ece", "brier", "log_loss"):
-            one = found[when][measure]
-            assert one["low"] is None or 0 <= one["low"] <= one["high"]
-    for measure in ("ece", "classwise_ece", "brier", "log_loss"):
+    for measure in MEASURES:
         assert found["after"][measure]["value"] < found["before"][measure]["value"]
+        one = found["before"][measure]
+        if measure in FEWEST:
+            assert 0 < one["low"] < one["value"] < one["high"]
+        else:
+            assert one["why"] == "it was not shown to cover enough at any size"

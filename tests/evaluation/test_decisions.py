@@ -16,8 +16,10 @@ from medpipe.evaluation.decisions import (
     risk_coverage,
     thresholds,
 )
+from medpipe.evaluation.intervals import estimate
 from medpipe.evaluation.predictions import Predictions
-from medpipe.models.decision import Rule, decide, name_sets
+from medpipe.evaluation.validity import FEWEST
+from medpipe.models.decision import NEVER, Rule, decide, name_sets
 from medpipe.models.temperature import softmax
 from medpipe.params import Decide
 
@@ -46,14 +48,31 @@ def test_the_sensitivity_asked_for_is_reached_and_no_higher_threshold_reaches_it
 
 
 @pytest.mark.parametrize("cost", [0.5, 1, 10])
-def test_no_threshold_costs_less(cost):
-    p = made(200)
+@pytest.mark.parametrize("skill", [0, 1.5])
+def test_no_threshold_costs_less(cost, skill):
+    p = made(200, skill=skill)
     said, truth = p.probabilities[:, 0], p.truth == 0
 
     def costs(threshold):
         return cost * (truth & (said < threshold)).sum() + (~truth & (said >= threshold)).sum()
 
-    assert costs(at_cost(said, truth, cost)) == min(costs(t) for t in said)
+    assert costs(at_cost(said, truth, cost)) == min(costs(t) for t in [*said, NEVER])
+
+
+def test_where_every_alarm_costs_more_than_it_saves_the_class_is_never_said(settings):
+    """The likeliest rows of all are false alarms, and one true row in ten of them is missed for less."""
+    said, truth = np.linspace(0, 1, 20), np.arange(20) % 10 == 0
+    assert at_cost(said, truth, 2) == NEVER
+    assert at_cost(said, truth, 100) < NEVER
+    p = Predictions(
+        ("n", "y"), np.arange(20).astype(str), truth.astype(int), (said > 0.5).astype(int), np.c_[1 - said, said]
+    )
+    rule = choose("m", p, "y", Decide(of="y", rule={"cost": 2}, error=0.5, coverage=0.9))
+    assert set(decide(p.probabilities, p.classes, rule)) <= {"n", "refer"}
+    figures = decisions(p, rule, {}, settings, 0)["figures"]
+    found = {name: figures[name]["value"] for name in ("sensitivity", "specificity", "net_benefit")}
+    assert found == {"sensitivity": 0, "specificity": 1, "net_benefit": 0}
+    assert {figures[name]["why"] for name in ("precision", "treat_all")} == {"there is nothing to measure"}
 
 
 def test_youden_has_the_largest_sum_of_sensitivity_and_specificity():
@@ -69,7 +88,9 @@ def test_referral_leaves_the_error_asked_for_on_as_many_rows_as_can_be():
     top, wrong = p.probabilities.max(axis=1), p.predicted != p.truth
     threshold = refer_below(p, 0.1)
     assert wrong[top >= threshold].mean() <= 0.1
-    assert all(wrong[top >= t].mean() > 0.1 for t in top[top < threshold])
+    below = top[top < threshold]
+    assert len(below)
+    assert all(wrong[top >= t].mean() > 0.1 for t in below)
     assert refer_below(p, 1.0) <= top.min()
     hopeless = Predictions(CLASSES, p.groups, (p.predicted + 1) % 3, p.predicted, p.probabilities)
     assert refer_below(hopeless, 0.1) > 1
@@ -131,9 +152,33 @@ def test_what_was_chosen_is_kept_on_its_own_rows_and_measured_on_others(settings
             for point in by.values():
                 assert point["sensitivity"]["value"] == (said[truth] >= point["threshold"]).mean()
                 assert point["specificity"]["value"] == (said[~truth] < point["threshold"]).mean()
-    for figure in other["figures"].values():
-        assert figure["low"] is None or figure["low"] <= figure["value"] <= figure["high"]
+    for name, figure in other["figures"].items():
+        if name in ("empty", "set_size"):
+            assert figure["why"] == "it was not shown to cover enough at any size"
+        else:
+            assert figure["low"] < figure["value"] < figure["high"], name
+    for by in other["at"].values():
+        for point in by.values():
+            for figure in (point["sensitivity"], point["specificity"]):
+                assert figure["low"] < figure["value"] < figure["high"]
     assert all(own["figures"][f"coverage:{name}"]["value"] >= 0.9 for name in CLASSES)
+
+
+def test_a_sensitivity_has_the_interval_of_the_recall_that_it_is(settings):
+    """Of two classes, at a threshold of one half."""
+    p = made(600, 3)
+    two = np.c_[1 - p.probabilities[:, 0], p.probabilities[:, 0]]
+    p = Predictions(("n", "y"), p.groups, (p.truth == 0).astype(int), two.argmax(axis=1), two)
+    rule = Rule("y", threshold=0.5, refer=0.0, least=(0.2, 0.2))
+    found, of = decisions(p, rule, {"y": {"0.9": 0.5}}, settings, 0), estimate(p, settings, 0)
+    recall = of.interval("recall:y", settings.confidence)
+    assert recall["low"] < recall["high"]
+    assert found["figures"]["sensitivity"] == found["at"]["y"]["0.9"]["sensitivity"] == pytest.approx(recall)
+    assert found["figures"]["error"]["value"] == pytest.approx(1 - of.values["accuracy"])
+    few = Predictions(p.classes, p.groups, np.where(np.arange(600) < 10, p.truth, 0), p.predicted, two)
+    held = len(set(few.groups[few.truth == 1]))
+    why = decisions(few, rule, {}, settings, 0)["figures"]["sensitivity"]["why"]
+    assert why == f"{held} group{'s' if held > 1 else ''} of y: an interval needs {FEWEST['sensitivity']}"
 
 
 def test_a_class_without_validation_rows_cannot_have_a_threshold():

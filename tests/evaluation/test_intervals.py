@@ -1,15 +1,19 @@
 """Grouped bootstrap: each draw is what the resampled rows would score, and the intervals hold what they say."""
 
+import itertools
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from declared import TASKS, evaluate_settings
+from scipy.special import logit
+from scipy.stats import t
 
 from medpipe.errors import InputError
-from medpipe.evaluation.intervals import Resamples, estimate, holm, no_worse, paired_difference
+from medpipe.evaluation.intervals import Resamples, estimate, holm, no_worse, paired_difference, separate_difference
 from medpipe.evaluation.metrics import classification_metrics
+from medpipe.evaluation.paired import mcnemar
 from medpipe.evaluation.predictions import Predictions, classified
 from medpipe.evaluation.validity import FEWEST
 
@@ -89,7 +93,7 @@ def test_groups_that_agree_widen_the_interval(settings):
 
 
 def test_same_seed_same_interval_whatever_the_order(classifier_table, settings):
-    table = classifier_table(rows=120)
+    table = classifier_table(rows=400)
     a = estimate(classified("m", table, SKIN), settings, 5)
     b = estimate(classified("m", table.sample(frac=1, random_state=0), SKIN), settings, 5)
     for metric in a.draws:
@@ -143,7 +147,32 @@ def test_no_worse_by_a_margin_is_a_shifted_t_test(settings):
 def test_identical_models_do_not_differ(classifier_table, settings):
     a = estimate(classified("m", classifier_table(rows=1200), SKIN), settings, 1)
     for metric in ("macro_f1", "accuracy", "roc_auc", "f1:mel"):
-        assert paired_difference(a, a, metric, 0.95) == {"difference": 0, "low": 0, "high": 0, "p": 1}
+        found = paired_difference(a, a, metric, 0.95)
+        assert found == {"difference": 0, "low": None, "high": None, "p": 1, "why": "it is the same in all resamples"}
+        assert no_worse(a, a, metric, 0.05) is None
+
+
+@pytest.mark.parametrize("groups", [np.arange(4), np.repeat(np.arange(6), 3)])
+def test_a_difference_that_does_not_vary_has_the_exact_test_alone(settings, groups):
+    """One is always right and the other always wrong: McNemar's exact p over groups, of four 0.125, and no interval."""
+    right = np.ones(len(groups), bool)
+    a, b = (estimate(simple(correct, groups), settings, 0) for correct in (right, ~right))
+    exact = mcnemar(right, ~right, groups)["p"]
+    assert exact == 2 * 0.5 ** len(set(groups))
+    for pair, difference in (((a, b), 1), ((b, a), -1)):
+        found = paired_difference(*pair, "accuracy", 0.95)
+        assert (found["difference"], found["low"], found["high"], found["p"]) == (difference, None, None, exact)
+        assert no_worse(*pair, "accuracy", 0.1) is None
+    assert no_worse(a, a, "accuracy", 0.1) is None
+    assert paired_difference(a, a, "accuracy", 0.95)["p"] == mcnemar(right, right, groups)["p"] == 1
+
+
+def test_a_difference_of_classes_that_does_not_vary_has_no_test(settings):
+    """One says always a, the other always b, of 20 groups each: what exchanges within groups give is not enumerated."""
+    p = simple(np.ones(40, bool), np.arange(40))
+    a, b = (replace(p, predicted=np.full(40, c)) for c in (0, 1))
+    found = paired_difference(*(estimate(of, settings, 0) for of in (a, b)), "recall:a", 0.95)
+    assert (found["difference"], found["low"], found["p"]) == (1, None, None)
 
 
 def test_a_difference_of_shares_ends_at_one(settings):
@@ -152,8 +181,48 @@ def test_a_difference_of_shares_ends_at_one(settings):
     assert paired_difference(a, b, "accuracy", 0.95)["high"] == 1
 
 
+def test_the_scarcest_class_gives_the_degrees_of_freedom(settings):
+    """Of 120 groups twelve are of class b; macro F1 has 11 degrees of freedom alone, paired and beside another set."""
+    rng, truth = np.random.default_rng(0), (np.arange(120) < 12).astype(np.int64)
+    a, b = (
+        estimate(
+            replace(p := simple(rng.random(120) < 0.7, np.arange(120)), truth=truth, predicted=p.predicted ^ truth),
+            settings,
+            0,
+        )
+        for _ in range(2)
+    )
+    assert a.scarcest["macro_f1"] == ("b", 12)
+    apart = a.draws["macro_f1"] - b.draws["macro_f1"]
+    reach = t.ppf(0.975, 11) * apart.std() * np.sqrt(12 / 11)
+    found = paired_difference(a, b, "macro_f1", 0.95)
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(reach)
+    found = separate_difference(a, b, "macro_f1", 0.95, together=True)
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(reach)
+    alone, value = a.interval("macro_f1", 0.95), a.values["macro_f1"]
+    reach = t.ppf(0.975, 11) * a.draws["macro_f1"].std() * np.sqrt(12 / 11) / (value * (1 - value))
+    assert logit(alone["high"]) - logit(value) == pytest.approx(reach)
+
+
+def test_below_eight_groups_of_a_class_there_is_neither_interval_nor_test(settings):
+    """60, 60 and so many groups: alone, paired, and beside another set."""
+    rng = np.random.default_rng(0)
+    for held in (2, 3, 5, 7):
+        truth = np.repeat([0, 1, 2], [60, 60, held])
+        said = [np.where(rng.random(len(truth)) < 0.7, truth, rng.integers(3, size=len(truth))) for _ in range(2)]
+        groups = np.arange(len(truth)).astype(str)
+        a, b = (estimate(Predictions(("a", "b", "c"), groups, truth, one, np.eye(3)[one]), settings, 0) for one in said)
+        for metric, of in itertools.product(("balanced_accuracy", "macro_f1", "recall:c"), (True, False)):
+            why = f"{held} groups of c: an interval needs {FEWEST[metric.replace(':c', ':class')]}"
+            assert a.interval(metric, 0.95)["why"] == why
+            assert paired_difference(a, b, metric, 0.95)["why"] == why
+            assert separate_difference(a, b, metric, 0.95, together=of)["why"] == why
+            assert no_worse(a, b, metric, 0.1) is None
+        assert a.interval("accuracy", 0.95)["low"] is not None
+
+
 def test_difference_turns_its_sign(classifier_table, settings):
-    a, b = (estimate(classified("m", classifier_table(s, i, 150), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
+    a, b = (estimate(classified("m", classifier_table(s, i, 400), SKIN), settings, 1) for i, s in enumerate((1, 0.5)))
     there, back = paired_difference(a, b, "macro_f1", 0.95), paired_difference(b, a, "macro_f1", 0.95)
     assert there["difference"] == -back["difference"]
     assert there["low"] == pytest.approx(-back["high"])

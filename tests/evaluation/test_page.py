@@ -68,12 +68,12 @@ def test_the_summary_claims_no_difference_that_no_test_shows(classifier_table, s
 
 def test_the_summary_says_why_there_is_no_interval_and_what_refuses(classifier_table, settings):
     tables = {name: classifier_table(skill, i, rows=40) for i, (name, skill) in enumerate(SKILLS.items())}
-    refused = {"condition": "calibrated", "why": "0.3, of 0.1 allowed", "met": False, "key": "max_ece"}
+    refused = {"condition": "calibrated", "why": "0.3, of 0.1 allowed", "met": False, "key": "max_calibration_error"}
     probes = {"model": "skin-b4", "run": "r1", "alarm": True}
     found = said(compared(tables, settings) | {"gate": [refused], "probes": probes})
     assert "No valid interval: " in found["How sure?"][1]
     assert "an interval needs" in found["How sure?"][1]
-    assert "The gate refuses it: calibrated: 0.3, of 0.1 allowed (max_ece)." in found["For whom not?"][1]
+    assert "The gate refuses it: calibrated: 0.3, of 0.1 allowed (max_calibration_error)." in found["For whom not?"][1]
     assert (
         "the probes were run on skin-b4, not on this model; of that they raise an alarm." in found["For whom not?"][1]
     )

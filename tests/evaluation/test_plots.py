@@ -65,7 +65,10 @@ def test_cascade(mask_table, settings, tmp_path):
     slices = [Example("TCGA_1", np.full((32, 32, 3), 90, np.uint8), mask, np.roll(mask, 2, axis=0))] * 2
     names = plot_all(tmp_path, report, table, None, slices)
     assert names == [
-        f"{name}.png" for name in ("confusion", "per_class", "reliability", "subgroups", "dice", "gallery")
+        f"{name}.png"
+        for name in (
+            *("roc", "precision_recall", "confusion", "per_class", "reliability", "subgroups", "dice", "gallery"),
+        )
     ]
 
 

@@ -7,10 +7,13 @@ import pytest
 from declared import TASKS
 
 from medpipe.errors import InputError
+from medpipe.evaluation.calibration_plots import plot_decisions
 from medpipe.evaluation.metrics import classification_metrics
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
 from medpipe.evaluation.segmentation import patients
+from medpipe.evaluation.wording import threshold
+from medpipe.models.decision import NEVER, Rule
 
 SKIN = TASKS["skin"].classes
 
@@ -119,6 +122,20 @@ def test_a_classifier_of_two_classes_has_operating_points_and_others_none(mask_t
     assert headline["false_alarms_at_0.05"] >= headline["false_alarms_at_0.5"]
     _, report = classification_report("m", classifier_table(), SKIN, TRAINING, None, settings, 1)
     assert "operating_points" not in report["sets"]["test"]
+
+
+def test_a_class_that_is_never_said_has_the_operating_point_never(mask_table, settings, tmp_path):
+    rule = Rule("tumour", threshold=NEVER, refer=0.6, least=(0.3, 0.3))
+    _, report = map(
+        plain, classification_report("m", mask_table(validation=4), BRAIN, {"healthy": 9}, rule, settings, 1)
+    )
+    test = report["sets"]["test"]
+    point = test["operating_points"][0]
+    assert (point["chosen"], point["tempered"], point["recall"]["value"]) == (True, None, 0)
+    assert point["missed"]["value"] == test["per_class"]["tumour"]["support"]
+    assert threshold(point) == "never (its own)"
+    assert [point["chosen"] for point in test["operating_points"]] == [True, False, False]
+    plot_decisions(tmp_path / "decisions.png", "m", test["decisions"])
 
 
 def test_training_and_validation_rows_are_measured_without_subgroups(classifier_table, settings):

@@ -19,8 +19,8 @@ COLUMNS = ("sex", "age_band")
 
 @pytest.fixture
 def table(classifier_table):
-    table = classifier_table(sets=("test", "val"))
-    external = classifier_table(0.2, 5, rows=120).assign(id=lambda t: "e" + t["id"], set="external", sex=None)
+    table = classifier_table(rows=600, sets=("test", "val"))
+    external = classifier_table(0.2, 5, rows=400).assign(id=lambda t: "e" + t["id"], set="external", sex=None)
     return pd.concat([table, external[external["label"] != "vasc"].assign(age_band=None)], ignore_index=True)
 
 

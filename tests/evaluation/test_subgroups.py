@@ -8,7 +8,7 @@ from declared import TASKS
 from medpipe.evaluation.metrics import OVERALL, classification_metrics, key
 from medpipe.evaluation.predictions import Predictions, classified
 from medpipe.evaluation.segmentation import estimate_masks, patients
-from medpipe.evaluation.subgroups import _permutations, heterogeneity, of_classes, of_masks
+from medpipe.evaluation.subgroups import ENOUGH, _permutations, heterogeneity, of_classes, of_masks
 
 SKIN = TASKS["skin"].classes
 
@@ -51,6 +51,31 @@ def test_a_difference_is_taken_on_the_classes_of_both(measured, settings):
     assert found["test"]["p_holm"] >= found["test"]["p"]
 
 
+def test_single_cases_of_other_classes_do_not_move_the_mean_recall_of_shared_ones(settings):
+    """Both sexes are served alike, nine of ten; of women there is one case more of each of three classes, all wrong."""
+    truth = np.concatenate([np.tile(np.repeat([0, 1], 50), 2), [2, 3, 4]])
+    said = np.where(np.arange(203) % 10 == 0, 1 - truth % 2, truth)
+    said[200:] = 0
+    sex = np.array(["male"] * 100 + ["female"] * 103)
+    p = Predictions(tuple("abcde"), np.arange(203).astype(str), truth, said, np.eye(5)[said])
+    values = of_classes(p, pd.DataFrame({"id": "", "set": "", "group": "", "label": "", "sex": sex}), settings, 1)[
+        "sex"
+    ]
+    female, male = (values["values"][name]["overall"] for name in ("female", "male"))
+    assert female["macro_f1"]["value"] < 0.4 < 0.8 < male["macro_f1"]["value"]
+    assert female["shared_recall"]["value"] == male["shared_recall"]["value"] == pytest.approx(0.9)
+    assert female["shared_recall"]["low"] < 0.9 < female["shared_recall"]["high"]
+    assert values["values"]["female"]["against_rest"]["classes"] == ["a", "b"]
+
+
+def test_a_subgroup_without_a_shared_class_says_why_it_has_no_mean_recall(settings):
+    truth, sex = np.repeat([0, 1], 30), np.repeat(["male", "female"], 30)
+    p = Predictions(("a", "b"), np.arange(60).astype(str), truth, truth, np.eye(2)[truth])
+    found = of_classes(p, pd.DataFrame({"id": "", "set": "", "group": "", "label": "", "sex": sex}), settings, 1)["sex"]
+    said = found["values"]["male"]["overall"]["shared_recall"]
+    assert (said["value"], said["why"]) == (None, f"there is no class of {ENOUGH} groups or more in it and in the rest")
+
+
 def test_subgroups_that_are_alike_do_not_differ(classifier_table, settings):
     half = classifier_table()
     other = half.assign(id="x" + half["id"], group="x" + half["group"])
@@ -59,7 +84,7 @@ def test_subgroups_that_are_alike_do_not_differ(classifier_table, settings):
     for value in sex["values"].values():
         for name, found in value["against_rest"]["metrics"].items():
             assert found["difference"] == pytest.approx(0), name
-            assert found["low"] is None or found["low"] < 0 < found["high"], name
+            assert found["low"] < 0 < found["high"], name
     assert sex["test"]["p"] == 1
 
 
@@ -76,12 +101,12 @@ def test_a_subgroup_served_worse_is_named(classifier_table, settings):
 
 
 def simulate(rng, effect):
-    """60 lesions of one to four photographs, three subgroups that differ in their mix of two classes; right or wrong
+    """100 lesions of one to four photographs, three subgroups that differ in their mix of two classes; right or wrong
     together, more often in class 0."""
-    subgroup = rng.choice(3, 60, p=[0.5, 0.3, 0.2])
-    truth = (rng.random(60) < np.array([0.2, 0.5, 0.6])[subgroup]).astype(int)
-    rows = rng.integers(1, 5, 60)
-    right = rng.random(60) < np.array([0.9, 0.6])[truth] - effect * (subgroup == 1)
+    subgroup = rng.choice(3, 100, p=[0.5, 0.3, 0.2])
+    truth = (rng.random(100) < np.array([0.2, 0.5, 0.6])[subgroup]).astype(int)
+    rows = rng.integers(1, 5, 100)
+    right = rng.random(100) < np.array([0.9, 0.6])[truth] - effect * (subgroup == 1)
     support = np.eye(2)[truth] * rows[:, None]
     return subgroup, support * right[:, None], support, truth
 

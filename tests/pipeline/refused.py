@@ -20,7 +20,13 @@ from medpipe.registry.champions import find_reigning
 from medpipe.registry.register import register
 
 REGISTERED = "skin-classifier"
-OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
+OPEN = {
+    "margin": None,
+    "max_calibration_error": None,
+    "subgroup_floor": None,
+    "shortcut_alarm": None,
+    "unrelated": None,
+}
 
 
 def decide(**gate: Any) -> dict[str, Any]:
@@ -43,14 +49,16 @@ def main(rival: str) -> None:
     run, other = (tracking.reopen(Path("models") / name) for name in (best, rival))
     client, local = run.client, Path(f"reports/skin/models/{best}.json")
     report = json.loads(local.read_text())
-    report["sets"]["test"]["calibration"] = {"after": {"ece": {"value": 0.1, "low": 0.0, "high": 0.3}}}
+    report["sets"]["test"]["calibration"] = {
+        "after": {"rms_calibration_error": {"value": 0.1, "low": 0.0, "high": 0.3}}
+    }
     male = report["sets"]["test"]["subgroups"]["sex"]["values"]["male"]
-    male["small"], male["overall"]["macro_f1"] = False, {"value": 0.5, "low": 0.25, "high": 0.75}
+    male["small"], male["overall"]["shared_recall"] = False, {"value": 0.5, "low": 0.25, "high": 0.75}
     client.log_dict(run.run_id, report, f"report/{best}.json")
     register(rival, REGISTERED, Path(), {}, aliases={"champion": None, "best": None})
     found = {
-        "max_ece": decide(max_ece=0.2),
-        "subgroup_floor": decide(subgroup_floor={"metric": "macro_f1", "floor": 1.0}),
+        "max_calibration_error": decide(max_calibration_error=0.2),
+        "subgroup_floor": decide(subgroup_floor={"metric": "shared_recall", "floor": 1.0}),
         "margin": decide(margin=0.0),
     }
     comparison = Path("reports/skin/comparison.json")

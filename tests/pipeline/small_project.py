@@ -112,7 +112,10 @@ def shrink(params: dict[str, Any]) -> None:
     params["scales"]["laptop"] |= {"epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
     for registered in params["registry"].values():
-        registered["gate"] |= {"max_ece": None, "subgroup_floor": None}  # such models are neither calibrated nor fair
+        registered["gate"] |= {
+            "max_calibration_error": None,
+            "subgroup_floor": None,
+        }  # such models are neither calibrated nor fair
 
 
 def shrink_to_table(params: dict[str, Any]) -> None:

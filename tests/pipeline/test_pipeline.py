@@ -100,7 +100,9 @@ def test_test_rows_share_no_group_with_the_others(project):
     for task in TASKS:
         rows = pd.read_parquet(project.root / f"data/split/{task}/rows.parquet")
         assert rows.groupby("group")["set"].nunique().max() == 1
-        for path in (project.root / "predictions" / task).glob("*.parquet"):
+        paths = [*(project.root / "predictions" / task).glob("*.parquet")]
+        assert {path.stem for path in paths} >= {name for name in ALL if name.startswith(f"{task}-")}
+        for path in paths:
             assert "train" not in set(pd.read_parquet(path)["set"])
 
 
@@ -223,8 +225,8 @@ def test_each_condition_of_the_gate_refuses_a_champion_and_names_figure_and_key(
     for condition, why in {
         "margin": r"no worse than the champion: (macro_f1 .+ worse, of 0 allowed|"
         r"not measured: \d+ groups give no valid interval .+)",
-        "max_ece": r"calibrated: calibration error 0\.100 \[0\.000, 0\.300\], of 0\.2 allowed",
-        "subgroup_floor": r"no subgroup below the floor: macro_f1 0\.500 \[0\.250, 0\.750\] of sex male, the lowest of "
+        "max_calibration_error": r"calibrated: RMS calibration error 0\.100 \[0\.000, 0\.300\], of 0\.2 allowed",
+        "subgroup_floor": r"no subgroup below the floor: shared_recall 0\.500 \[0\.250, 0\.750\] of sex male, the lowest of "
         r"\d; the floor is 1",
         "shortcut_alarm": r"no shortcut alarm: the probes raise an alarm: the border alone tells the class",
         "unrelated": r"comparable with the champion: skin-image was made on other data \(split another, now \w+\) and "

@@ -13,7 +13,13 @@ from medpipe.registry.gate import conditions, refusal
 from medpipe.registry.register import SHOWN, shortened
 
 EVALUATE = params.load(Path(__file__).parents[2]).evaluate.model_copy(update={"resamples": 100})
-OPEN = {"margin": None, "max_ece": None, "subgroup_floor": None, "shortcut_alarm": None, "unrelated": None}
+OPEN = {
+    "margin": None,
+    "max_calibration_error": None,
+    "subgroup_floor": None,
+    "shortcut_alarm": None,
+    "unrelated": None,
+}
 RIVAL = {
     "metric": "macro_f1",
     "new": 0.61,
@@ -27,13 +33,16 @@ RIVAL = {
 SUBGROUPS = {
     "sex": {
         "values": {
-            "male": {"small": False, "overall": {"macro_f1": {"value": 0.5, "low": 0.4, "high": 0.6}}},
-            "female": {"small": False, "overall": {"macro_f1": {"value": 0.6, "low": 0.5, "high": 0.7}}},
-            "unknown": {"small": True, "overall": {"macro_f1": {"value": 0.0, "low": 0.0, "high": 0.0}}},
+            "male": {"small": False, "overall": {"shared_recall": {"value": 0.5, "low": 0.4, "high": 0.6}}},
+            "female": {"small": False, "overall": {"shared_recall": {"value": 0.6, "low": 0.5, "high": 0.7}}},
+            "unknown": {"small": True, "overall": {"shared_recall": {"value": 0.0, "low": 0.0, "high": 0.0}}},
         }
     }
 }
-UNBOUNDED = {"small": False, "overall": {"macro_f1": {"value": 0.9, "low": None, "high": None, "why": "25 groups"}}}
+UNBOUNDED = {
+    "small": False,
+    "overall": {"shared_recall": {"value": 0.9, "low": None, "high": None, "why": "25 groups"}},
+}
 WITHOUT = {"sex": {"values": SUBGROUPS["sex"]["values"] | {"other": UNBOUNDED}}}
 PROBES = {"model": "m", "run": "r", "alarm": False, "why": "0.5"}
 ALARM = PROBES | {"alarm": True, "why": "0.9 from the border alone"}
@@ -45,11 +54,11 @@ def asked(gate, report=None, probes=None, rivals=None):
 
 
 def calibrated(ece, high):
-    return {"calibration": {"after": {"ece": {"value": ece, "low": 0.0, "high": high}}}}
+    return {"calibration": {"after": {"rms_calibration_error": {"value": ece, "low": 0.0, "high": high}}}}
 
 
 def floor(value):
-    return {"subgroup_floor": {"metric": "macro_f1", "floor": value}}
+    return {"subgroup_floor": {"metric": "shared_recall", "floor": value}}
 
 
 def rival(**figures):
@@ -64,12 +73,12 @@ def rival(**figures):
         ({"margin": 0.0}, {"rivals": rival(low=0.0)}, True, 0.0),
         ({"margin": 0.02}, {"rivals": rival(low=None, high=None)}, None, None),  # too few groups
         ({"margin": 0.02}, {"rivals": rival(low=math.nan)}, None, None),
-        ({"max_ece": 0.1}, {"report": calibrated(0.05, 0.1)}, True, 0.1),
-        ({"max_ece": 0.1}, {"report": calibrated(0.05, 0.11)}, False, 0.11),
-        ({"max_ece": 0.1}, {"report": calibrated(0.05, None)}, None, None),
-        ({"max_ece": 0.1}, {"report": calibrated(0.05, math.nan)}, None, None),
-        ({"max_ece": 0.1}, {"report": {"detection": calibrated(0.05, 0.2)}}, False, 0.2),  # of a cascade
-        ({"max_ece": 0.1}, {}, None, None),
+        ({"max_calibration_error": 0.1}, {"report": calibrated(0.05, 0.1)}, True, 0.1),
+        ({"max_calibration_error": 0.1}, {"report": calibrated(0.05, 0.11)}, False, 0.11),
+        ({"max_calibration_error": 0.1}, {"report": calibrated(0.05, None)}, None, None),
+        ({"max_calibration_error": 0.1}, {"report": calibrated(0.05, math.nan)}, None, None),
+        ({"max_calibration_error": 0.1}, {"report": {"detection": calibrated(0.05, 0.2)}}, False, 0.2),  # of a cascade
+        ({"max_calibration_error": 0.1}, {}, None, None),
         (floor(0.4), {}, True, 0.4),
         (floor(0.45), {}, False, 0.4),
         (floor(0.45), {"report": {"subgroups": WITHOUT}}, False, 0.4),
@@ -89,7 +98,7 @@ def test_a_condition_refuses_by_the_bound_that_it_names_and_so_does_one_that_was
     [found] = asked(gate, **evidence)
     assert (found["met"], found["figure"]) == (met, figure)
     assert found["key"] == f"registry.skin.gate.{next(iter(gate))}"
-    bound = {"margin": "lower bound", "max_ece": "upper bound", "subgroup_floor": "lower bound"}.get(
+    bound = {"margin": "lower bound", "max_calibration_error": "upper bound", "subgroup_floor": "lower bound"}.get(
         next(iter(gate)), ""
     )
     assert found["asks"].startswith(bound)
@@ -103,7 +112,7 @@ def test_few_rows_do_not_show_a_calibration():
     for _ in range(20):
         truth, said = (rng.random(40) < 0.7).astype(int), np.full(40, 0.9)
         p = Predictions(("a", "b"), np.arange(40).astype(str), truth, np.ones(40, int), np.stack([1 - said, said], 1))
-        [found] = asked({"max_ece": 0.15}, {"calibration": calibration(p, 1.0, EVALUATE, 0)})
+        [found] = asked({"max_calibration_error": 0.15}, {"calibration": calibration(p, 1.0, EVALUATE, 0)})
         passed += found["met"] is True
     assert passed <= 2
 
@@ -129,7 +138,7 @@ def test_what_is_null_is_not_asked():
 
 def test_a_floor_of_a_metric_that_is_not_measured_is_an_error():
     with pytest.raises(
-        InputError, match=r"gate.subgroup_floor.metric: dice is not measured of m's subgroups; .*macro_f1"
+        InputError, match=r"gate.subgroup_floor.metric: dice is not measured of m's subgroups; .*shared_recall"
     ):
         asked({"subgroup_floor": {"metric": "dice", "floor": 0.5}})
 

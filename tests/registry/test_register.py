@@ -246,12 +246,12 @@ def test_a_champion_that_cannot_be_compared_stays_unless_its_key_is_null(train, 
 
 
 def test_a_first_model_that_is_refused_is_a_version_and_no_champion(train, root, versions):
-    subgroup = {"small": False, "overall": {"macro_f1": {"value": 0.4, "low": 0.2, "high": 0.6}}}
+    subgroup = {"small": False, "overall": {"shared_recall": {"value": 0.4, "low": 0.2, "high": 0.6}}}
     train("skin-b4", test={"subgroups": {"sex": {"values": {"male": subgroup}}}})
-    said = elected(root, "skin-b4", subgroup_floor=Floor(metric="macro_f1", floor=0.3))
+    said = elected(root, "skin-b4", subgroup_floor=Floor(metric="shared_recall", floor=0.3))
     assert (said["name"], said["decision"]["reigning"]) == (None, None)
     assert said["decision"]["why"] == (
-        "refused: no subgroup below the floor: macro_f1 0.400 [0.200, 0.600] of sex male, the lowest of 1; "
+        "refused: no subgroup below the floor: shared_recall 0.400 [0.200, 0.600] of sex male, the lowest of 1; "
         "the floor is 0.3 (registry.skin.gate.subgroup_floor)"
     )
     assert aliases(versions) == {"skin-b4": []}

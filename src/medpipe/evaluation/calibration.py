@@ -15,8 +15,7 @@ from medpipe.params import Evaluate
 
 BINS = 15
 COLDEST, HOTTEST = 0.2, 20.0  # temperatures between which `untemper` gives back what a model said
-MEASURES = ("ece", "classwise_ece", "brier", "log_loss")
-_BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+MEASURES = ("ece", "rms_calibration_error", "classwise_rms_calibration_error", "brier", "log_loss")
 PARTS = ("reliability", "resolution", "uncertainty", "within_variance", "within_covariance")
 
 
@@ -44,30 +43,52 @@ def fit_temperature(name: str, p: np.ndarray, truth: np.ndarray) -> float:
     return float(1 / brentq(derivative, 1 / HOTTEST, 1 / COLDEST, xtol=1e-12))
 
 
-def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The debiased calibration error (r,) in [0, 1] under the row weights (n, r): a root mean square over the rows.
+def expected_calibration_error(said: np.ndarray, hit: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """ECE (r,) in [0, 1]: the mean over rows of |how often it is true - what is said| in their bin.
 
-    `confidence` (n,) in [0, 1], `correct` (n,) in {0, 1}. Bins of few rows miss their confidence by chance alone, so
-    that the plain error of probabilities that are right is far from 0; from each square what is expected of that is
-    taken off (Kumar 2019, arXiv 1909.10155, section 5, as Bröcker 2012, doi:10.1007/s00382-011-1191-1). 0 where that
-    leaves less than nothing.
+    `said` (n,) in [0, 1], `hit` (n,) in {0, 1}, `codes` (n,) the group of each row, `weights` (r, g) of the groups. 15
+    bins of equal width, of the likeliest class (Guo 2017, arXiv 1706.04599, equation 3). Bins of few rows miss by
+    chance alone, so that it is too large, the more so the fewer rows and groups there are.
     """
-    return np.sqrt(np.maximum(_squared_error(confidence, correct, weights), 0))
+    place = np.clip(np.ceil(said * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = weights @ _by_group(place, codes, hit - said, (weights.shape[1], BINS))  # (r, bins)
+    return np.abs(gaps).sum(axis=1) / (weights @ np.bincount(codes))
 
 
-def classwise_error(p: Predictions, weights: np.ndarray) -> np.ndarray:
+def rms_calibration_error(said: np.ndarray, hit: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The debiased root mean square (r,) of the same gap over the rows, in 15 bins of equal mass; as
+    `expected_calibration_error`.
+
+    From each bin's square is taken what chance alone is expected to leave there (Kumar 2019, arXiv 1909.10155, section
+    5, as Bröcker 2012, doi:10.1007/s00382-011-1191-1), estimated over groups, whose rows err together; of a bin that
+    one group fills, nothing. 0 where that leaves less than nothing.
+    """
+    return np.sqrt(np.maximum(_squared_error(said, hit, codes, weights), 0))
+
+
+def classwise_error(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The same of every class's probability (r,), the mean taken of the squares (Kull 2019, arXiv 1910.12656)."""
-    squares = [_squared_error(p.probabilities[:, c], p.truth == c, weights) for c in range(len(p.classes))]
+    squares = [_squared_error(p.probabilities[:, c], p.truth == c, codes, weights) for c in range(len(p.classes))]
     return np.sqrt(np.maximum(np.mean(squares, axis=0), 0))
 
 
-def _squared_error(said: np.ndarray, hit: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    member = _members(said)
-    count = member @ weights  # (bins, r)
+def _squared_error(said: np.ndarray, hit: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean square of the gap, debiased: of a bin the squared mean of its groups' gaps less that mean's variance."""
+    place = _members(said).argmax(axis=0)
+    shape = weights.shape[1], place.max() + 1
+    rows, apart = (_by_group(place, codes, values, shape) for values in (np.ones(len(said)), hit - said))  # (g, bins)
+    count, total, groups = (weights @ sums for sums in (rows, apart, rows > 0))  # (r, bins)
     whole = np.where(count > 0, count, 1)
-    rate, mean = (member * hit) @ weights / whole, (member * said) @ weights / whole
-    noise = rate * (1 - rate) / np.maximum(whole - 1, 1)
-    return (count * ((rate - mean) ** 2 - noise)).sum(axis=0) / count.sum(axis=0)
+    gap = total / whole
+    # The squares of the groups' apart - rows * gap, whose sum over groups is 0.
+    squares = weights @ apart**2 - 2 * gap * (weights @ (apart * rows)) + gap**2 * (weights @ rows**2)
+    noise = groups / np.maximum(groups - 1, 1) * squares / whole**2
+    return (count * (gap**2 - noise)).sum(axis=1) / count.sum(axis=1)
+
+
+def _by_group(place: np.ndarray, codes: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(groups, bins), `shape`: the sums of the rows' `values` (n,)."""
+    return np.bincount(codes * shape[1] + place, values, shape[0] * shape[1]).reshape(shape)
 
 
 def brier_parts(p: Predictions) -> dict[str, float]:
@@ -103,27 +124,25 @@ def calibration(p: Predictions, temperature: float, settings: Evaluate, seed: in
 
 def _measured(p: Predictions, settings: Evaluate, seed: int) -> dict[str, Any]:
     resamples = Resamples(p.groups, settings.resamples, seed)
-    weights, step = resamples.weights, max(1, _BLOCK // len(p.truth))
-    blocks = [
-        _figures(p, np.ascontiguousarray(weights[start : start + step].T)[resamples.codes])
-        for start in range(0, len(weights), step)
-    ]
-    draws = {name: np.concatenate([block[name] for block in blocks]) for name in MEASURES}
-    values = {name: float(found[0]) for name, found in _figures(p, np.ones((len(p.truth), 1))).items()}
+    weights = np.concatenate([np.ones((1, len(resamples.names))), resamples.weights])
+    drawn = figures(p, resamples.codes, weights)
+    values = {name: float(found[0]) for name, found in drawn.items()}
+    draws = {name: found[1:] for name, found in drawn.items()}
     estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
     found = {name: estimates.interval(name, settings.confidence) for name in MEASURES}
     return found | {"parts": brier_parts(p), "bins": bins(p)}
 
 
-def _figures(p: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """MEASURES (r,) under the row weights (n, r)."""
+def figures(p: Predictions, codes: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """MEASURES (r,) under the weights (r, g) of the groups, `codes` (n,) of the rows."""
     hits = np.eye(len(p.classes))[p.truth]
     chances = np.clip(p.probabilities[np.arange(len(p.truth)), p.truth], np.finfo(np.float64).eps, None)
-    row = np.stack([((p.probabilities - hits) ** 2).sum(axis=1), -np.log(chances)])  # (2, n)
-    brier, log_loss = row @ weights / weights.sum(axis=0)
-    top = p.probabilities.argmax(axis=1)
-    ece = expected_calibration_error(p.probabilities.max(axis=1), top == p.truth, weights)
-    return {"ece": ece, "classwise_ece": classwise_error(p, weights), "brier": brier, "log_loss": log_loss}
+    row = ((p.probabilities - hits) ** 2).sum(axis=1), -np.log(chances)
+    rows = weights @ np.bincount(codes)
+    means = (weights @ np.bincount(codes, values) / rows for values in row)
+    likeliest = p.probabilities.max(axis=1), p.probabilities.argmax(axis=1) == p.truth, codes, weights
+    errors = expected_calibration_error(*likeliest), rms_calibration_error(*likeliest)
+    return dict(zip(MEASURES, (*errors, classwise_error(p, codes, weights), *means), strict=True))
 
 
 def bins(p: Predictions) -> list[dict[Any, Any]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from medpipe.evaluation.figures import COLOURS, GRID, INK, figure
+from medpipe.evaluation.wording import from_on
 
 
 def plot_reliability(path: Path, title: str, calibration: dict[str, Any], of: str) -> None:
@@ -38,7 +39,7 @@ def plot_decisions(path: Path, title: str, decisions: dict[str, Any]) -> None:
         left.plot(curve["threshold"], curve["treat_all"], "--", color=COLOURS[4], linewidth=1.4, label=f"all {of}")
         left.axhline(0, color="#888888", linewidth=1.2, label=f"none {of}")
         left.plot(curve["threshold"], curve["model"], color=COLOURS[0], linewidth=1.8, label="model")
-        left.axvline(threshold, color=INK, linewidth=0.9, linestyle=":", label=f"chosen: {threshold:.3g}")
+        left.axvline(threshold, color=INK, linewidth=0.9, linestyle=":", label=f"chosen: {from_on(threshold)}")
         top = max(*curve["model"], *curve["treat_all"], 0.01)
         left.set(xlim=(0, 1), ylim=(-0.25 * top, 1.08 * top), xlabel="threshold", ylabel="net benefit")
         left.set_title("decision curve")

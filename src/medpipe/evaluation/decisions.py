@@ -5,7 +5,7 @@ validation rows, and what they are worth on others.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,21 @@ from medpipe.errors import InputError
 from medpipe.evaluation.intervals import Estimates, Resamples
 from medpipe.evaluation.metrics import key
 from medpipe.evaluation.predictions import Predictions
-from medpipe.models.decision import REFER, SLACK, Rule, decide, in_sets
+from medpipe.evaluation.validity import Scarcest
+from medpipe.models.decision import NEVER, REFER, SLACK, Rule, decide, in_sets
 from medpipe.params import Cost, Decide, Evaluate, Sensitivity
 
 SENSITIVITIES = (0.9, 0.95)
 CHANCES = np.arange(1, 100) / 100  # thresholds of the decision curve
 _BLOCK = 4_000_000  # weights of rows held at once: 32 MB
+
+
+class Ratio(NamedTuple):
+    """A figure as what is counted (n,), and among what (n,), which `among` says; "": among all rows."""
+
+    part: np.ndarray
+    whole: np.ndarray
+    among: str = ""
 
 
 def choose(name: str, p: Predictions, of: str, settings: Decide) -> Rule:
@@ -52,26 +61,29 @@ def at_sensitivity(said: np.ndarray, truth: np.ndarray, wanted: float) -> float:
 
 
 def at_cost(said: np.ndarray, truth: np.ndarray, cost: float) -> float:
-    """The highest threshold at which `cost` times the missed rows, and the false alarms, are fewest.
+    """The highest threshold at which `cost` times the missed rows, and the false alarms, are fewest; NEVER where every
+    one costs more than to miss all rows.
 
     A cost of negatives a positive gives Youden's (1950), the largest sensitivity + specificity.
     """
     thresholds, place = np.unique(-said, return_inverse=True)
     gain = np.cumsum(np.bincount(place, np.where(truth, cost, -1.0)))
+    if gain.max() < -1e-6:  # less is rounding: by Youden's cost, to say so of all rows costs as much as to miss all
+        return NEVER
     return float(-thresholds[gain.argmax()] * SLACK)
 
 
 def refer_below(p: Predictions, error: float) -> float:
     """The lowest probability of the likeliest class from which on at most the share `error` of the rows is wrong.
 
-    Above 1, so that every row is referred, where there is none. Selective classification (Geifman & El-Yaniv 2017,
+    NEVER, so that every row is referred, where there is none. Selective classification (Geifman & El-Yaniv 2017,
     arXiv 1705.08500), without its bound: on new rows the error is met on average only.
     """
     top = p.probabilities.max(axis=1)
     thresholds, place = np.unique(-top, return_inverse=True)
     rows, wrong = np.bincount(place), np.bincount(place, p.probabilities.argmax(axis=1) != p.truth)
     met = np.flatnonzero(np.cumsum(wrong) / np.cumsum(rows) <= error)
-    return float(-thresholds[met[-1]] * SLACK) if len(met) else float(np.nextafter(1, 2))
+    return float(-thresholds[met[-1]] * SLACK) if len(met) else NEVER
 
 
 def conformal(chances: np.ndarray, coverage: float) -> float:
@@ -98,19 +110,18 @@ def decisions(
 ) -> dict[str, Any]:
     """What the rule and the `thresholds` `at` are worth on the rows `p`.
 
-    - rule: itself; figures: {value, low, high} of what `_ratios` lists, and of `aurc`
+    - rule: itself; figures: {value, low, high} of what `figures` lists
     - at: of each class, by sensitivity on validation rows, the threshold and {value, low, high} of both shares
     - decided: counts of truth (rows) by decision (columns: the classes, then `refer`)
     - curve: of the decision curve thresholds, and the net benefit of the model and of treating all
     - risk: of the risk-coverage curve shares answered, and the error among them
     """
-    ratios, points = _ratios(p, rule), _at(p, at)
     resamples = Resamples(p.groups, settings.resamples, seed)
     weights = np.concatenate([np.ones((1, len(resamples.names))), resamples.weights])
-    drawn = _by_group(ratios | points, resamples.codes, weights) | {"aurc": _aurc(p, resamples.codes, weights)}
+    drawn, scarcest = figures(p, rule, at, resamples.codes, weights)
     values = {name: float(found[0]) for name, found in drawn.items()}
     draws = {name: found[1:] for name, found in drawn.items()}
-    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws)
+    estimates = Estimates(len(p.truth), tuple(resamples.names.tolist()), values, draws, scarcest)
     interval = {name: estimates.interval(name, settings.confidence) for name in drawn}
     said = decide(p.probabilities, p.classes, rule)
     columns = (*p.classes, REFER)
@@ -118,7 +129,7 @@ def decisions(
     np.add.at(table, (p.truth, np.array([columns.index(one) for one in said])), 1)
     return {
         "rule": asdict(rule),
-        "figures": {name: interval[name] for name in (*ratios, "aurc")},
+        "figures": {name: found for name, found in interval.items() if "@" not in name.partition(":")[0]},
         "at": {
             name: {
                 s: {"threshold": t} | {m: interval[key(f"{m}@{s}", name)] for m in ("sensitivity", "specificity")}
@@ -132,56 +143,67 @@ def decisions(
     }
 
 
-def _ratios(p: Predictions, rule: Rule) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Figures as what is counted (n,), and among what (n,).
+def figures(
+    p: Predictions, rule: Rule, at: Mapping[str, Mapping[str, float]], codes: np.ndarray, weights: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, Scarcest]]:
+    """What `_ratios` and `_at` list, and `aurc`, each (r,) under the weights (r, g) of groups, NaN where there is
+    nothing to measure; and of each that is not of all rows, of what, and how many groups have it.
+    """
+    ratios = _ratios(p, rule) | _at(p, at)
+    found = {}
+    for name, ratio in ratios.items():
+        part, whole = (weights @ np.bincount(codes, counted, weights.shape[1]) for counted in ratio[:2])
+        found[name] = np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+    held = {
+        name: (ratio.among, len(np.unique(codes[ratio.whole > 0]))) for name, ratio in ratios.items() if ratio.among
+    }
+    both = min(held["sensitivity"], held["specificity"], key=lambda one: one[1])
+    return found | {"aurc": _aurc(p, codes, weights)}, held | {"net_benefit": both, "treat_all": both}
 
-    - sensitivity, specificity, precision: of the class at its threshold
-    - net_benefit, treat_all: there, of the model and of treating all
+
+def _ratios(p: Predictions, rule: Rule) -> dict[str, Ratio]:
+    """- sensitivity, specificity, precision: of the class at its threshold
+    - net_benefit, treat_all: there, of the model and of treating all, which no threshold above 1 compares
     - referred: the share that is; error: of labels among the others; wrong: of decisions among them
     - coverage, and coverage:<class>: the share of sets that hold the truth; set_size: classes in a set; empty: sets
     """
     column, label = p.classes.index(rule.of), p.probabilities.argmax(axis=1)
     truth, said = p.truth == column, p.probabilities[:, column] >= rule.threshold
-    odds = rule.threshold / (1 - rule.threshold) if rule.threshold < 1 else np.inf
+    odds = rule.threshold / (1 - rule.threshold) if rule.threshold < 1 else np.nan
     benefit, treated = (np.where(said, np.where(truth, 1, -odds), 0), np.where(truth, 1, -odds))
     answered = p.probabilities.max(axis=1) >= rule.refer
     decided = np.array(decide(p.probabilities, p.classes, rule), object)
     sets, whole = in_sets(p.probabilities, rule), np.ones(len(truth))
     held = sets[np.arange(len(truth)), p.truth]
     found = {
-        "sensitivity": (truth & said, truth),
-        "specificity": (~truth & ~said, ~truth),
-        "precision": (truth & said, said),
-        "net_benefit": (benefit, whole),
-        "treat_all": (treated, whole),
-        "referred": (~answered, whole),
-        "error": (answered & (label != p.truth), answered),
-        "wrong": (answered & (decided != np.array(p.classes, object)[p.truth]), answered),
-        "coverage": (held, whole),
-        "set_size": (sets.sum(axis=1), whole),
-        "empty": (~sets.any(axis=1), whole),
+        "sensitivity": Ratio(truth & said, truth, rule.of),
+        "specificity": Ratio(~truth & ~said, ~truth, f"classes but {rule.of}"),
+        "precision": Ratio(truth & said, said, f"rows said to be {rule.of}"),
+        "net_benefit": Ratio(benefit, whole),
+        "treat_all": Ratio(treated, whole),
+        "referred": Ratio(~answered, whole),
+        "error": Ratio(answered & (label != p.truth), answered, "rows that are not referred"),
+        "wrong": Ratio(
+            answered & (decided != np.array(p.classes, object)[p.truth]), answered, "rows that are not referred"
+        ),
+        "coverage": Ratio(held, whole),
+        "set_size": Ratio(sets.sum(axis=1), whole),
+        "empty": Ratio(~sets.any(axis=1), whole),
     }
-    return found | {key("coverage", name): (held & (p.truth == c), p.truth == c) for c, name in enumerate(p.classes)}
+    of_class = {
+        key("coverage", name): Ratio(held & (p.truth == c), p.truth == c, name) for c, name in enumerate(p.classes)
+    }
+    return found | of_class
 
 
-def _at(p: Predictions, at: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _at(p: Predictions, at: Mapping[str, Mapping[str, float]]) -> dict[str, Ratio]:
+    """`sensitivity@0.9:<class>` and so on, of each class at each of its thresholds."""
     found = {}
     for name, by in at.items():
         truth, said = p.truth == p.classes.index(name), p.probabilities[:, p.classes.index(name)]
         for s, threshold in by.items():
-            found[key(f"sensitivity@{s}", name)] = (truth & (said >= threshold), truth)
-            found[key(f"specificity@{s}", name)] = (~truth & (said < threshold), ~truth)
-    return found
-
-
-def _by_group(
-    ratios: Mapping[str, tuple[np.ndarray, np.ndarray]], codes: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Each ratio (r,) under the weights (r, g) of groups; NaN where there is nothing to measure."""
-    found = {}
-    for name, parts in ratios.items():
-        part, whole = (weights @ np.bincount(codes, counted, weights.shape[1]) for counted in parts)
-        found[name] = np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+            found[key(f"sensitivity@{s}", name)] = Ratio(truth & (said >= threshold), truth, name)
+            found[key(f"specificity@{s}", name)] = Ratio(~truth & (said < threshold), ~truth, f"classes but {name}")
     return found
 
 

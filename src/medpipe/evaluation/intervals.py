@@ -16,11 +16,21 @@ from scipy.stats import t
 from medpipe.errors import InputError
 from medpipe.evaluation.metrics import COUNTED, RANKED, classification_metrics, key, mean_of_present
 from medpipe.evaluation.predictions import Predictions
-from medpipe.evaluation.validity import FLAT, UNBOUNDED, Scarcest, bounds, freedom, standard_error, too_few
+from medpipe.evaluation.validity import (
+    FLAT,
+    UNBOUNDED,
+    UNVARIED,
+    Scarcest,
+    bounds,
+    freedom,
+    standard_error,
+    too_few,
+)
 from medpipe.params import Evaluate
 
 Name = TypeVar("Name", bound=Hashable)
 
+MEANS = ("accuracy", "weighted_recall", "dice", "iou", "tversky", "hd95")  # over rows or patients
 _BLOCK = 1 << 17  # weights of rows held at once: 1 MiB, which a core's cache holds
 
 
@@ -65,15 +75,19 @@ def paired_difference(a: Estimates, b: Estimates, metric: str, confidence: float
     """{difference, low, high, p} of a - b, both in the same resamples of the same groups; p is two-sided.
 
     Studentised by the bootstrap's standard error of the difference. Where the groups are too few for an interval of
-    the metric there is no test either: `low`, `high` and `p` are None and `why` says why.
+    the metric, or the difference does not vary, there is neither interval nor such a test: `low`, `high` and `p` are
+    None and `why` says why. What does not vary may still have the exact test, of the 2^g ways to exchange the two
+    models within groups: where they do not differ all of these show as much, and where all groups differ by the same
+    share, as a mean over rows or patients then tells, two do (of rows that are right this is `paired.mcnemar`).
     """
     found = _apart(a, b, metric)
     if isinstance(found, str):
         difference = a.values[metric] - b.values[metric]
         return {"difference": difference if np.isfinite(difference) else None} | _UNTESTED | {"why": found}
     difference, se, degrees = found
-    if se < FLAT:  # all groups differ alike, which is to say in nothing
-        return {"difference": difference, "low": difference, "high": difference, "p": float(abs(difference) < FLAT)}
+    if se < FLAT:
+        exact = 1.0 if abs(difference) < FLAT else 2.0**-degrees if metric in MEANS else None
+        return {"difference": difference} | _UNTESTED | {"p": exact, "why": UNVARIED}
     reach = float(t.ppf((1 + confidence) / 2, degrees)) * se
     most = np.inf if metric in UNBOUNDED else 1.0
     p = float(2 * t.sf(abs(difference) / se, degrees))
@@ -89,13 +103,13 @@ def no_worse(a: Estimates, b: Estimates, metric: str, margin: float) -> float | 
     """One-sided p of a being worse than b by `margin` or more, where higher is better; None where it cannot be tested.
 
     A small p shows a to be no worse than that (Schuirmann 1987, doi 10.1007/BF01068419; of both directions at once:
-    that the two are equivalent).
+    that the two are equivalent). A difference that does not vary shows nothing.
     """
     found = _apart(a, b, metric)
     if isinstance(found, str):
         return None
     difference, se, degrees = found
-    return float(t.sf((difference + margin) / se, degrees)) if se >= FLAT else float(difference <= -margin)
+    return float(t.sf((difference + margin) / se, degrees)) if se >= FLAT else None
 
 
 def separate_difference(
@@ -112,13 +126,14 @@ def separate_difference(
     # Moved on by one where apart: sets of as many groups are drawn by the same numbers.
     draws = a.draws[metric] - (b.draws[metric] if together else np.roll(b.draws[metric], 1))
     sides = [(len(e.groups), e.scarcest.get(metric)) for e in (a, b)]
-    se = standard_error(draws, min(groups for groups, _ in sides))
+    degrees = min(freedom(*side) for side in sides)
+    se = standard_error(draws, degrees)
     why = next((why for side in sides if (why := too_few(metric, *side))), None)
     if why is None and se < FLAT:
-        why = "it is the same in all resamples"
+        why = UNVARIED
     if why is not None:
         return {"difference": difference, "low": None, "high": None, "why": why}
-    reach = float(t.ppf((1 + confidence) / 2, min(freedom(metric, *side) for side in sides))) * se
+    reach = float(t.ppf((1 + confidence) / 2, degrees)) * se
     most = np.inf if metric in UNBOUNDED else 1.0
     return {"difference": difference, "low": max(difference - reach, -most), "high": min(difference + reach, most)}
 
@@ -136,8 +151,8 @@ def _apart(a: Estimates, b: Estimates, metric: str) -> tuple[float, float, int] 
     scarcest = a.scarcest.get(metric)
     if why := too_few(metric, len(a.groups), scarcest):
         return why
-    se = standard_error(a.draws[metric] - b.draws[metric], len(a.groups))
-    return difference, se, freedom(metric, len(a.groups), scarcest)
+    degrees = freedom(len(a.groups), scarcest)
+    return difference, standard_error(a.draws[metric] - b.draws[metric], degrees), degrees
 
 
 def holm(p: dict[Name, float | None]) -> dict[Name, float | None]:

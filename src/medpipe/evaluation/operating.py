@@ -9,7 +9,7 @@ import numpy as np
 from medpipe.evaluation.intervals import Estimates, Resamples, counted, resampled_confusion, scarcest
 from medpipe.evaluation.metrics import COUNTED, confusion, key
 from medpipe.evaluation.predictions import Predictions
-from medpipe.models.decision import SLACK
+from medpipe.models.decision import NEVER, SLACK
 from medpipe.models.temperature import temper
 from medpipe.params import Evaluate
 
@@ -24,10 +24,12 @@ def operating_points(
     Each has `threshold`, `chosen` and {value, low, high} of MEASURED: precision and recall of the second class, its
     rows that were missed, the first one's that were taken for it (counts of these rows, without interval). Positive is
     what the network says of at least the threshold, as others publish it; `tempered` is the same threshold on the scale
-    of `p`, which are tempered. Of a cascade it is the classifier's, before a mask is looked at.
+    of `p`, which are tempered, infinite where `chosen` is NEVER. Of a cascade it is the classifier's, before a mask is
+    looked at.
     """
     points = sorted({*settings.operating_points, chosen}, reverse=True)
     tempered = temper(np.array(points)[:, None], temperature)[:, 1]
+    tempered[np.array(points) == NEVER] = np.inf
     return [
         {"threshold": threshold, "tempered": float(least), "chosen": threshold == chosen}
         | _measure(p, least * SLACK, settings, seed)

@@ -5,7 +5,17 @@ from typing import Any, NamedTuple
 
 from medpipe.evaluation.metrics import COUNTED
 from medpipe.evaluation.trust import CALIBRATION, DECISIONS
-from medpipe.evaluation.wording import bounded, bounds, metric_name, number, other_metrics, p_value, signed, threshold
+from medpipe.evaluation.wording import (
+    bounded,
+    bounds,
+    from_on,
+    metric_name,
+    number,
+    other_metrics,
+    p_value,
+    signed,
+    threshold,
+)
 
 POINT, COUNTS = ("accuracy", "precision", "recall"), ("missed", "false_alarms")
 
@@ -125,7 +135,7 @@ def trusted(section: Section) -> Iterator[Table]:
         yield Table("Calibration", about, ["model", "temperature", *map(metric_name, CALIBRATION)], rows)
     if found := section.get("decisions"):
         rows = [
-            [name, f"{of['of']} from {of['threshold']:.3g} on", *(bounded(of[m]) for m in DECISIONS)]
+            [name, f"{of['of']} {from_on(of['threshold'])}", *(bounded(of[m]) for m in DECISIONS)]
             for name, of in found.items()
         ]
         yield Table("Decisions", "by what validation rows chose", ["model", "says", *map(metric_name, DECISIONS)], rows)

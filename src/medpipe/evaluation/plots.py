@@ -11,6 +11,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from medpipe.evaluation.calibration_plots import plot_decisions, plot_reliability
 from medpipe.evaluation.figures import COLOURS, GRID, INK, LINES, figure, shade
 from medpipe.evaluation.mask_plots import Example, plot_dice, plot_gallery
+from medpipe.evaluation.wording import metric_name
 
 NOT_METRICS = ("epoch", "phase", "lr", "seconds")
 
@@ -40,7 +41,7 @@ def plot_all(
 
     if history is not None and len(history):
         draw("curves", plot_curves, f"{report['model']} · training", history)
-    if report["kind"] == "classification":
+    if report["kind"] != "masks":
         draw("roc", plot_roc, f"ROC, one class against the rest · {about}", rows, report["classes"])
         draw("precision_recall", plot_precision_recall, f"Precision and recall · {about}", rows, report["classes"])
     found = test.get("detection", test)
@@ -52,9 +53,8 @@ def plot_all(
         draw("reliability", plot_reliability, f"Reliability · {about}", found["calibration"], of)
     if "decisions" in found:
         draw("decisions", plot_decisions, f"Decisions · {about}", found["decisions"])
-    metric = "macro_f1" if report["kind"] == "classification" else "dice"
     if test["subgroups"]:
-        draw("subgroups", plot_subgroups, f"Subgroups · {about}", test, metric)
+        draw("subgroups", plot_subgroups, f"Subgroups · {about}", test["subgroups"])
     if "patients" in test:
         draw("dice", plot_dice, f"Dice of each patient · {about}", test)
     if examples:
@@ -188,34 +188,36 @@ def plot_per_class(path: Path, title: str, per_class: dict[str, dict[str, Any]])
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def plot_subgroups(path: Path, title: str, test: dict[str, Any], metric: str) -> None:
-    """A panel a subgroup column, a dot and interval a value; the line is the whole test set's figure."""
-    columns = {column: found["values"] for column, found in test["subgroups"].items()}
+def plot_subgroups(path: Path, title: str, subgroups: dict[str, Any]) -> None:
+    """A panel a subgroup column: a dot and interval a value, and a ring for the rest of the rows.
+
+    Of a classifier the mean recall of the classes that both have, of masks the mean Dice.
+    """
+    columns = {column: found["values"] for column, found in subgroups.items()}
     heights = [len(values) for values in columns.values()]
-    whole = test["overall"][metric]
     with figure(path, title, 8, 1.3 + 0.55 * len(heights) + 0.27 * sum(heights)) as drawn:
         panels = np.atleast_1d(drawn.subplots(len(columns), 1, sharex=True, height_ratios=[h + 0.6 for h in heights]))
         for ax, (column, values) in zip(panels, columns.items(), strict=True):
-            if whole["low"] is not None:
-                ax.axvspan(whole["low"], whole["high"], color="#EEEEEE", zorder=0)
-            ax.axvline(whole["value"], color="#888888", linewidth=1)
+            tested = subgroups[column]["test"]["metric"]
+            metric = "shared_recall" if tested == "balanced_accuracy" else tested
             for i, part in enumerate(values.values()):
                 found = part["overall"][metric]
+                if found["value"] is None:
+                    continue
                 colour = "#AAAAAA" if part["small"] else COLOURS[0]
                 if found["low"] is not None:
                     ax.plot([found["low"], found["high"]], [i, i], color=colour, linewidth=2.2, solid_capstyle="butt")
                 ax.plot(found["value"], i, "o", color=colour, markersize=6)
+                if rest := part.get("against_rest"):
+                    other = found["value"] - rest["metrics"][tested]["difference"]
+                    ax.plot(other, i, "o", mfc="none", mec=INK, markersize=8)
             labels = [f"{value}  (n = {part['rows']}, {part['groups']} groups)" for value, part in values.items()]
             ax.set_yticks(range(len(labels)), labels)
             ax.set(title=column.replace("_", " "), ylim=(len(labels) - 0.4, -0.6), xlim=(-0.02, 1.02))
             ax.grid(axis="y", visible=False)
         drawn.supxlabel(
-            f"{_said(metric)}; no line: no valid interval; grey: few groups; band: whole test set", fontsize="medium"
+            f"{metric_name(metric)}; ring: the rest; no line: no valid interval; grey: few groups", fontsize="medium"
         )
-
-
-def _said(metric: str) -> str:
-    return {"macro_f1": "macro F1", "dice": "mean Dice"}[metric]
 
 
 def plot_shap(path: Path, title: str, importance: pd.Series) -> None:

@@ -20,7 +20,7 @@ from medpipe.evaluation.metrics import OVERALL, PER_CLASS, absent, confusion, ke
 from medpipe.evaluation.predictions import Predictions, check, classified, counts, detected, marks, temperature_of
 from medpipe.evaluation.segmentation import METRICS, estimate_masks, patients
 from medpipe.evaluation.shift import CLASSES, shift
-from medpipe.models.decision import Rule
+from medpipe.models.decision import NEVER, Rule
 from medpipe.models.temperature import untemper
 from medpipe.params import Evaluate
 
@@ -50,7 +50,9 @@ def classification_report(
     temperature = temperature_of(name, table, classes)
     own = ARGMAX
     if rule and rule.of == classes[1]:
-        own = float(untemper(np.array([[1 - rule.threshold, rule.threshold]]), temperature)[0, 1])
+        own = rule.threshold
+        if own != NEVER:
+            own = float(untemper(np.array([[1 - own, own]]), temperature)[0, 1])
     at = thresholds(classified(name, table[table["set"] == "val"], classes)) if rule else {}
     sets, estimates = {}, {}
     for part, rows in _sets(name, table):
@@ -215,7 +217,7 @@ def _trust_headline(test: dict[str, Any]) -> dict[str, Any]:
     """Calibration and decisions of the test rows, `ece_before` being that of what the network says."""
     after, before = (test["calibration"][when] for when in ("after", "before"))
     found = {"temperature": test["calibration"]["temperature"], "ece_before": before["ece"]["value"]}
-    found |= {name: after[name]["value"] for name in ("ece", "brier")}
+    found |= {name: after[name]["value"] for name in ("ece", "rms_calibration_error", "brier")}
     if "decisions" in test:
         names = ("sensitivity", "specificity", "referred", "error", "aurc", "coverage", "set_size")
         found |= {f"decided_{name}": test["decisions"]["figures"][name]["value"] for name in names}

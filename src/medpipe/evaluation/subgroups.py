@@ -1,8 +1,9 @@
 """The same figures for each value of each subgroup column, and whether the model serves one worse than the rest.
 
 Macro averages of two subgroups with other classes in them are not comparable: each averages over the classes that it
-has. So a subgroup is held against all other rows of the set on the classes of which both have some groups (`ENOUGH`),
-by the mean of their recalls, which no mix of classes moves; precision, F1 and accuracy do move with it.
+has. So a subgroup is held against all other rows of the set on the classes of which both have enough groups (`ENOUGH`),
+by the mean of their recalls, which no mix of classes moves; precision, F1 and accuracy do move with it. These are more
+classes than all subgroups of a column have in common, of which the smallest subgroup would leave few.
 """
 
 from collections.abc import Callable
@@ -24,10 +25,15 @@ from medpipe.evaluation.intervals import (
 )
 from medpipe.evaluation.metrics import COUNTED, OVERALL, PER_CLASS, key
 from medpipe.evaluation.predictions import Predictions, subgroup_columns
+from medpipe.evaluation.validity import FEWEST
 from medpipe.params import Evaluate
 
 SMALL = 20  # groups; an interval from fewer is too narrow to be taken at its word
-ENOUGH = 5  # groups of a class, in a subgroup and in the rest, from which on its recall counts in their difference
+ENOUGH = FEWEST["balanced_accuracy"]  # groups of a class, in a subgroup and in the rest, from which on it is compared
+
+NONE_SHARED = dict.fromkeys(("value", "low", "high")) | {
+    "why": f"there is no class of {ENOUGH} groups or more in it and in the rest"
+}
 
 Array = npt.NDArray[np.float64]
 Column = dict[str, Any]
@@ -38,10 +44,11 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
 
     `rows` (n) are those of `p`. A column with one value alone is left out. All figures come from one set of resamples.
 
-    Of each value: rows, groups, `small` (of fewer than SMALL groups), `overall` with intervals; of those that are not
-    small also `per_class` with support and groups, and `against_rest`: the classes compared and the differences from
-    all other rows, with intervals, of accuracy, of the mean recall of these classes (`balanced_accuracy`) and of each
-    one's precision, recall and F1.
+    Of each value: rows, groups, `small` (of fewer than SMALL groups), `overall` with intervals, where `shared_recall`
+    is the mean recall of the classes of which it and the rest have ENOUGH groups; of those that are not small also
+    `per_class` with support and groups, and `against_rest`: the classes compared and the differences from all other
+    rows, with intervals, of accuracy, of their mean recall (`balanced_accuracy`) and of each one's precision, recall
+    and F1.
 
     The test (`heterogeneity`) is of the mean recall; `p` of a value is corrected for the values of its column, `p_holm`
     of a column for the columns, by Holm's method.
@@ -66,7 +73,15 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
         values = {metric: float(drawn[0]) for metric, drawn in draws.items()}
         names = tuple(resamples.names[groups].tolist())
         e = Estimates(len(own), names, values, {metric: drawn[1:] for metric, drawn in draws.items()}, scarcest(part))
+        shared = [
+            c for c in range(k) if min(len(np.unique(codes[(p.truth == c) & side])) for side in (mine, ~mine)) >= ENOUGH
+        ]
+        inside = resampled_confusion(part, own, weights[:, groups])
+        here = _counted(e, inside, p.classes, shared)
         found: dict[str, Any] = {"overall": {metric: e.interval(metric, settings.confidence) for metric in OVERALL}}
+        found["overall"]["shared_recall"] = (
+            here.interval("balanced_accuracy", settings.confidence) if shared else NONE_SHARED
+        )
         if not against:
             return found
         found["per_class"] = {
@@ -78,13 +93,16 @@ def of_classes(p: Predictions, rows: pd.DataFrame, settings: Evaluate, seed: int
             for c, name in enumerate(p.classes)
             if (part.truth == c).any()
         }
-        shared = [
-            c for c in range(k) if min(len(np.unique(codes[(p.truth == c) & side])) for side in (mine, ~mine)) >= ENOUGH
-        ]
-        inside = resampled_confusion(part, own, weights[:, groups])
         others = _some(p, ~mine)
         rest = Estimates(len(others.truth), tuple(np.unique(others.groups).tolist()), {}, {}, scarcest(others))
-        found["against_rest"] = _against(e, inside, rest, whole - inside, p.classes, shared, settings.confidence)
+        there = _counted(rest, whole - inside, p.classes, shared)
+        found["against_rest"] = {
+            "classes": [p.classes[c] for c in shared],
+            "metrics": {
+                metric: separate_difference(here, there, metric, settings.confidence, together=True)
+                for metric in here.values
+            },
+        }
         return found
 
     return _by_column(rows, codes, measure, hits, support, strata, "balanced_accuracy", settings, seed)
@@ -160,25 +178,17 @@ def _by_column(
     return columns
 
 
-def _against(
-    e: Estimates, inside: Array, rest: Estimates, outside: Array, classes: tuple[str, ...], shared: list[int], c: float
-) -> dict[str, Any]:
-    """The differences, with intervals of confidence `c`; of confusion matrices (1 + r, k, k), truth in rows."""
-    metrics = ["accuracy", *["balanced_accuracy"] * bool(shared)]
-    metrics += [key(metric, classes[place]) for metric in COUNTED for place in shared]
-    a, b = (_counted(e, m, classes, shared) for e, m in ((e, inside), (rest, outside)))
-    differences = {metric: separate_difference(a, b, metric, c, together=True) for metric in metrics}
-    return {"classes": [classes[place] for place in shared], "metrics": differences}
-
-
 def _counted(e: Estimates, matrices: Array, classes: tuple[str, ...], shared: list[int]) -> Estimates:
+    """Accuracy, the mean recall of the classes `shared`, and of each its own metrics, of the rows of `e`, by confusion
+    matrices (1 + r, k, k), truth in rows.
+    """
     with np.errstate(invalid="ignore"):
         overall, per_class = counted(matrices)
     found = {"accuracy": overall["accuracy"]}
-    found |= {key(metric, classes[c]): per_class[metric][:, c] for metric in COUNTED for c in shared}
     scarcest = dict(e.scarcest)
     if shared:
         found["balanced_accuracy"] = per_class["recall"][:, shared].mean(axis=1)
+        found |= {key(metric, classes[c]): per_class[metric][:, c] for metric in COUNTED for c in shared}
         held = [e.scarcest[key("recall", classes[c])] for c in shared]
         scarcest["balanced_accuracy"] = min(held, key=lambda one: one[1])
     values = {metric: float(drawn[0]) for metric, drawn in found.items()}

@@ -122,11 +122,10 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
     yield from _split(comparison)
     found = (comparison["classification"] or {}).get("calibration", {}).get(first["model"])
     if found:
-        ece, before = found["ece"], number(found["ece_before"]["value"])
-        why = f" ({ece['why']})" if "why" in ece else ""
+        before = number(found["ece_before"]["value"])
         yield (
-            f"Expected calibration error of its probabilities: {_figure(ece)}{why};"
-            f" {before} before its temperature of {found['temperature']:.2f}."
+            f"Expected calibration error of its probabilities, too large where test rows are few:"
+            f" {number(found['ece']['value'])}; {before} before its temperature of {found['temperature']:.2f}."
         )
     else:
         yield "Its calibration was not measured."

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CALIBRATION = ("ece_before", "ece", "classwise_ece", "brier_before", "brier", "log_loss_before", "log_loss")
+CALIBRATION = (
+    "ece_before",
+    "ece",
+    "rms_calibration_error",
+    "classwise_rms_calibration_error",
+    "brier_before",
+    "brier",
+    "log_loss_before",
+    "log_loss",
+)
 DECISIONS = (
     "sensitivity",
     "specificity",
@@ -43,8 +52,10 @@ def notes(section: Mapping[str, Any]) -> list[str]:
     if section.get("calibration"):
         said.append(
             "Calibration: a network's logits are divided by its temperature, which validation rows chose; probabilities"
-            " here, and those that are served, are tempered so. ECE: of the likeliest class, a root mean square over 15"
-            " bins of as many rows, without its bias; classwise: of every class. Brier score: summed over classes."
+            " here, and those that are served, are tempered so. ECE: the expected calibration error of the likeliest"
+            " class in 15 bins of equal width, which is too large where test rows are few. RMS calibration error: a"
+            " root mean square in 15 bins of equal mass, less what chance leaves there, estimated over groups;"
+            " classwise: of every class. Brier score: summed over classes."
         )
     if section.get("decisions"):
         said.append(

@@ -1,17 +1,28 @@
 """The form of an interval, and where one is given: where it was measured to cover the truth at 95 % in 93 % at least.
 
 The figures are in docs/intervals.md, from benchmarks/coverage.py. The form is the studentised one on the logit scale,
-of what has no upper bound on the log scale: the bootstrap's standard error, and quantiles of t with one degree of
-freedom fewer than there are groups (of a class's metric: groups that hold the class).
+on the log scale for what has no upper bound, on its own for net benefit: the bootstrap's standard error, and quantiles
+of t with one degree of freedom fewer than there are groups. For a metric that needs several classes these are the
+groups that hold the scarcest of them, for a class's own metric the groups that hold the class.
 """
 
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import t
 
-# The fewest groups (lesions, patients) from which on there is an interval: all groups, of OVER_CLASSES those that hold
-# the scarcest class, of a class's own metrics, `f1:class`, those that hold it.
+# The fewest groups (lesions, patients) from which on there is an interval. OF_CLASSES and a class's own metrics, as
+# `f1:class`, count the groups that hold the scarcest class that they need, all others the groups that they are of.
 FEWEST = {
+    "accuracy": 4,
+    "weighted_f1": 4,
+    "rms_calibration_error": 1000,
+    "classwise_rms_calibration_error": 1000,
+    "specificity": 4,
+    "referred": 50,
+    "error": 4,
+    "wrong": 4,
+    "coverage": 4,
+    "aurc": 4,
     "dice": 20,
     "dice_median": 4,
     "iou": 4,
@@ -20,28 +31,33 @@ FEWEST = {
     "tversky_median": 4,
     "hd95": 200,
     "hd95_median": 4,
-    "accuracy": 4,
-    "balanced_accuracy": 2,
-    "macro_precision": 2,
-    "macro_f1": 3,
-    "weighted_f1": 4,
-    "roc_auc": 5,
-    "average_precision": 3,
-    "precision:class": 2,
-    "recall:class": 2,
-    "f1:class": 2,
-    "roc_auc:class": 2,
-    "average_precision:class": 2,
-    "ece": 200,
-    "log_loss": 200,
-    "weighted_precision": 200,
-    "macro_recall": 2,
+    "balanced_accuracy": 8,
+    "macro_precision": 8,
+    "macro_f1": 8,
+    "roc_auc": 8,
+    "average_precision": 8,
+    "sensitivity": 8,
+    "precision": 8,
+    "net_benefit": 8,
+    "treat_all": 8,
+    "precision:class": 8,
+    "recall:class": 8,
+    "f1:class": 8,
+    "average_precision:class": 8,
+    "coverage:class": 8,
+    "macro_recall": 8,
     "weighted_recall": 4,
 }
-OVER_CLASSES = ("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "average_precision")
-UNBOUNDED = ("log_loss", "hd95", "hd95_median")
+OF_CLASSES = (
+    *("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "average_precision"),
+    *("sensitivity", "precision", "net_benefit", "treat_all"),
+)
+FEWEST_OF_CLASS = 8  # groups: OF_CLASSES and a class's own metrics have no interval below, whatever was measured
+UNBOUNDED = ("log_loss", "brier", "hd95", "hd95_median", "set_size")
+SIGNED = ("net_benefit", "treat_all")
 Scarcest = tuple[str, int]  # what a metric needs, as a class, and how many groups have it
 FLAT = 1e-9  # a standard error that is rounding alone
+UNVARIED = "it is the same in all resamples"
 
 
 def bounds(
@@ -55,17 +71,20 @@ def bounds(
     if why := too_few(metric, groups, scarcest):
         return why
     family = _family(metric)
-    se = standard_error(draws, groups)
+    degrees = freedom(groups, scarcest)
+    se = standard_error(draws, degrees)
     if se < FLAT:
-        return "it is the same in all resamples"
-    if value <= 0 or (value >= 1 and family not in UNBOUNDED):
+        return UNVARIED
+    if family not in SIGNED and (value <= 0 or (value >= 1 and family not in UNBOUNDED)):
         return "it lies at the end of its range"
-    return studentised(family, value, se, freedom(metric, groups, scarcest), confidence)
+    return studentised(family, value, se, degrees, confidence)
 
 
 def studentised(family: str, value: float, se: float, degrees: int, confidence: float) -> tuple[float, float]:
-    """The interval on the logit or log scale, from a standard error on the metric's own (the delta method)."""
+    """The interval on the metric's scale, from a standard error on its own (the delta method)."""
     width = t.ppf((1 + confidence) / 2, degrees) * se
+    if family in SIGNED:
+        return float(value - width), float(value + width)
     if family in UNBOUNDED:
         factor = np.exp(width / value)
         return float(value / factor), float(value * factor)
@@ -73,9 +92,9 @@ def studentised(family: str, value: float, se: float, degrees: int, confidence: 
     return float(low), float(high)
 
 
-def freedom(metric: str, groups: int, scarcest: Scarcest | None) -> int:
-    """Degrees of freedom of t: one fewer than the groups that the metric is measured on."""
-    return (groups if scarcest is None or metric in OVER_CLASSES else scarcest[1]) - 1
+def freedom(groups: int, scarcest: Scarcest | None) -> int:
+    """Degrees of freedom of t: one fewer than the groups, of a metric that needs classes those of the scarcest one."""
+    return (groups if scarcest is None else scarcest[1]) - 1
 
 
 def too_few(metric: str, groups: int, scarcest: Scarcest | None) -> str | None:
@@ -90,12 +109,16 @@ def too_few(metric: str, groups: int, scarcest: Scarcest | None) -> str | None:
 
 
 def _family(metric: str) -> str:
-    """Where FEWEST has it: a class's own metric stands there for itself, but of masks, whose classes are alike."""
+    """Where FEWEST has it: a class's own metric stands there for itself, but of masks, whose classes are alike.
+
+    `sensitivity@0.9:mel` is a sensitivity.
+    """
     name, _, of = metric.partition(":")
+    name = name.partition("@")[0]
     return f"{name}:class" if of and f"{name}:class" in FEWEST else name
 
 
-def standard_error(draws: np.ndarray, groups: int) -> float:
-    """The bootstrap's, of resamples of `groups` groups, as if divided by groups - 1; 0 of one group, without NaN."""
+def standard_error(draws: np.ndarray, degrees: int) -> float:
+    """The bootstrap's, without NaN, as if divided by the `degrees` of freedom; 0 where there are none."""
     draws = draws[np.isfinite(draws)]
-    return float(draws.std() * np.sqrt(groups / (groups - 1))) if len(draws) and groups > 1 else 0.0
+    return float(draws.std() * np.sqrt((degrees + 1) / degrees)) if len(draws) and degrees > 0 else 0.0

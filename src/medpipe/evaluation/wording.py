@@ -7,7 +7,9 @@ NAMES = {
     "iou": "IoU",
     "hd95": "HD95 (px)",
     "ece": "ECE",
-    "classwise_ece": "Classwise ECE",
+    "rms_calibration_error": "RMS calibration error",
+    "classwise_rms_calibration_error": "Classwise RMS calibration error",
+    "shared_recall": "Mean recall of shared classes",
     "aurc": "AURC",
 }
 TWICE = ("macro_recall", "weighted_recall")  # balanced accuracy and accuracy by another name
@@ -75,7 +77,13 @@ def other_metrics(section: dict[str, Any]) -> list[str]:
 
 
 def threshold(point: dict[str, Any]) -> str:
-    return f"{point['threshold']:.3g}" + (" (its own)" if point["chosen"] else "")
+    said = "never" if point["threshold"] > 1 else f"{point['threshold']:.3g}"
+    return said + (" (its own)" if point["chosen"] else "")
+
+
+def from_on(threshold: float) -> str:
+    """When a class is said: a threshold above 1 is never reached."""
+    return "never" if threshold > 1 else f"from {threshold:.3g} on"
 
 
 def p_value(p: float | None) -> str:

@@ -3,6 +3,7 @@
 Chosen on validation rows by evaluation.decisions; evaluate measures and serving says what these functions give.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 REFER = "refer"
+NEVER = math.nextafter(1, 2)  # a threshold that no probability reaches
 SLACK = 1 - 1e-9  # a threshold lies so little below the probability that it lets pass, lest rounding keep that out
 
 
 @dataclass(frozen=True)
 class Rule:
-    """- of: the class told from the rest, where its probability is at least `threshold`
-    - refer: the probability that the likeliest class must have, or a person is asked
+    """- of: the class told from the rest, where its probability is at least `threshold`, which may be NEVER
+    - refer: the probability that the likeliest class must have, or a person is asked; NEVER: always
     - least: of each class, the probability from which on it belongs to the set
     """
 

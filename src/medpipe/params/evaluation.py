@@ -16,9 +16,19 @@ class Sensitivity(Frozen):
 
 
 class Cost(Frozen):
-    """What a missed row costs, in false alarms; their sum is least on validation rows."""
+    """What a missed row costs, in false alarms, 1 or more; their sum is least on validation rows."""
 
     cost: Rate
+
+    @field_validator("cost")
+    @classmethod
+    def no_less_than_a_false_alarm(cls, cost: float) -> float:
+        if cost < 1:
+            raise ValueError(
+                f"must be 1 or more, is {cost:g}: what a missed case costs, in false alarms (10: one missed case is as"
+                " bad as ten false alarms), and to miss the class is the worse error"
+            )
+        return cost
 
 
 def _kind(value: Any) -> str:
@@ -94,9 +104,12 @@ class Probe(Frozen):
 
 
 class Floor(Frozen):
-    """The lower bound of `metric` in each subgroup of test rows with enough groups is to reach `floor`."""
+    """The lower bound of `metric` in each subgroup of test rows with enough groups is to reach `floor`.
 
-    metric: Literal["macro_f1", "balanced_accuracy", "accuracy", "dice"]
+    `shared_recall`, of classifiers: the mean recall of the classes that the subgroup and the rest have.
+    """
+
+    metric: Literal["shared_recall", "dice"]
     floor: Share
 
 
@@ -105,14 +118,14 @@ class Gate(Frozen):
 
     - margin: it may be so much worse than the reigning and the best champion in the comparison's metric on test rows,
       by the lower bound of the paired difference, and no more
-    - max_ece: the upper bound of the calibration error of test rows, at most
+    - max_calibration_error: the upper bound of the calibration error of test rows, at most
     - subgroup_floor: of test rows
     - shortcut_alarm: what to do where the probes raised one, or were not run on the model
     - unrelated: what to do with a champion of other data that cannot be compared
     """
 
     margin: Share | None
-    max_ece: Share | None
+    max_calibration_error: Share | None
     subgroup_floor: Floor | None
     shortcut_alarm: Literal["refuse"] | None
     unrelated: Literal["refuse"] | None

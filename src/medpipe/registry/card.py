@@ -57,7 +57,8 @@ def reads(evidence: Evidence) -> str:
 
 def subgroups(evidence: Evidence) -> list[str]:
     """Of each column the value that the model serves worst, of those with enough groups."""
-    metric, lines, found = evidence.comparison["metric"], [], gate.subgroups(evidence.report)
+    lines, found = [], gate.subgroups(evidence.report)
+    metric = "dice" if evidence.comparison["metric"] == "dice" else "shared_recall"
     for column in dict.fromkeys(name for name, _ in found):
         judged = {
             value: subgroup

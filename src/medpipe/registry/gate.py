@@ -85,18 +85,19 @@ def against(rival: dict[str, Any]) -> str:
 
 
 def _calibrated(gate: Gate, report: dict[str, Any]) -> Condition | None:
-    if gate.max_ece is None:
+    limit = gate.max_calibration_error
+    if limit is None:
         return None
     test = report["sets"]["test"]
-    ece = test.get("detection", test).get("calibration", {}).get("after", {}).get("ece", {})
-    high, met = _bound(ece, "high"), None
+    error = test.get("detection", test).get("calibration", {}).get("after", {}).get("rms_calibration_error", {})
+    high, met = _bound(error, "high"), None
     if high is not None:
-        met, why = high <= gate.max_ece, f"calibration error {bounded(ece)}, of {gate.max_ece:g} allowed"
-    elif ece.get("value") is not None:
-        why = f"calibration error {ece['value']:.3f} has no upper bound ({ece.get('why', 'no valid interval')})"
+        met, why = high <= limit, f"RMS calibration error {bounded(error)}, of {limit:g} allowed"
+    elif error.get("value") is not None:
+        why = f"RMS calibration error {error['value']:.3f} has no upper bound ({error.get('why', 'no valid interval')})"
     else:
         why = "no calibration is in its report"
-    named = {"condition": "calibrated", "key": "max_ece", "asks": AT_MOST, "limit": gate.max_ece}
+    named = {"condition": "calibrated", "key": "max_calibration_error", "asks": AT_MOST, "limit": limit}
     return named | {"figure": high, "met": met, "why": why}
 
 
