@@ -226,8 +226,8 @@ def test_each_condition_of_the_gate_refuses_a_champion_and_names_figure_and_key(
         "margin": r"no worse than the champion: (macro_f1 .+ worse, of 0 allowed|"
         r"not measured: \d+ groups give no valid interval .+)",
         "max_calibration_error": r"calibrated: RMS calibration error 0\.100 \[0\.000, 0\.300\], of 0\.2 allowed",
-        "subgroup_floor": r"no subgroup below the floor: shared_recall 0\.500 \[0\.250, 0\.750\] of sex male, the lowest of "
-        r"\d; the floor is 1",
+        "subgroup_floor": r"no subgroup below the floor: shared_recall 0\.500 \[0\.250, 0\.750\] of sex male, "
+        r"the lowest of \d; the floor is 1",
         "shortcut_alarm": r"no shortcut alarm: the probes raise an alarm: the border alone tells the class",
         "unrelated": r"comparable with the champion: skin-image was made on other data \(split another, now \w+\) and "
         r"cannot be compared: which rows trained it is not known; .+",

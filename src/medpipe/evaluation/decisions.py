@@ -184,7 +184,9 @@ def _ratios(p: Predictions, rule: Rule) -> dict[str, Ratio]:
         "referred": Ratio(~answered, whole),
         "error": Ratio(answered & (label != p.truth), answered, "rows that are not referred"),
         "wrong": Ratio(
-            answered & (decided != np.array(p.classes, object)[p.truth]), answered, "rows that are not referred"
+            answered & np.not_equal(decided, np.array(p.classes, object)[p.truth]),
+            answered,
+            "rows that are not referred",
         ),
         "coverage": Ratio(held, whole),
         "set_size": Ratio(sets.sum(axis=1), whole),
