@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from comparisons import BESIDE
 from declared import TASKS
 
 from medpipe.evaluation.compare import compare
@@ -69,9 +70,7 @@ def test_the_comparison_shows_them(table, settings):
     reports = {name: {"only": None} | report for name, report in reports.items()}
     split = {"by": "group", "grouped": True, "leak": {}}
     wanted = Compare(models=("a", "b"), metric="macro_f1", margin=0.02, merge={})
-    comparison = {"task": "skin", "probes": None, "gate": [], "published": {}} | compare(
-        dict.fromkeys("ab", table), reports, split, wanted, settings, 1
-    )
+    comparison = {"task": "skin"} | BESIDE | compare(dict.fromkeys("ab", table), reports, split, wanted, settings, 1)
     populations = comparison["populations"]
     assert [(f["model"], f["column"]) for f in populations["subgroups"]] == [(m, c) for m in "ab" for c in COLUMNS]
     values = reports["a"]["sets"]["test"]["subgroups"]["sex"]["values"]
