@@ -172,7 +172,8 @@ def _ratios(p: Predictions, rule: Rule) -> dict[str, Ratio]:
     odds = rule.threshold / (1 - rule.threshold) if rule.threshold < 1 else np.nan
     benefit, treated = (np.where(said, np.where(truth, 1, -odds), 0), np.where(truth, 1, -odds))
     answered = p.probabilities.max(axis=1) >= rule.refer
-    decided, right = np.array(decide(p.probabilities, p.classes, rule)), np.array(p.classes)[p.truth]
+    decided = np.array(decide(p.probabilities, p.classes, rule), object)
+    mistaken = decided != np.array(p.classes, object)[p.truth]
     sets, whole = in_sets(p.probabilities, rule), np.ones(len(truth))
     held = sets[np.arange(len(truth)), p.truth]
     found = {
@@ -182,11 +183,11 @@ def _ratios(p: Predictions, rule: Rule) -> dict[str, Ratio]:
         "net_benefit": Ratio(benefit, whole),
         "treat_all": Ratio(treated, whole),
         "referred": Ratio(~answered, whole),
-        "error": Ratio(answered & np.asarray(label != p.truth), answered, "rows that are not referred"),
-        "wrong": Ratio(answered & (decided != right), answered, "rows that are not referred"),
+        "error": Ratio(answered & (label != p.truth), answered, "rows that are not referred"),
+        "wrong": Ratio(answered & mistaken, answered, "rows that are not referred"),
         "coverage": Ratio(held, whole),
         "set_size": Ratio(sets.sum(axis=1), whole),
-        "empty": Ratio(~sets.any(axis=1), whole),
+        "empty": Ratio(sets.sum(axis=1) == 0, whole),
     }
     of_class = {
         key("coverage", name): Ratio(held & (p.truth == c), p.truth == c, name) for c, name in enumerate(p.classes)
