@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import t
 
-from medpipe.evaluation.validity import FEWEST, FEWEST_OF_CLASS, OF_CLASSES, bounds
+from medpipe.evaluation.validity import FEWEST, FEWEST_OF_CLASS, OF_CLASSES, OF_EACH_CLASS, bounds
 
 DOCS = Path(__file__).parents[2] / "docs/intervals.md"
 ENOUGH = 93.0  # per cent
@@ -83,6 +83,14 @@ def test_few_groups_of_a_class_widen_the_interval():
     draws = np.random.default_rng(0).normal(0.5, 0.05, 1000)
     few, many = (bounds("f1:df", 0.5, draws, 1000, ("df", held), 0.95) for held in (FEWEST["f1:class"], 500))
     assert few[0] < many[0] < many[1] < few[1]
+
+
+@pytest.mark.parametrize("metric", OF_EACH_CLASS)
+def test_a_class_s_own_metric_goes_by_its_own_coverage(metric):
+    """That of a class's ROC-AUC was not enough, whatever the mean over classes has."""
+    draws = np.random.default_rng(0).normal(0.5, 0.05, 1000)
+    found = bounds(f"{metric}:df", 0.5, draws, 1000, ("df", 500), 0.95)
+    assert isinstance(found, tuple) == (f"{metric}:class" in FEWEST)
 
 
 def test_a_metric_of_unknown_coverage_has_no_interval():

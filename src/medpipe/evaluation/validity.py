@@ -52,6 +52,7 @@ OF_CLASSES = (
     *("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "average_precision"),
     *("sensitivity", "precision", "net_benefit", "treat_all"),
 )
+OF_EACH_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision", "coverage")  # as `f1:mel`
 FEWEST_OF_CLASS = 8  # groups: OF_CLASSES and a class's own metrics have no interval below, whatever was measured
 UNBOUNDED = ("log_loss", "brier", "hd95", "hd95_median", "set_size")
 SIGNED = ("net_benefit", "treat_all")
@@ -115,7 +116,7 @@ def _family(metric: str) -> str:
     """
     name, _, of = metric.partition(":")
     name = name.partition("@")[0]
-    return f"{name}:class" if of and f"{name}:class" in FEWEST else name
+    return f"{name}:class" if of and name in OF_EACH_CLASS else name
 
 
 def standard_error(draws: np.ndarray, degrees: int) -> float:
