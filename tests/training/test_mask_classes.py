@@ -156,7 +156,7 @@ def test_the_pages_and_plots_name_both_classes(prepared, evaluated, tmp_path):
     assert names == ["dice.png", "gallery.png"]
     other = found.table.assign(**{"tp:red": 0, "fn:red": found.table["tp:red"] + found.table["fn:red"]})
     both = {"m": found.table, "worse": other}
-    comparison = {"task": "squares", "probes": None, "gate": [], "published": {}} | compare(
+    comparison = {"task": "squares", "runs": {}, "probes": None, "gate": [], "published": {}} | compare(
         both, dict.fromkeys(both, found.report), prepared[5], COMPARE.model_copy(update={"models": tuple(both)}),
         EVALUATE, 1,
     )  # fmt: skip
