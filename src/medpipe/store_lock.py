@@ -2,7 +2,7 @@
 
 A lock is a queue of tickets (Lamport 1974, doi 10.1145/361082.361093), which are versions of a prompt of its name: the
 store's database gives each version another number, also where several are made at once, and gives none twice. The
-lowest one that is not deleted holds the lock. Prompts, for they stand in no list of models.
+lowest one that is not deleted holds the lock. Prompts appear in no list of models.
 
 The process behind a ticket says every LEASE / 6 seconds that it is alive. Those that wait delete a ticket whose process
 was silent for LEASE seconds by their own clock; clocks of different machines are not compared. A process that was only

@@ -222,7 +222,7 @@ def test_an_answer_counts_once_in_however_many_files_it_is(validation, answer, t
     assert main(arguments) == 0
     told = capsys.readouterr()
     assert told.out == once
-    assert "left out, for it was not finished" in told.err
+    assert "a file that was not finished is left out" in told.err
     assert ".other.tmp.parquet" in told.err
     (folder / "copy.parquet").unlink()
     assert main(arguments) == 0

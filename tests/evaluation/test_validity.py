@@ -87,7 +87,7 @@ def test_few_groups_of_a_class_widen_the_interval():
 
 @pytest.mark.parametrize("metric", OF_EACH_CLASS)
 def test_a_class_s_own_metric_goes_by_its_own_coverage(metric):
-    """That of a class's ROC-AUC was not enough, whatever the mean over classes has."""
+    """The ROC-AUC of a class covers too little, though the mean over classes covers enough."""
     draws = np.random.default_rng(0).normal(0.5, 0.05, 1000)
     found = bounds(f"{metric}:df", 0.5, draws, 1000, ("df", 500), 0.95)
     assert isinstance(found, tuple) == (f"{metric}:class" in FEWEST)

@@ -154,6 +154,7 @@ def test_a_fusion_without_a_members_file_is_refused(train):
         path = Path("models/fused", lost)
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(InputError, match=file):
-            network.read(Path("models/fused"))
+        for look in (network.read, delivery.files):
+            with pytest.raises(InputError, match=file):
+                look(Path("models/fused"))
         path.write_bytes(content)

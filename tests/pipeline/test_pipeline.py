@@ -224,7 +224,7 @@ def test_each_condition_of_the_gate_refuses_a_champion_and_names_figure_and_key(
     found = json.loads(project.run(sys.executable, str(HERE / "refused.py"), "skin-image").splitlines()[-1])
     for condition, why in {
         "margin": r"no worse than the champion: (macro_f1 .+ worse, of 0 allowed|"
-        r"not measured: \d+ groups give no valid interval .+)",
+        r"not measured: the difference has no valid interval on \d+ groups .+)",
         "max_calibration_error": r"calibrated: RMS calibration error 0\.100 \[0\.000, 0\.300\], of 0\.2 allowed",
         "subgroup_floor": r"no subgroup below the floor: shared_recall 0\.500 \[0\.250, 0\.750\] of sex male, "
         r"the lowest of \d; the floor is 1",

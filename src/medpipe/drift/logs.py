@@ -84,7 +84,7 @@ def _part(file: Path) -> pd.DataFrame | None:
     except InputError as error:
         if not file.name.startswith("."):
             raise
-        print(f"medpipe: left out, for it was not finished: {error}", file=sys.stderr)
+        print(f"medpipe: a file that was not finished is left out: {error}", file=sys.stderr)
         return None
 
 

@@ -53,7 +53,9 @@ OF_CLASSES = (
     *("sensitivity", "precision", "net_benefit", "treat_all"),
 )
 OF_EACH_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision", "coverage")  # as `f1:mel`
-FEWEST_OF_CLASS = 8  # groups: OF_CLASSES and a class's own metrics have no interval below, whatever was measured
+FEWEST_OF_CLASS = (
+    8  # groups: with fewer, OF_CLASSES and a class's own metrics have no interval, even if it was measured to cover
+)
 UNBOUNDED = ("log_loss", "brier", "hd95", "hd95_median", "set_size")
 SIGNED = ("net_benefit", "treat_all")
 Scarcest = tuple[str, int]  # what a metric needs, as a class, and how many groups have it

@@ -116,12 +116,16 @@ def read_recipe(folder: Path) -> Delivery:
 def files(folder: Path) -> list[Path]:
     """The recipes and Keras files of the delivered model and of its members, by their paths in the folder.
 
-    Raises InputError where there is no Keras file.
+    Raises InputError where one of them is missing.
     """
-    found = [path for path in folder.rglob("*") if path.name in (RECIPE, KERAS, HEAD)]
-    if all(path.name != KERAS for path in found):
-        raise lost(folder / KERAS)
-    return sorted(path.relative_to(folder) for path in found)
+    settings = read_recipe(folder).settings
+    members = settings.get("members", ())
+    weights = [] if members and settings["kind"] in ("mean", "cascade") else [HEAD if members else KERAS]
+    for name in weights:
+        if not (folder / name).exists():
+            raise lost(folder / name)
+    own = map(Path, (RECIPE, *weights))
+    return sorted([*own, *(Path(MEMBERS, m, file) for m in members for file in files(folder / MEMBERS / m))])
 
 
 def lost(path: Path) -> InputError:

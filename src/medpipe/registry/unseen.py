@@ -53,8 +53,7 @@ def on_unseen_rows(
         if part.variant != variant:
             raise InputError(f"its input {part.name} was prepared otherwise")
 
-    known = seen[seen["set"].isin(["train", "val"])]
-    new = (rows["set"] == "test") & ~rows["id"].isin(known["id"]) & ~rows["group"].isin(known["group"])
+    new = (rows["set"] == "test") & ~is_known(rows, seen)
     classes, only = delivered.classes, delivered.settings.get("only")
     labels = np.array(classes)[targets(rows, declared.classes, delivered.settings["merge"])]
     chosen = np.flatnonzero(new & ((labels == only) if only else True))
@@ -68,3 +67,12 @@ def on_unseen_rows(
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))
     p = chances(classes, outputs["p"], served["temperature"]) if delivered.kind == "cascade" else {}
     return replace(old, table=of_masks(shown, said, outputs["counts"], arrays[0].marks, p))
+
+
+def is_known(rows: pd.DataFrame, seen: pd.DataFrame) -> pd.Series:
+    """Of each of `rows` (n,) whether its lesion or patient was in the training or validation set of the split `seen`:
+    under the group's name then, or by an image that has the row's group now, since near duplicates tie groups together.
+    """
+    known = seen[seen["set"].isin(["train", "val"])]
+    groups = rows.loc[rows["id"].isin(known["id"]), "group"]
+    return rows["group"].isin(known["group"]) | rows["group"].isin(groups)
