@@ -65,7 +65,8 @@ def _margin(gate: Gate, title: str, rival: Rival) -> Condition | None:
         return None
     low = _bound(rival, "low")
     if low is None:
-        met, why = None, f"the difference has no valid interval on {rival['groups']} groups ({rival['why']})"
+        reason = rival.get("why", "its bound is not a number")
+        met, why = None, f"the difference has no valid interval on {rival['groups']} groups ({reason})"
     elif low < -gate.margin:
         met, why = False, f"{against(rival)}; it may be {-low:.3f} worse, of {gate.margin:g} allowed"
     else:
