@@ -195,6 +195,7 @@ def test_the_package_says_what_keras_says(said, name):
             assert 0 < marked.mean() < 1
         case "cascade":
             np.testing.assert_allclose(answer["p_tumour"], temper(expected["p"], TEMPERATURE)[:, 1], atol=1e-5)
+    assert (detector is None) == (about.get("kind") == "segmenter")
     if detector is not None:
         scores = detector.score(expected[ood.EMBEDDING])
         assert answer["ood"][12:].tolist() == scores[12:].tolist()  # the others are those that it was fitted to: ties
