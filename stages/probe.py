@@ -53,7 +53,7 @@ def main(task: Task) -> None:
         evaluate, evaluate.seed,
     )  # fmt: skip
     found["run"] = tracking.read(Path("models") / name)["key"]  # they say nothing of another training
-    for path, content in ((Path("reports") / task, found), (Path("metrics") / task, headline(found))):
+    for path, content in ((Path("predictions") / task, found), (Path("metrics") / task, headline(found))):
         with atomic.file(path / "probes.json") as tmp:
             tmp.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     print(f"{task}: {'ALARM: ' * found['alarm']}{found['why']}")

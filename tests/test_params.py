@@ -35,7 +35,7 @@ def dope(values, name, kind):
 
 def brain_mean(values, member):
     values["fusions"]["brain-mean"] = {
-        "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"],
+        "task": "brain", "kind": "mean", "members": ["brain-classifier", member], "inputs": ["brain-256"] * 2,
         "weights": "equal",
     }  # fmt: skip
     values["compare"]["brain"]["models"].append("brain-mean")
@@ -131,12 +131,12 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
             lambda v: v["fusions"]["skin-late"].update(members=["skin-tabular", "gone"]),
             "fusions.skin-late.members: 'gone'",
         ),
-        (lambda v: v["fusions"]["skin-late"].update(inputs=["skin-28"]), "each once: skin-table, skin-28"),
+        (lambda v: v["fusions"]["skin-late"].update(inputs=["skin-28"] * 2), "[skin-table, skin-28]"),
         (lambda v: mean(v, weights="best"), "fusions.skin-mean.weights"),
         (lambda v: mean(v, members=["skin-b4"]), "fusions.skin-mean.members"),
         (lambda v: mean(v, members=["skin-b4"] * 2), "fusions.skin-mean.members: each can be named once"),
         (lambda v: mean(v, members=["skin-b4", "gone"]), "'gone' is no skin model in models or fusions"),
-        (lambda v: mean(v, members=["skin-b4", "skin-early"]), "each once: skin-480, skin-table, skin-28"),
+        (lambda v: mean(v, members=["skin-b4", "skin-early"]), "[skin-480, skin-table, skin-28]"),
         (lambda v: mean(v, task="chest"), "fusions.skin-mean.inputs: 'skin-480' is none of prepare's"),
         (lambda v: v["fusions"].update({"skin-b4": v["fusions"]["skin-mean"]}), "models: skin-b4 is in fusions, too"),
         (lambda v: v["models"]["skin-b4"].update(folds=3), "fusions.skin-mean.members: models.skin-b4.folds must be"),

@@ -105,9 +105,16 @@ def shrink(params: dict[str, Any]) -> None:
     for task in params["compare"]:
         listed = [name for name in params["compare"][task]["models"] if name in ALL]
         params["compare"][task]["models"] = listed
-    read = {key for section in ("models", "fusions") for model in params[section].values() for key in model["inputs"]}
+    params["generators"] = {"skin-sagan": params["generators"]["skin-sagan"]}
+    params["generator_caps"]["laptop"]["sagan"] |= {"steps": 4, "every": 2, "batch": 4, "judged": 8, "drawn": 8}
+    params["probes"]["chest"]["models"] = ["chest-convnet"]
+    read = {
+        key
+        for section in ("models", "fusions", "generators")
+        for recipe in params[section].values()
+        for key in recipe["inputs"]
+    }
     params["prepare"] = {key: variant for key, variant in params["prepare"].items() if key in read}
-    params["probes"], params["generators"] = {}, {}
     params["image_size"]["laptop"] = 32
     params["scales"]["laptop"] |= {"epochs": 2, "head_epochs": 4, "rows": 96}
     params["evaluate"]["resamples"] = 50
@@ -127,14 +134,15 @@ def shrink_to_table(params: dict[str, Any]) -> None:
         params[section] = {"skin": params[section]["skin"]}
     params["prepare"] = {"skin-table": params["prepare"]["skin-table"]}
     params["models"] = {"skin-tabular": params["models"]["skin-tabular"]}
-    params["fusions"] = {}
+    params["fusions"], params["probes"], params["generators"] = {}, {}, {}
     params["compare"]["skin"]["models"] = ["skin-tabular"]
 
 
 def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str, repository: str = ".") -> Project:
     """After `make repro`, or one `dvc repro` of the targets where there are some, committed.
 
-    What `make repro` printed is in the file `printed` beside the project. `repository`: git's place, from the project.
+    What `make repro` printed is in the file `printed` beside the project, and what each stage read in the folder
+    `reads` (elsewhere/sitecustomize.py). `repository`: git's place, from the project.
     """
     project = Project(folder / "medpipe")
     listed = subprocess.run(
@@ -157,6 +165,8 @@ def make(folder: Path, change: Callable[[dict[str, Any]], None], *targets: str, 
     if targets:
         project.repro(*targets)
     else:
-        (folder / "printed").write_text(project.run("python", "stages/repro.py", "--jobs", "2"))
+        (folder / "reads").mkdir()
+        recorded = "env", f"MEDPIPE_READS={folder / 'reads'}", "python"
+        (folder / "printed").write_text(project.run(*recorded, "stages/repro.py", "--jobs", "2"))
     project.commit("Its results")
     return project

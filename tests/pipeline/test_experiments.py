@@ -74,7 +74,8 @@ def test_an_experiment_in_a_copy_runs_the_code_that_it_holds(project):
     assert expected["clean"] != hashes(project)["clean"]
 
 
-def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(project):
+def test_two_workers_in_copies_run_their_own_code_and_train_what_both_need_once(project):
+    """First two experiments at once whose code differs, then two at once that need the same training."""
     before = {run.info.run_id for run in project.runs()}
     codes = {}
     for name, rate in (("one", "0.03"), ("two", "0.04")):
@@ -84,46 +85,37 @@ def test_two_workers_at_once_in_copies_run_their_own_code_and_keep_their_runs(pr
         )
         codes[name] = hashes(project)
         project.run("git", "checkout", "--quiet", "--", "src")
-    # Not `dvc exp run --run-all`, which waits for its workers to end: on a busy machine one may read a queue file that
-    # another is writing, and stay.
-    project.run("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 300
-    while {"one", "two"} - references(project.root).keys() and time.monotonic() < deadline:
-        time.sleep(0.5)
-    new = [run for run in project.runs() if run.info.run_id not in before]
-    rates = {run.data.tags["medpipe.experiment"]: run.data.params["lr"] for run in new}
-    assert rates == {"one": "0.03", "two": "0.04"}
-    assert {run.info.status for run in new} == {"FINISHED"}
-    ran = {run.data.tags["medpipe.experiment"]: run.data.tags["variant"] for run in new}
-    assert ran == {"one": "variant of one", "two": "variant of two"}
-    assert {run.data.tags["medpipe.dirty"] for run in new} == {"true"}
-    head = project.run("git", "rev-parse", "HEAD").strip()
-    assert {run.data.tags["mlflow.source.git.commit"] for run in new} == {head}
-    assert {name: hashes(project, name) for name in codes} == codes
-    assert codes["one"]["train"] != codes["two"]["train"]
-    assert set(rates) <= {row["Experiment"] for row in project.experiments}
-    assert project.run("git", "status", "--porcelain") == ""
-
-
-def test_two_workers_at_once_that_need_one_training_have_one_run(project):
-    before = {run.info.run_id for run in project.runs()}
     for name, seed in (("left", "1"), ("right", "2")):
         project.run(
             "dvc", "exp", "run", "--queue", "--name", name, "--set-param", "train.lr=0.05",
             "--set-param", f"evaluation.yaml:evaluate.seed={seed}", "train@skin-tabular",
         )  # fmt: skip
+    # Not `dvc exp run --run-all`, which waits for its workers to end: on a busy machine one may read a queue file that
+    # another is writing, and stay.
     project.run("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 300
-    while {"left", "right"} - references(project.root).keys() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 400
+    while {"one", "two", "left", "right"} - references(project.root).keys() and time.monotonic() < deadline:
         time.sleep(0.5)
-    [run] = [run for run in project.runs() if run.info.run_id not in before]
-    assert (run.info.status, run.data.params["lr"]) == ("FINISHED", "0.05")
+    new = [run for run in project.runs() if run.info.run_id not in before]
+    assert {run.info.status for run in new} == {"FINISHED"}
+    assert sorted(run.data.params["lr"] for run in new) == ["0.03", "0.04", "0.05"]
+    own = {run.data.tags["medpipe.experiment"]: run for run in new if run.data.params["lr"] != "0.05"}
+    assert {name: run.data.params["lr"] for name, run in own.items()} == {"one": "0.03", "two": "0.04"}
+    ran = {name: run.data.tags["variant"] for name, run in own.items()}
+    assert ran == {"one": "variant of one", "two": "variant of two"}
+    assert {run.data.tags["medpipe.dirty"] for run in own.values()} == {"true"}
+    head = project.run("git", "rev-parse", "HEAD").strip()
+    assert {run.data.tags["mlflow.source.git.commit"] for run in new} == {head}
+    assert {name: hashes(project, name) for name in codes} == codes
+    assert codes["one"]["train"] != codes["two"]["train"]
     delivered = {
         lock["stages"]["train@skin-tabular"]["outs"][0]["md5"]
         for name in ("left", "right")
         for lock in [yaml.safe_load(project.run("git", "show", f"{references(project.root)[name][0][1]}:./dvc.lock"))]
     }
     assert len(delivered) == 1
+    assert {"one", "two", "left", "right"} <= {row["Experiment"] for row in project.experiments}
+    assert project.run("git", "status", "--porcelain") == ""
 
 
 def test_the_best_of_a_study_is_an_experiment_with_the_same_figures(project):

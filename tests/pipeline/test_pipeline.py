@@ -5,16 +5,18 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 from small_project import ALL, ENSEMBLE, FUSIONS, MODELS, Project, stages_in
 
 from medpipe.evaluation.wording import bounded
 from medpipe.models.temperature import untemper
-from medpipe.params import load
+from medpipe.params import FILES, load
 from medpipe.registry import evidence
 from medpipe.registry.claim import answers
 from medpipe.registry.evidence import PERSON
@@ -49,6 +51,59 @@ def test_the_first_run_says_which_stage_speaks_what_is_best_and_where_to_look(pr
     told = "\n".join(lines)
     assert "cuda" not in told.lower()
     assert "warning" not in told.lower()
+
+
+# What stages read and need not declare: code, which is in code.json; the files of values, whose keys are held below;
+# how DVC and git hold an archive; states of trainings and runs, which have their settings for a key.
+KNOWN = ("src/", "stages/", ".", "dvc.", "mlartifacts/", "mlflow.db", *FILES)
+# The clean table has the hash of each file of the archive. A fusion's ONNX file has those of its members' files. The
+# report of the best model, which DVC cannot know before, names the run that made it.
+IMPLIED = {
+    "prepare": {"data/phantom"},
+    "evaluate-fused": {"predictions/skin/skin-tabular.onnx"},
+    "register": {"models"},
+}
+# What some of a stage's kinds read, or read in some cases: recipes hold their base; cards and gates ask more where
+# there is a champion already.
+SELDOM = {
+    "prepare": {"tasks.*", "ingest.max_pixels"},
+    "train": {"bases.*"},
+    "fuse": {"scales.laptop"},
+    "register": {"compare.*", "evaluate"},
+}
+
+
+def test_every_stage_declares_the_values_and_files_that_it_reads_and_no_others(project):
+    with Repo(str(project.root)) as repo:
+        stages = repo.index.stages
+    undeclared, unread = {}, {}
+    for stage in stages:
+        recorded = project.root.parent / "reads" / stage.cmd.removeprefix("python stages/").replace(".py", "")
+        read: dict[str, set[str]] = {"file": set(), "key": set()}
+        for line in recorded.read_text().splitlines():
+            kind, _, name = line.partition(" ")
+            read[kind].add(name)
+        group = stage.name.partition("@")[0]
+        keys = {key for dep in stage.deps for key in getattr(dep, "params", ()) if str(dep) != "reports/code.json"}
+        keys |= {"scale"} if any(".laptop" in key for key in keys) else set()  # it picks them
+        files = {str(dep) for dep in stage.deps if not hasattr(dep, "params")}
+        places = files | {str(out) for out in stage.outs} | IMPLIED.get(group, set())
+        undeclared[stage.name] = {
+            path for path in read["file"] if not path.startswith(KNOWN) and "/." not in path and not part(path, places)
+        } | {key for key in read["key"] if not part(key, keys)}
+        unread[stage.name] = {
+            name
+            for name in (files | keys) - {"scale"}
+            if not any(part(found, {name}) or part(name, {found}) for found in read["file"] | read["key"])
+            and not any(fnmatch(name, pattern) for pattern in SELDOM.get(group, ()))
+        }
+    assert {stage: names for stage, names in undeclared.items() if names} == {}
+    assert {stage: names for stage, names in unread.items() if names} == {}
+
+
+def part(name, wholes):
+    """Whether the file or key is one of `wholes`, or below one."""
+    return any(name == whole or name.startswith((f"{whole}/", f"{whole}.")) for whole in wholes)
 
 
 def test_a_second_repro_does_nothing_but_name_models_of_another_backend(project):

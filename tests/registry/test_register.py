@@ -183,7 +183,8 @@ def test_evidence_of_another_training_or_of_another_split_is_refused(train, root
     write(reports / "comparison.json", {"runs": {"skin-b4": key}, "probes": None})
     write(reports / "split.json", {"digest": "5f3a", "by": "given", "grouped": True, "leak": {"val": 0, "test": 7}})
     (reports / "ingest.txt").write_text("9 images")
-    write(reports / "probes.json", {"model": "skin-b4", "run": key, "alarm": True})  # of a task that left `probes`
+    # Of a task that left `probes`.
+    write(root / "predictions/skin/probes.json", {"model": "skin-b4", "run": key, "alarm": True})
     found = evidence.read(root, "skin", "skin-b4", PARAMS)
     assert found.probes is None
     assert disjoint(found) == (

@@ -33,7 +33,7 @@ def compared(root: Path, task: Task, params: Params) -> dict[str, Any]:
     )
     best = comparison["best"]
     comparison["runs"] = {name: report["run"] for name, report in reports.items()}
-    comparison["probes"] = _json(folder / "probes.json") if task in params.probes else None
+    comparison["probes"] = _json(predictions / "probes.json") if task in params.probes else None
     comparison["gate"] = []
     if best and task in params.registry:
         comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], {})

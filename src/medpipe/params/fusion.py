@@ -7,11 +7,14 @@ from pydantic import Field
 from medpipe.params.base import Frozen, Positive, Rate, Task
 from medpipe.params.training import EarlyStopping
 
+# dvc.yaml names the first and the last two.
+Named = Annotated[tuple[str, ...], Field(min_length=2, max_length=4)]
+
 
 class _Fusion(Frozen):
     task: Task
     members: tuple[str, ...]
-    inputs: Annotated[tuple[str, ...], Field(min_length=1)]  # prepared variants that the members read, each once
+    inputs: Named  # prepared variants that the members read, each once; where they all read one, that twice
 
 
 class _Pair(_Fusion):
@@ -39,7 +42,7 @@ class Cascade(_Pair):
 
 class Mean(_Fusion):
     kind: Literal["mean"]
-    members: Annotated[tuple[str, ...], Field(min_length=2, max_length=4)]  # dvc.yaml can name no more
+    members: Named
     weights: Literal["validation", "equal"]
 
 

@@ -130,11 +130,13 @@ def check_members(params: "Params") -> None:
                 f"{where}.members: give all of them `folds`, or none: only {', '.join(folded)} has predictions "
                 "out of fold"
             )
-        read = dict.fromkeys(
-            key for member in fusion.members for key in pool[member].inputs if key not in params.generators
-        )
-        if fusion.inputs != tuple(read):
-            raise ValueError(f"{where}.inputs: must be what its members read, each once: {', '.join(read)}")
+        keys = (key for member in fusion.members for key in pool[member].inputs if key not in params.generators)
+        read = list(dict.fromkeys(keys))
+        expected = read if len(read) > 1 else read * 2
+        if list(fusion.inputs) != expected:
+            raise ValueError(
+                f"{where}.inputs: must be what its members read, each once, a single one twice: [{', '.join(expected)}]"
+            )
 
 
 def check_probes(params: "Params") -> None:
