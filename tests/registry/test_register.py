@@ -126,6 +126,16 @@ def test_a_better_or_like_model_replaces_the_champion(train, root, versions):
     assert aliases(versions)["skin-image"] == ["champion"]
 
 
+def test_a_model_that_answers_as_the_champion_does_is_no_worse(train, root, versions):
+    """As one that was trained again after an edit that changed no bit of it."""
+    train("skin-b4", right=0.9)
+    train("skin-v2m", right=0.9)
+    assert elected(root, "skin-b4", margin=0)["decision"]["moves"]
+    decision = elected(root, "skin-v2m", margin=0)["decision"]
+    assert decision["moves"], decision["why"]
+    assert (decision["difference"], decision["low"], decision["high"], decision["p"]) == (0, 0, 0, 1)
+
+
 def test_the_margins_of_many_elections_do_not_add_up(train, root):
     """Each is 0.1 worse than the last one, of 0.2 allowed."""
     for name, right in (("skin-b4", 0.95), ("skin-v2m", 0.85), ("skin-image", 0.75), ("skin-early", 1.0)):
