@@ -8,7 +8,7 @@ from declared import EIGHT_BIT, TASKS, ingest_archive
 
 from medpipe.data.archive import Archive
 from medpipe.data.images import decode
-from medpipe.data.ingest import FEW, QuarantineError, summary
+from medpipe.data.ingest import FEW, Ingested, QuarantineError, summary
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
 
@@ -226,6 +226,18 @@ def test_an_age_of_zero_is_an_age(ingest, rows, pictures):
     rows.loc[3, "age"] = "0.0"
     manifest, _ = ingest({CSV: csv(rows)} | pictures)
     assert manifest.loc[3, "age"] == 0
+
+
+def test_a_table_of_the_training_half_beside_photographs_of_both_is_no_fault(ingest, rows, pictures):
+    half = rows[: len(rows) // 2]
+    manifest, quarantine = ingest({CSV: csv(half)} | pictures, max_quarantined=0)
+    assert set(manifest["id"]) == set(half["image_id"])
+    left = sorted(set(rows["image_id"]) - set(half["image_id"]))
+    assert quarantine["id"].tolist() == left
+    assert summary(Ingested(manifest, quarantine, ())) == [
+        f"{len(half)} images, 0 in quarantine",
+        f"{len(left)} images that no row names are left out, such as {path_of(left[0])}",
+    ]
 
 
 def test_an_image_without_row_and_a_duplicate_id(ingest, rows, pictures):

@@ -14,7 +14,7 @@ from medpipe.data.duplicates import BLANK, DIGITS, hashes
 from medpipe.data.images import decode, digest
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
-from medpipe.data.rows import Problem
+from medpipe.data.rows import ROWLESS, Problem
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Ingest
@@ -41,7 +41,7 @@ def build_manifest(name: str, task: Declaration, settings: Ingest) -> Ingested:
     """Read the archive of the task called `name`.
 
     Raises InputError where the archive as a whole cannot be read, QuarantineError where more than
-    `settings.max_quarantined` of its images cannot.
+    `settings.max_quarantined` of its images cannot; of an image without a row nothing was wanted.
     """
     if not Path(task.archive).is_absolute():
         _check_tracked(task.archive, name)
@@ -63,9 +63,20 @@ def summary(ingested: Ingested) -> list[str]:
     """The report's lines: how many images there are, what was passed over, and a line a kind of reason, the commonest
     first. More than FEW of a kind are a WARNING: a fault of the archive or of its reading, and not of single files."""
     manifest, quarantine, notes = ingested
-    lines = [f"{len(manifest)} images, {len(quarantine)} in quarantine"]
+    wanted, rowless = _wanted(quarantine)
+    lines = [f"{len(manifest)} images, {len(wanted)} in quarantine"]
+    if len(rowless):
+        lines.append(f"{len(rowless)} images that no row names are left out, such as {rowless['path'].iloc[0]}")
     lines += [f"note: {note}" for note in notes]
-    return lines + [f"{'WARNING: ' if count > FEW else ''}{line}" for count, line in _kinds(quarantine)]
+    return lines + [f"{'WARNING: ' if count > FEW else ''}{line}" for count, line in _kinds(wanted)]
+
+
+def _wanted(quarantine: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the archive's tables and folders want and cannot be used, and images that no row names: those of another
+    part of a data set, whose table is of one.
+    """
+    rowless = quarantine["reason"] == ROWLESS
+    return quarantine[~rowless], quarantine[rowless]
 
 
 def _kinds(quarantine: pd.DataFrame) -> list[tuple[int, str]]:
@@ -181,11 +192,12 @@ def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
 
 
 def _check_share(archive: Archive, accepted: int, quarantine: pd.DataFrame, allowed: float) -> None:
-    total = accepted + len(quarantine)
-    if accepted and len(quarantine) <= allowed * total:
+    wanted, _ = _wanted(quarantine)
+    total = accepted + len(wanted)
+    if accepted and len(wanted) <= allowed * total:
         return
     raise QuarantineError(
-        f"{archive.path}: {len(quarantine)} of {total} images quarantined, more than ingest.max_quarantined "
+        f"{archive.path}: {len(wanted)} of {total} images quarantined, more than ingest.max_quarantined "
         f"({allowed:.0%}): {'; '.join(line for _, line in _kinds(quarantine))}. "
         "The quarantine report lists them all; mend the archive or raise ingest.max_quarantined",
         quarantine,

@@ -16,6 +16,9 @@ from medpipe.errors import InputError, Unreadable
 TABLE = 32 << 20
 
 
+ROWLESS = "image without row"  # the reason of an image that no table of the archive names
+
+
 class Problem(NamedTuple):
     """What goes to quarantine: `reason` is `kind` or `kind: detail`; `path` is '' where there is no file."""
 
@@ -103,6 +106,6 @@ def attach(table: pd.DataFrame, files: dict[str, str], known: Iterable[Problem])
     lost = ~table["id"].isin(files)
     problems = [Problem(str(i), "", "row without image") for i in table.loc[lost, "id"] if i not in done]
     rows = set(table["id"])
-    problems += [Problem(i, p, "image without row") for i, p in files.items() if i not in rows and i not in done]
+    problems += [Problem(i, p, ROWLESS) for i, p in files.items() if i not in rows and i not in done]
     table = table[~lost]
     return table.assign(path=table["id"].map(files)), problems

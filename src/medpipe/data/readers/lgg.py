@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
-from medpipe.data.rows import Problem, Rows, distinct, read_table, single_rows
+from medpipe.data.rows import ROWLESS, Problem, Rows, distinct, read_table, single_rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration
 
@@ -93,7 +93,7 @@ def _listed(
             problems.append(Problem(slice_name, "", reason))
     done |= {problem.id for problem in problems}
     left = table[~table["id"].isin(marked.keys() | done)]
-    problems += [Problem(i, path, "image without row") for i, path in zip(left["id"], left["path"], strict=True)]
+    problems += [Problem(i, path, ROWLESS) for i, path in zip(left["id"], left["path"], strict=True)]
     kept = table[table["id"].isin(marked)]
     return kept.assign(marked=kept["id"].map(marked)), problems, notes
 

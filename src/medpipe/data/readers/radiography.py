@@ -11,7 +11,7 @@ import pandas as pd
 
 from medpipe.data.archive import IMAGES, Archive, stem
 from medpipe.data.features import UNKNOWN
-from medpipe.data.rows import Problem, Rows, distinct
+from medpipe.data.rows import ROWLESS, Problem, Rows, distinct
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
 from medpipe.params import Declaration
@@ -50,8 +50,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     table = table[~twice]
     no_row = table["label"].isin(listed) & ~table["id"].str.casefold().isin(urls.keys())
     problems += [
-        Problem(i, path, "image without row")
-        for i, path in zip(table.loc[no_row, "id"], table.loc[no_row, "path"], strict=True)
+        Problem(i, path, ROWLESS) for i, path in zip(table.loc[no_row, "id"], table.loc[no_row, "path"], strict=True)
     ]
     table = table[~no_row]
     url = table["id"].map(lambda name: urls.get(name.casefold(), ""))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medpipe.data.archive import Archive
 from medpipe.data.readers.folders import classes_of
-from medpipe.data.rows import Problem, Rows, single_rows
+from medpipe.data.rows import ROWLESS, Problem, Rows, single_rows
 from medpipe.data.tables import Files, folded, grouped, one_spelling, read_any, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Category, Column, Declaration, Table
@@ -108,7 +108,7 @@ def _with_files(
     taken = {name for candidates in found.values() for names in candidates for name in names}
     folder = f"{reader.images.strip('/')}/".lstrip("/")
     problems += [
-        Problem(without_ending(name), name, "image without row")
+        Problem(without_ending(name), name, ROWLESS)
         for name in images
         if name.startswith(folder) and name not in taken and without_ending(name) not in done
     ]
