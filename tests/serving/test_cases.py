@@ -109,6 +109,15 @@ def test_metadata_is_encoded_as_for_training(policy):
     )
 
 
+def test_categories_may_be_written_in_any_case_and_be_called_none():
+    table = {"kind": "table", "features": {"dose": {"values": ["none", "Low", "b", "B"]}}}
+    cases = pd.DataFrame({"dose": ["none", "NONE", "low", " LOW ", "b", "B", None, np.nan, "unknown", "n/a"]})
+    encoded, wrong = encode(cases, table, [f"dose_{value}" for value in ("none", "Low", "b", "B")])
+    assert not wrong
+    assert encoded[:6].argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 3]
+    assert np.isnan(encoded[6:]).all()
+
+
 def test_ages_may_be_whole_numbers():
     names = ["age", "sex_male", "sex_female", "localization_back"]
     assert encode(pd.DataFrame([CASE]), TABLE, names)[0].tolist() == [[45, 1, 0, 1]]

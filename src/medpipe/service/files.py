@@ -19,7 +19,7 @@ WRITERS = (".csv", ".parquet")
 def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -> int:
     """Write the answers to `out`, and masks to files of the folder `masks`. Returns 1 where a row is wrong, else 0.
 
-    The table has the columns of the CSV or `image`, the answers, `error`, and model, version and sha256; `mask` holds
+    The table has the columns of the CSV or `image`, but for those that are named as an answer is, the answers, `error`, and model, version and sha256; `mask` holds
     the PNG's name. Raises InputError where nothing can be answered.
     """
     if out.suffix not in WRITERS:
@@ -35,7 +35,8 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     if masks is not None and "mask" not in served.outputs:
         raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
     if taken := [name for name in (*served.outputs, "error", *served.about) if name in cases]:
-        raise InputError(f"columns {', '.join(taken)}: what the model answers is named so; rename them")
+        print(f"columns {', '.join(taken)}: passed over, what the model answers is named so")
+        cases = cases.drop(columns=taken)
     with nullcontext() if masks is None else atomic.folder(masks) as folder:
         answers = pd.concat(list(_answers(cases.assign(**images), served, folder)), ignore_index=True)
     found = pd.concat([cases, answers], axis=1)

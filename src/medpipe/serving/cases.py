@@ -89,11 +89,11 @@ def encode(
     wrong: list[tuple[Hashable, str]] = []
     for name, feature in declared.items():
         if isinstance(feature, Category):
-            text = parsed[name] = _text(cases[name], UNKNOWN)
+            text = parsed[name] = _category(cases[name], feature)
             bad = ~text.isin([*feature.values, UNKNOWN])
             wanted = f"{UNKNOWN} or one of: {', '.join(feature.values)}"
         else:
-            text, (low, high) = _text(cases[name], None), feature.range
+            text, (low, high) = _text(cases[name]).mask(is_missing(cases[name]), None), feature.range
             number = parsed[name] = pd.to_numeric(text, errors="coerce").astype(np.float64)
             bad = text.notna() & ~number.between(low, high)
             wanted = f"a number from {low:g} to {high:g}, or {UNKNOWN}"
@@ -109,7 +109,14 @@ def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:
     return TypeAdapter(dict[str, Feature]).validate_python(variant.get("features", {}))
 
 
-def _text(values: pd.Series, unknown: str | None) -> pd.Series:
-    """The values as text, of whatever type the column is, and `unknown` where they stand for that."""
-    values = values.astype(object)
-    return values.map(lambda value: str(value).strip()).where(~is_missing(values), unknown)
+def _category(values: pd.Series, feature: Category) -> pd.Series:
+    """The feature's values, in whatever case they are written, and UNKNOWN; a value called `none` is a value."""
+    text, folds = _text(values), [value.casefold() for value in feature.values]
+    spelt = {fold: value for fold, value in zip(folds, feature.values, strict=True) if folds.count(fold) == 1}
+    read = text.map(lambda said: said if said in feature.values else spelt.get(said.casefold(), said))
+    return read.mask(values.isna() | (is_missing(text) & ~read.isin(feature.values)), UNKNOWN)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    """The values as text, of whatever type the column is."""
+    return values.astype(object).map(lambda value: str(value).strip())
