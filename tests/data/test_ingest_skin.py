@@ -7,10 +7,12 @@ import pytest
 from declared import EIGHT_BIT, TASKS, ingest_archive
 
 from medpipe.data.archive import Archive
+from medpipe.data.clean import clean
 from medpipe.data.images import decode
 from medpipe.data.ingest import FEW, Ingested, QuarantineError, summary
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError
+from medpipe.params import Clean
 
 CLASSES = TASKS["skin"].classes
 
@@ -220,6 +222,16 @@ def test_a_row_that_cannot_be_used(ingest, rows, pictures, column, value, reason
     assert quarantine[["id", "reason"]].to_numpy().tolist()[-1] == [rows.loc[3, "image_id"], reason]
     if column == "image_id":
         assert quarantine.iloc[0].tolist() == ["ISIC_0000003", path_of("ISIC_0000003"), "image without row"]
+
+
+@pytest.mark.parametrize("last", ["60", "", "60.5"])
+def test_whole_ages_are_of_one_type_whether_one_is_missing_or_not(ingest, rows, pictures, last):
+    rows["age"] = "45"
+    rows.loc[3, "age"] = last
+    manifest, _ = ingest({CSV: csv(rows)} | pictures)
+    assert manifest["age"].dtype == float
+    cleaned = clean(manifest, TASKS["skin"], Clean(unknown="category"))
+    assert cleaned.loc[3, "age"] == pytest.approx(float(last or "nan"), nan_ok=True)
 
 
 def test_an_age_of_zero_is_an_age(ingest, rows, pictures):

@@ -32,7 +32,7 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
     for name in own:
         match task.features.get(name):
             case Number(range=(low, high)):
-                number = pd.to_numeric(table[name], errors="coerce")
+                number = pd.to_numeric(table[name], errors="coerce").astype(float)
                 checks.append((name, name, ~(number.between(low, high) | table[name].eq(""))))
                 parsed[name] = number
             case None:

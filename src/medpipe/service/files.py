@@ -19,8 +19,8 @@ WRITERS = (".csv", ".parquet")
 def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -> int:
     """Write the answers to `out`, and masks to files of the folder `masks`. Returns 1 where a row is wrong, else 0.
 
-    The table has the columns of the CSV or `image`, but for those that are named as an answer is, the answers, `error`, and model, version and sha256; `mask` holds
-    the PNG's name. Raises InputError where nothing can be answered.
+    The table has the columns of the CSV or `image`, but for those that are named as an answer is, the answers, `error`,
+    and model, version and sha256; `mask` holds the PNG's name. Raises InputError where nothing can be answered.
     """
     if out.suffix not in WRITERS:
         raise InputError(f"{out}: a table that ends in {' or '.join(WRITERS)} wanted")
