@@ -40,9 +40,9 @@ def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
 def apportion(shares: Mapping[str, float], total: int, at_least: int) -> dict[str, int]:
     """`total` in parts near `shares`; the commonest gives up what the rare ones need to reach `at_least`.
 
-    A total too small for that lowers the floor to half an equal share.
+    A total too small for that lowers the floor to a little below an equal share.
     """
-    floor = min(at_least, total // (2 * len(shares)))
+    floor = min(at_least, total // (len(shares) + 2))
     counts = {name: max(floor, int(total * share)) for name, share in shares.items()}
     commonest = max(shares, key=lambda name: shares[name])
     counts[commonest] += total - sum(counts.values())
