@@ -70,8 +70,8 @@ def test_classes_are_imbalanced_and_none_too_rare(rows):
     counts = rows.drop_duplicates("lesion_id")["dx"].value_counts()
     assert set(counts.index) == CLASSES
     assert counts.sum() == 420
-    assert counts.min() >= 12
-    assert counts["nv"] > 10 * counts.min()
+    assert counts.min() >= 40
+    assert counts["nv"] > 3 * counts.min()
 
 
 def test_repeat_photographs(rows, images):
