@@ -340,7 +340,7 @@ def test_verify_passes_as_it_is_and_names_every_file_of_which_a_digit_or_a_byte_
         assert any(line.startswith(place) for line in after["problems"]), place
     best = json.loads((project.root / "reports/skin/comparison.json").read_text())["best"]
     for key in (
-        f"reports/skin/models/{best}.json: ",
+        f"reports/skin/models/{best}.json: sets.test.",
         f"metrics/skin/{best}.json: ",
         "reports/skin/card.md: line ",
     ):
