@@ -20,8 +20,8 @@ def found() -> list[str]:
 
 
 def alter(path: str) -> str:
-    """Another third decimal of the file's first figure, in an evaluation's report of the first of a set; or another byte
-    in its middle. DVC's cache keeps what was.
+    """Another third decimal of the file's first figure, in an evaluation's report of the first of a set, or another
+    byte in its middle. DVC's cache keeps what was.
     """
     place = Path(path)
     content = bytearray(place.read_bytes())
