@@ -7,6 +7,7 @@ import pytest
 from declared import CLASSES, own_task
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from scans import scan
 
 from medpipe.data.ingest import build_manifest
 from medpipe.data.split import split
@@ -93,6 +94,15 @@ def test_a_patient_under_two_spellings_is_one(ingest, pictures):
     assert reasons["other"].startswith("no group: the path does not match reader.group.pattern")
 
 
+FULL = {"window": "full", "frames": "refuse", "axis": None}
+
+
+def straddling(manifest, patients):
+    """How many of the patients, by image, a split of the manifest puts into several sets."""
+    rows, _, _ = split(clean(manifest), own_task("/", FOLDERS), BY_GROUP)
+    return int((rows.groupby(rows["id"].map(patients))["set"].nunique() > 1).sum())
+
+
 def clean(manifest):
     return manifest.reset_index().sort_values("id", ignore_index=True)
 
@@ -144,3 +154,23 @@ def test_dicom_files_with_their_patients(ingest):
     }
     assert manifest["group"].to_dict() == patients
     assert "pixel" in reasons["plan"]
+
+
+def test_a_file_name_with_a_number_sign_hides_no_patient(ingest):
+    names = {f"{CLASSES[p % 2]}/{p}_{i}.dcm": p for p in range(12) for i in range(5)}
+    files = {name: scan(i, PatientID=f"P{patient}") for i, (name, patient) in enumerate(names.items())}
+    files = {name.replace("0_0.dcm", "img #1.dcm").replace("1_0.dcm", "img#2"): data for name, data in files.items()}
+    manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
+    assert not reasons
+    assert {"img #1", "img#2"} < set(manifest.index)
+    assert manifest["group"].nunique() == 12
+    assert straddling(manifest, manifest["group"].to_dict()) == 0
+
+
+def test_under_patient_ids_a_file_without_one_is_refused(ingest, pictures):
+    files = {f"{CLASSES[p % 2]}/{p}_{i}.dcm": scan(9 * p + i, PatientID=f"P{p}") for p in range(6) for i in range(2)}
+    files |= pictures("benign/photograph.png") | {"benign/nameless.dcm": scan(99, PatientID="")}
+    manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
+    assert set(reasons) == {"photograph", "nameless"}
+    assert all(reason.startswith("no group") for reason in reasons.values())
+    assert manifest["group"].value_counts().to_dict() == {f"P{p}": 2 for p in range(6)}

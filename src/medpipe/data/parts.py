@@ -17,17 +17,17 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     """A row an image: of a DICOM file or TIFF of several frames one each where they are split, of a NIfTI volume one a
     slice, with the mask's slice. Their ids end in `-<number>`.
 
-    The group becomes the DICOM file's patient where the reader says so, and else of a volume's slices the volume where
-    none is known. A file that cannot be read is a problem, as is a mask of another number of images.
+    Where the reader says so the group becomes the DICOM file's patient, '' where there is none, as of any other file;
+    else of a volume's slices the volume where none is known. A file that cannot be read is a problem, as is a mask of
+    another number of images.
     """
     table: list[dict[Any, Any]] = []
     problems, burned = list(rows.problems), 0
-    if rows.table["path"].str.lower().str.endswith(_PLAIN).all() or rows.table["path"].str.contains("#").any():
-        return rows
+    files = set(archive.names())  # a row of a pixel table is none of them
     for row in rows.table.to_dict("records"):
-        path, group = row["path"], row["group"]
-        if path.lower().endswith(_PLAIN):
-            table.append(row)
+        path, group = row["path"], "" if task.reader.group == "dicom" else row["group"]
+        if path not in files or path.lower().endswith(_PLAIN):
+            table.append(row | {"group": group})
             continue
         try:
             data = archive.read(path, limit=4 * max_pixels)
@@ -50,7 +50,7 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
             problems.append(Problem(row["id"], error.name, error.reason))
             continue
         for name, mask_name in zip(names, masks, strict=True):
-            _, place = frames.parted(name)
+            place = frames.parted(name)[1] if len(names) > 1 else None
             id_ = row["id"] if place is None else f"{row['id']}-{place}"
             table.append(row | {"id": id_, "path": name, "mask_path": mask_name, "group": group})
     said = (
