@@ -14,7 +14,7 @@ from medpipe.data.split import split
 from medpipe.errors import InputError
 from medpipe.params import Split
 
-FOLDERS = {"kind": "folders", "group": None, "codes": {}, "sets": "ignore"}
+FOLDERS = {"kind": "folders", "group": None, "ungrouped": "refuse", "codes": {}, "sets": "ignore"}
 BY_GROUP = Split(seed=1, by="group", train=0.6, val=0.2, test=0.2, near=4)
 
 
@@ -91,7 +91,7 @@ def test_a_patient_under_two_spellings_is_one(ingest, pictures):
     names = ["benign/P 01_1.png", "benign/p  01_2.png", "malignant/P02_1.png", "malignant/other.png"]
     manifest, reasons, _ = ingest(pictures(*names), reader)
     assert manifest["group"].to_dict() == {"P 01_1": "P 01", "p  01_2": "P 01", "P02_1": "P02"}
-    assert reasons["other"].startswith("no group: the path does not match reader.group.pattern")
+    assert reasons["other"].startswith("no group: nothing names its patient or lesion")
 
 
 FULL = {"window": "full", "frames": "refuse", "axis": None}

@@ -13,12 +13,15 @@ from medpipe.data.rows import Problem, Rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Number
 
+SHOWN = 3  # rows that a note names
+
 
 def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
     """The rows whose values training can read, numbers as numbers, unknown categories as such; the rest are
     problems.
 
-    A row without a label takes it from its mask, later. Raises InputError that names a column which the reader did not
+    A row without a label takes it from its mask, later. One without a group where others have one is a problem, or a
+    note, as the reader's `ungrouped` says. Raises InputError that names a column which the reader did not
     find, with those that it did.
     """
     table = rows.table
@@ -40,13 +43,21 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
             case category:
                 parsed[name] = table[name].replace("", UNKNOWN)
                 checks.append((f"unknown {name}", name, ~parsed[name].isin((*category.values, UNKNOWN))))
-    checks.append(("no group", "group", table["group"].eq("")))
     problems, bad = list(rows.problems), pd.Series(False, index=table.index)
     for kind, column, wrong in checks:
         for _, row in table[wrong & ~bad].iterrows():
             problems.append(Problem(row["id"], row["path"], f"{kind}: {row[column]!r}"))
         bad |= wrong
-    return Rows(table.assign(**parsed)[~bad], problems, rows.notes)
+    alone, notes = ~table["grouped"].astype(bool) & ~bad, rows.notes
+    if alone.any() and (task.reader.group is not None or table["grouped"].any()):
+        if task.reader.ungrouped == "refuse":
+            reason = "no group: nothing names its patient or lesion, as something does of others"
+            problems += [Problem(row["id"], row["path"], reason) for _, row in table[alone].iterrows()]
+            bad |= alone
+        else:
+            some = ", ".join(table.loc[alone, "id"][:SHOWN])
+            notes += (f"{alone.sum()} of {(~bad).sum()} images have no group, such as {some}: each is one of its own",)
+    return Rows(table.assign(**parsed)[~bad], problems, notes)
 
 
 def mask_label(

@@ -49,7 +49,7 @@ def split(table: pd.DataFrame, task: Declaration, settings: Split) -> tuple[pd.D
     if settings.by == "group":
         check_apart(rows, table["group"], pairs)
     train = table[rows["set"] == "train"]
-    report = {"grouped": task.reader.grouped} | _report(rows, table, pairs, settings)
+    report = {"grouped": bool(table["grouped"].all())} | _report(rows, table, pairs, settings)
     return rows, features.fit(train, task.features), report
 
 

@@ -65,26 +65,42 @@ Feature = Annotated[
 
 
 class Pattern(Frozen):
-    """A regular expression over an image's path in the archive; its first group is the patient or lesion."""
+    """A regular expression over an image's path in the archive; the first of its groups that matches is the patient or
+    lesion."""
 
     pattern: str
 
     @field_validator("pattern")
     @classmethod
-    def one_group(cls, pattern: str) -> str:
+    def groups(cls, pattern: str) -> str:
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if groups != 1:
-            raise ValueError(f"{pattern!r} must have one group, (...), which is the patient or lesion; has {groups}")
+        if not groups:
+            raise ValueError(f"{pattern!r} must have a group, (...), which is the patient or lesion")
         return pattern
 
 
-class Column(Frozen):
-    """A column of the table."""
+class _Columns(Frozen):
+    """A column; of several, rows that share a value in any of them are of one group."""
 
-    column: str
+    column: str | Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+
+class Column(_Columns):
+    """Of the table."""
+
+
+class Lookup(_Columns):
+    """The columns of another table, `file`, whose rows name images in the column `image`."""
+
+    file: str
+    image: str
 
 
 class Published(Frozen):
@@ -92,21 +108,19 @@ class Published(Frozen):
 
     kind: Literal["ham10000", "lgg", "radiography"]
     group: ClassVar[None] = None
-
-    @property
-    def grouped(self) -> bool:
-        return self.kind != "radiography"  # which names no patients
+    ungrouped: ClassVar[str] = "refuse"
 
 
 class _Grouped(Frozen):
-    """`group`: what names an image's patient or lesion; `dicom`: the PatientID of its header; null: nothing does."""
+    """
+    - group: what names an image's patient or lesion; `dicom`: the PatientID of its header; `study`: its
+      StudyInstanceUID, where all PatientIDs were made alike; null: nothing does
+    - ungrouped: of images without a group, where others have one: they are refused, or each is `alone`, a group of its
+      own, and every page says so
+    """
 
-    group: Pattern | Literal["dicom"] | None
-
-    @property
-    def grouped(self) -> bool:
-        """Whether it says which images are of one patient or lesion."""
-        return self.group is not None
+    group: Pattern | Lookup | Literal["dicom", "study"] | None
+    ungrouped: Literal["refuse", "alone"]
 
 
 class Folders(_Grouped):
@@ -133,7 +147,7 @@ class Table(_Grouped):
     """
 
     kind: Literal["table"]
-    group: Pattern | Column | Literal["dicom"] | None  # type: ignore[assignment]
+    group: Pattern | Column | Lookup | Literal["dicom", "study"] | None  # type: ignore[assignment]
     file: str
     images: str
     image: str
@@ -161,13 +175,14 @@ class Isic(Frozen):
     """An export of the ISIC archive: `metadata.csv` and `<isic_id>.jpg`.
 
     - label: a column, as `diagnosis_3`; codes: its values by class, others being no class
+    - ungrouped: as of other readers, of images that have neither patient nor lesion
     """
 
     kind: Literal["isic"]
     label: str
     codes: dict[str, Class]
+    ungrouped: Literal["refuse", "alone"]
     group: ClassVar[None] = None
-    grouped: ClassVar[bool] = True
 
 
 Reader = Annotated[Published | Folders | Table | Pairs | Isic, Field(discriminator="kind")]
