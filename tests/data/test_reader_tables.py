@@ -201,3 +201,14 @@ def test_a_table_ties_the_rows_that_share_any_of_its_keys(ingest, pictures):
     reader = TABLE | {"group": {"column": ["patient", "lesion"]}}
     manifest, _, _ = ingest(pictures(*FILES) | {"list.csv": rows.to_csv(index=False)}, reader)
     assert manifest["group"].to_dict() == {"a": "P1", "b": "P1", "sub\\Ö 1": "P2", "d": "P3"}
+
+
+def test_an_external_source_of_which_no_row_is_would_train(ingest, pictures):
+    rows = ROWS.assign(hospital=["north", "North ", "south", "south"])
+    files, reader = pictures(*FILES) | {"list.csv": rows.to_csv(index=False)}, GROUPED | {"source": "hospital"}
+    with pytest.raises(InputError, match=r"no row is of the source 'South', .* there are: 'north', 'south'$"):
+        ingest(files, reader, external="South")
+    with pytest.raises(InputError, match=r"no row is of the source 'south', .* there are: 'unknown'$"):
+        ingest(files, GROUPED, external="south")
+    manifest, _, _ = ingest(files, reader, external="north")
+    assert manifest["source"].tolist() == ["north", "north", "south", "south"]

@@ -232,12 +232,14 @@ def test_a_second_key_ties_what_has_no_first_one_and_only_then(new):
             "file": [f"x{i}.png" for i in range(40)], "label": ["a", "b"] * 20,
             "patient_id": [f"P{i // 2}" if i % 2 else "" for i in range(36)] + ["P18", "P18", "P19", "P19"],
             "lesion_id": [f"L{i // 2}" for i in range(40)], "case": ["1", "2"] * 20,
+            "width": range(100, 180, 2),
         }
     )  # fmt: skip
     rows.loc[0:8, "patient_id"] = [f"P{i // 2}" for i in range(9)]
     made, settings = new(dict.fromkeys(rows["file"]) | {"t.csv": rows.to_csv(index=False)})
     assert settings.tasks["retina"].reader.group.column == ("patient_id", "lesion_id")
     assert "40 images of 20 groups" in made.report[0]
+    assert settings.tasks["retina"].reader.columns == {"width_given": "width"}  # a manifest has a `width` of its own
 
 
 def test_pairs(new):

@@ -1,6 +1,7 @@
 """What an archive's rows say, against what the task declares."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,13 +23,18 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
 
     A row without a label takes it from its mask, later. One without a group where others have one is a problem, or a
     note, as the reader's `ungrouped` says. Raises InputError that names a column which the reader did not
-    find, with those that it did.
+    find, with those that it did, and for an `external` source of which no row is.
     """
     table = rows.table
     own = [name for name in dict.fromkeys((*task.features, *task.subgroups)) if name not in task.bands]
     if missing := [name for name in own if name not in table]:
         found = ", ".join(map(str, table))
         raise InputError(f"{archive.path}: has no column {', '.join(missing)}, which the task declares; found: {found}")
+    if task.external is not None and task.external not in (known := {*table["source"], *rows.sources}):
+        raise InputError(
+            f"{archive.path}: no row is of the source {task.external!r}, which external names, and so the external "
+            f"test set would train; there are: {', '.join(map(repr, sorted(known)[:10]))}"
+        )
     parsed: dict[str, pd.Series] = {}
     masked = table["mask_path"].ne("")
     checks = [("unknown class", "label", ~(table["label"].isin(task.classes) | (table["label"].eq("") & masked)))]
@@ -57,7 +63,7 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
         else:
             some = ", ".join(table.loc[alone, "id"][:SHOWN])
             notes += (f"{alone.sum()} of {(~bad).sum()} images have no group, such as {some}: each is one of its own",)
-    return Rows(table.assign(**parsed)[~bad], problems, notes)
+    return replace(rows, table=table.assign(**parsed)[~bad], problems=problems, notes=notes)
 
 
 def mask_label(

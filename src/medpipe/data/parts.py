@@ -1,5 +1,6 @@
 """Files of several images, and what only a medical file's header tells: rows become rows of their images."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -55,4 +56,5 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     said = (
         [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
     )
-    return Rows(pd.DataFrame(table, columns=[*rows.table, "grouped"]), problems, (*rows.notes, *said))
+    found = pd.DataFrame(table, columns=[*rows.table, "grouped"])
+    return replace(rows, table=found, problems=problems, notes=(*rows.notes, *said))

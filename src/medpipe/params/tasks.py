@@ -5,28 +5,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
-# What every table of rows has already, or what a served model calls its own; and what readers' tables have.
-_TAKEN = (
-    "id",
-    "case",
-    "path",
-    "label",
-    "group",
-    "source",
-    "set",
-    "image",
-    "mask",
-    "share",
-    "decision",
-    "refer",
-    "ood",
-    "embedding",
-    "error",
-)
-_READ = ("file", "folder", "marked")
+# What every table of rows has already, or what a served model calls its own.
+_TAKEN = {
+    "id", "case", "path", "label", "group", "source", "set", "image", "mask", "share", "decision", "refer", "ood",
+    "embedding", "error",
+}  # fmt: skip
+# What manifests, readers' tables and prediction tables have besides; `source` alone sorts rows into subgroups.
+_COLUMNS = {*COLUMNS, "set", "file", "folder", "marked", "temperature", "tp", "fp", "fn", "hd95"} - {"source"}
+RESERVED = _TAKEN | _COLUMNS  # no names of features
 
 MaskValues = Annotated[
     dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)]], Field(min_length=1)
@@ -158,6 +148,15 @@ class Table(_Grouped):
     set: str | None
     columns: dict[str, str]
 
+    @model_validator(mode="after")
+    def groups(self) -> "Table":
+        labels = self.label.values() if isinstance(self.label, dict) else [self.label]
+        others = {self.image: "image", self.mask: "mask", self.set: "set"} | dict.fromkeys(labels, "label")
+        for name in self.group.names if isinstance(self.group, Column) else ():
+            if name in others:
+                raise ValueError(f"group: the column {name!r} is the {others[name]}, and names no patient or lesion")
+        return self
+
 
 class Pairs(_Grouped):
     """Images and masks: of one name in two folders, or beside each other, the mask's name with a suffix.
@@ -217,13 +216,14 @@ class Declaration(Frozen):
             raise ValueError(f"classes: {', '.join(repeated)} stands twice")
         if (self.mask_values is None) != (self.kind == "classify"):
             raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
-        if "temperature" in self.subgroups:
-            raise ValueError("subgroups: prediction tables have a column 'temperature' already; rename yours")
+        probabilities = {f"p_{name}" for name in self.classes}
+        for name in (*self.subgroups, *self.features):
+            if name in _COLUMNS | probabilities:
+                raise ValueError(f"{name!r} is no name for a subgroup or feature: tables have that column already")
         marking = [value for values in (self.mask_values or {}).values() for value in values]
         if several := sorted({value for value in marking if marking.count(value) > 1}):
             raise ValueError(f"mask_values: {', '.join(map(str, several))} stands twice")
-        taken = [name for name in self.features if name in (*_TAKEN, *_READ)]
-        taken += [name for name in self.classes if name in _TAKEN]
+        taken = [name for name in (*self.features, *self.classes) if name in _TAKEN]
         if taken:
             raise ValueError(f"{taken[0]!r} is no name for a feature or class: tables have that column already")
         return self

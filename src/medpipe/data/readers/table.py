@@ -42,7 +42,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     for name, column in ({"mask_path": reader.mask, "source": reader.source, "set": reader.set} | own).items():
         if column is not None:
             table[name] = found[column]
-        if isinstance(task.features.get(name), Category):
+        if (name == "source" and column) or isinstance(task.features.get(name), Category):
             table[name], said = one_spelling(table[name], name)
             notes += said
     if keys:
