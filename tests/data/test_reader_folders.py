@@ -112,7 +112,8 @@ def test_three_images_a_class_reach_every_set_and_two_do_not(ingest, pictures):
     declared = own_task("/", FOLDERS)
     rows, _, report = split(clean(ingest(pictures(*few), FOLDERS)[0]), declared, BY_GROUP)
     assert rows.groupby("label")["set"].nunique().tolist() == [3, 3]
-    assert report["grouped"] is False
+    assert report["grouping"] == "grouped by image: the same patient may be on both sides"
+    assert set(report["leak"].values()) == {None}
     with pytest.raises(InputError, match="class malignant is absent from .* it has 2 groups"):
         split(clean(ingest(pictures(*few[:-1]), FOLDERS)[0]), declared, BY_GROUP)
 
