@@ -25,12 +25,13 @@ TWINS: dict[str, dict[str, Any]] = {
     "skin": {
         "kind": "table", "file": "HAM10000_metadata.csv", "images": "", "image": "image_id", "mask": None,
         "label": "dx", "codes": {}, "source": None, "set": None, "columns": {}, "group": {"column": "lesion_id"},
+        "ungrouped": "refuse",
     },
     "brain": {
         "kind": "pairs", "images": "kaggle_3m", "masks": "kaggle_3m", "suffix": "_mask",
-        "group": {"pattern": r"(TCGA_[^_/]+_[^_/]+)_\d{8}_\d+\.tif$"},
+        "group": {"pattern": r"(TCGA_[^_/]+_[^_/]+)_\d{8}_\d+\.tif$"}, "ungrouped": "refuse",
     },
-    "chest": {"kind": "folders", "codes": {}, "sets": "ignore", "group": None},
+    "chest": {"kind": "folders", "codes": {}, "sets": "ignore", "group": None, "ungrouped": "refuse"},
 }  # fmt: skip
 FOLDERS = {"skin": "ham10000", "brain": "lgg", "chest": "covid_radiography"}
 MODELS = {"skin": "skin-tabular", "brain": "brain-resunet", "chest": "chest-convnet"}

@@ -38,7 +38,7 @@ def draw(folder: Path, images: int) -> None:
 
 
 def change(params: dict[str, Any], archive: Path) -> None:
-    reader = {"kind": "folders", "codes": {}, "sets": "ignore", "group": {"pattern": r"(P\d+)_"}}
+    reader = {"kind": "folders", "codes": {}, "sets": "ignore", "group": {"pattern": r"(P\d+)_"}, "ungrouped": "refuse"}
     task = {"archive": str(archive), "reader": reader, "classes": list(CLASSES)}
     params["tasks"] = {"scale": params["tasks"]["chest"] | task | {"subgroups": []}}
     params["clean"], params["split"] = {"scale": params["clean"]["chest"]}, {"scale": params["split"]["chest"]}

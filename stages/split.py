@@ -26,7 +26,10 @@ def main(task: Task) -> None:
     with atomic.file(Path("reports") / task / "split.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n")
     sets = ", ".join(f"{name} {n}" for name, n in rows["set"].value_counts().items())
-    print(f"{task}: {sets}; {len(report['merged'])} pairs of duplicates merged, leak {report['leak']}")
+    said = [f"{len(report['merged'])} pairs of duplicates merged"]
+    if any(report["leak"].values()) or not report["grouping"]:
+        said.append(f"leak {report['leak']}")
+    print("; ".join([f"{task}: {sets}", *said, *filter(None, [report["grouping"]])]))
 
 
 if __name__ == "__main__":

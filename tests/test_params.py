@@ -20,6 +20,13 @@ def mean(values, **changes):
     values["fusions"]["skin-mean"].update(changes)
 
 
+def grouped_by(values, column):
+    values["tasks"]["skin"]["reader"] = {
+        "kind": "table", "file": "t.csv", "images": "", "image": "file", "mask": None, "label": "dx", "codes": {},
+        "source": None, "set": "part", "columns": {}, "group": {"column": ["patient", column]}, "ungrouped": "refuse",
+    }  # fmt: skip
+
+
 def decide(values, **changes):
     values["evaluate"]["decide"]["skin"].update(changes)
 
@@ -179,7 +186,18 @@ def test_the_shipped_files_are_valid_and_every_scale_resolves():
         (lambda v: decide(v, rule={"cost": 0}), "evaluate.decide.skin.rule.cost: Input should be greater than 0"),
         (lambda v: decide(v, rule={"sensitivity": 2}), "evaluate.decide.skin.rule.sensitivity: Input should be less"),
         (lambda v: decide(v, rule="best"), "evaluate.decide.skin.rule: Input should be 'youden'"),
-        (lambda v: v["tasks"]["brain"].update(subgroups=["temperature"]), "'temperature' already; rename yours"),
+        *(
+            (lambda v, name=name: v["tasks"]["brain"].update(subgroups=[name]), f"{name!r} is no name for a subgroup")
+            for name in ("set", "group", "label", "id", "grouped", "width", "temperature", "p_tumour", "tp")
+        ),
+        (lambda v: v["tasks"]["skin"]["features"].update(set={"values": ["a"]}), "'set' is no name for a subgroup or"),
+        *(
+            (
+                lambda v, name=name: grouped_by(v, name),
+                f"group: the column {name!r} is the {what}, and names no patient",
+            )
+            for name, what in (("file", "image"), ("dx", "label"), ("part", "set"))
+        ),
         (lambda v: v["evaluate"].update(flips=["vertical"] * 2), "evaluate.flips: each flip can be named once"),
         (lambda v: v["compare"]["skin"].update(models=["chest-convnet"]), "compare.skin.models: 'chest-convnet'"),
         (lambda v: v["probes"]["chest"].update(models=["skin-b4"]), "probes.chest.models: 'skin-b4' is no chest"),

@@ -46,6 +46,7 @@ def skin(labels, groups, seed=0, **columns):
         "phash": hexadecimal(hashes(n, seed)),
         "label": list(labels),
         "group": list(groups),
+        "grouped": True,
         "source": "ham10000",
         "mask_path": "",
         "mask_sha256": "",

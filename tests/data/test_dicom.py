@@ -232,9 +232,9 @@ def test_a_packed_frame_of_another_size_than_the_headers_is_not_unpacked(name):
 
 
 def test_of_the_header_patient_and_burned_in_annotation_are_told():
-    assert header(write(RAMP, PatientID=" P7 ", BurnedInAnnotation="YES"), name="") == Header("P7", True)
-    assert header(write(RAMP, BurnedInAnnotation="NO"), name="") == Header("", False)
-    assert header(write(RAMP, PatientID=""), name="") == Header("", None)
+    assert header(write(RAMP, PatientID=" P7 ", BurnedInAnnotation="YES"), name="") == Header("P7", "", True)
+    assert header(write(RAMP, BurnedInAnnotation="NO"), name="") == Header("", "", False)
+    assert header(write(RAMP, PatientID="", StudyInstanceUID="1.2"), name="") == Header("", "1.2", None)
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_a_file_larger_than_any_image_is_not_read_whole(ingest, rows, pictures):
         ("age", "500", "age: '500'"),
         ("sex", "m", "unknown sex: 'm'"),
         ("localization", "elbow", "unknown localization: 'elbow'"),
-        ("lesion_id", "", "no group: ''"),
+        ("lesion_id", "", "no group: nothing names its patient or lesion, as something does of others"),
         ("image_id", "ISIC_9999999", "row without image"),
     ],
 )

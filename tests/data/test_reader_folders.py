@@ -7,13 +7,14 @@ import pytest
 from declared import CLASSES, own_task
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from scans import scan
 
 from medpipe.data.ingest import build_manifest
 from medpipe.data.split import split
 from medpipe.errors import InputError
 from medpipe.params import Split
 
-FOLDERS = {"kind": "folders", "group": None, "codes": {}, "sets": "ignore"}
+FOLDERS = {"kind": "folders", "group": None, "ungrouped": "refuse", "codes": {}, "sets": "ignore"}
 BY_GROUP = Split(seed=1, by="group", train=0.6, val=0.2, test=0.2, near=4)
 
 
@@ -90,7 +91,16 @@ def test_a_patient_under_two_spellings_is_one(ingest, pictures):
     names = ["benign/P 01_1.png", "benign/p  01_2.png", "malignant/P02_1.png", "malignant/other.png"]
     manifest, reasons, _ = ingest(pictures(*names), reader)
     assert manifest["group"].to_dict() == {"P 01_1": "P 01", "p  01_2": "P 01", "P02_1": "P02"}
-    assert reasons["other"].startswith("no group: the path does not match reader.group.pattern")
+    assert reasons["other"].startswith("no group: nothing names its patient or lesion")
+
+
+FULL = {"window": "full", "frames": "refuse", "axis": None}
+
+
+def straddling(manifest, patients):
+    """How many of the patients, by image, a split of the manifest puts into several sets."""
+    rows, _, _ = split(clean(manifest), own_task("/", FOLDERS), BY_GROUP)
+    return int((rows.groupby(rows["id"].map(patients))["set"].nunique() > 1).sum())
 
 
 def clean(manifest):
@@ -102,7 +112,8 @@ def test_three_images_a_class_reach_every_set_and_two_do_not(ingest, pictures):
     declared = own_task("/", FOLDERS)
     rows, _, report = split(clean(ingest(pictures(*few), FOLDERS)[0]), declared, BY_GROUP)
     assert rows.groupby("label")["set"].nunique().tolist() == [3, 3]
-    assert report["grouped"] is False
+    assert report["grouping"] == "grouped by image: the same patient may be on both sides"
+    assert set(report["leak"].values()) == {None}
     with pytest.raises(InputError, match="class malignant is absent from .* it has 2 groups"):
         split(clean(ingest(pictures(*few[:-1]), FOLDERS)[0]), declared, BY_GROUP)
 
@@ -144,3 +155,23 @@ def test_dicom_files_with_their_patients(ingest):
     }
     assert manifest["group"].to_dict() == patients
     assert "pixel" in reasons["plan"]
+
+
+def test_a_file_name_with_a_number_sign_hides_no_patient(ingest):
+    names = {f"{CLASSES[p % 2]}/{p}_{i}.dcm": p for p in range(12) for i in range(5)}
+    files = {name: scan(i, PatientID=f"P{patient}") for i, (name, patient) in enumerate(names.items())}
+    files = {name.replace("0_0.dcm", "img #1.dcm").replace("1_0.dcm", "img#2"): data for name, data in files.items()}
+    manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
+    assert not reasons
+    assert {"img #1", "img#2"} < set(manifest.index)
+    assert manifest["group"].nunique() == 12
+    assert straddling(manifest, manifest["group"].to_dict()) == 0
+
+
+def test_under_patient_ids_a_file_without_one_is_refused(ingest, pictures):
+    files = {f"{CLASSES[p % 2]}/{p}_{i}.dcm": scan(9 * p + i, PatientID=f"P{p}") for p in range(6) for i in range(2)}
+    files |= pictures("benign/photograph.png") | {"benign/nameless.dcm": scan(99, PatientID="")}
+    manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
+    assert set(reasons) == {"photograph", "nameless"}
+    assert all(reason.startswith("no group") for reason in reasons.values())
+    assert manifest["group"].value_counts().to_dict() == {f"P{p}": 2 for p in range(6)}

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-PAIRS = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None}
+PAIRS = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None, "ungrouped": "refuse"}
 MASKED = {"kind": "both", "mask_values": {"lesion": [255]}, "classes": ("empty", "marked")}
 
 

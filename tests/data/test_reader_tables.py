@@ -5,12 +5,15 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
+from declared import own_task
 
+from medpipe.data.split import split
 from medpipe.errors import InputError
+from medpipe.params import Split
 
 TABLE = {
     "kind": "table", "file": "list.csv", "images": "", "image": "file", "mask": None, "label": "label", "codes": {},
-    "source": None, "set": None, "columns": {}, "group": None,
+    "source": None, "set": None, "columns": {}, "group": None, "ungrouped": "refuse",
 }  # fmt: skip
 ROWS = pd.DataFrame(
     {
@@ -24,6 +27,7 @@ ROWS = pd.DataFrame(
 FILES = ("a.png", "b.png", "sub/Ö 1.png", "d.jpg")
 FEATURES = {"age": {"range": [0, 120], "bands": [0, 50]}, "sex": {"values": ["f", "m"]}}
 DECLARED = {"features": FEATURES, "subgroups": ("sex", "age_band")}
+BY_GROUP = Split(seed=1, by="group", train=0.6, val=0.2, test=0.2, near=4)
 GROUPED = TABLE | {"group": {"column": "patient"}}
 
 
@@ -133,7 +137,7 @@ def test_an_isic_export(ingest, pictures):
             "diagnosis_1": ["Benign", "Malignant", "Indeterminate"], "patient_id": ["IP_1", "IP_1", ""],
         }
     )  # fmt: skip
-    reader = {"kind": "isic", "label": "diagnosis_1", "codes": {}}
+    reader = {"kind": "isic", "label": "diagnosis_1", "codes": {}, "ungrouped": "alone"}
     declared = {
         "features": {
             "age": {"range": [0, 120], "bands": []}, "sex": {"values": ["female", "male"]},
@@ -142,9 +146,69 @@ def test_an_isic_export(ingest, pictures):
         "subgroups": ("sex", "source"),
     }  # fmt: skip
     files = pictures("ISIC_1.jpg", "ISIC_2.jpg", "ISIC_3.jpg") | {"metadata.csv": listed.to_csv(index=False)}
-    manifest, reasons, notes = ingest(files, reader, **declared)
+    manifest, reasons, _ = ingest(files, reader, **declared)
     assert manifest["label"].to_dict() == {"ISIC_1": "benign", "ISIC_2": "malignant"}
     assert manifest["group"].nunique() == 1
     assert manifest["source"].tolist() == ["A", "A"]
     assert reasons == {"ISIC_3": "unknown class: 'Indeterminate'"}
-    assert "1 images have no patient_id: each is a group of its own" in notes
+
+
+def exported(patients, lesions):
+    """An ISIC export of as many images as there are patients and lesions, '' where one is unknown."""
+    names = [f"ISIC_{i:03d}" for i in range(len(patients))]
+    labels = [("Benign", "Malignant")[i % 2] for i in range(len(names))]
+    listed = pd.DataFrame({"isic_id": names, "diagnosis_1": labels, "patient_id": patients, "lesion_id": lesions})
+    return [f"{name}.jpg" for name in names], {"metadata.csv": listed.to_csv(index=False)}
+
+
+ISIC = {"kind": "isic", "label": "diagnosis_1", "codes": {}, "ungrouped": "refuse"}
+
+
+def test_images_of_one_lesion_or_one_patient_are_tied_over_any_number_of_steps(ingest, pictures):
+    # Image 0 has its patient alone, 1 its patient and lesion, 2 its lesion alone; 3 and 4 share a lesion, 5 has one
+    # whose name is a patient's.
+    names, table = exported(["IP_1", "IP_1", "", "", "", ""], ["", "IL_1", "IL_1", "IL_2", "IL_2", "IP_1"])
+    manifest, reasons, _ = ingest(pictures(*names) | table, ISIC)
+    assert not reasons
+    assert manifest["group"].tolist() == ["IP_1"] * 3 + ["lesion_id IL_2"] * 2 + ["lesion_id IP_1"]
+
+
+def test_an_export_that_names_one_part_by_patient_and_the_other_by_lesion_splits_no_lesion(ingest, pictures):
+    patients = [f"IP_{i // 3}" for i in range(30)] + [""] * 60
+    lesions = [""] * 30 + [f"IL_{i // 3}" for i in range(60)]
+    names, table = exported(patients, lesions)
+    manifest, _, _ = ingest(pictures(*names) | table, ISIC)
+    rows, _, report = split(manifest.reset_index(), own_task("/", ISIC), BY_GROUP)
+    assert report["grouping"] == ""
+    assert rows["set"].groupby([a or b for a, b in zip(patients, lesions, strict=True)]).nunique().max() == 1
+
+
+def test_what_has_neither_patient_nor_lesion_is_refused_or_said(ingest, pictures):
+    names, table = exported(["IP_1", "IP_1", "IP_2", ""], [""] * 4)
+    manifest, reasons, _ = ingest(pictures(*names) | table, ISIC)
+    assert [*reasons] == ["ISIC_003"]
+    assert reasons["ISIC_003"].startswith("no group: nothing names its patient or lesion")
+    assert manifest["grouped"].all()
+    manifest, reasons, notes = ingest(pictures(*names) | table, ISIC | {"ungrouped": "alone"})
+    assert not reasons
+    assert manifest["grouped"].tolist() == [True, True, True, False]
+    assert manifest["group"].tolist() == ["IP_1", "IP_1", "IP_2", "ISIC_003"]
+    assert "1 of 4 images have no group, such as ISIC_003: each is one of its own" in notes
+
+
+def test_a_table_ties_the_rows_that_share_any_of_its_keys(ingest, pictures):
+    rows = ROWS.assign(patient=["P1", "", "P2", "P3"], lesion=["L1", "l1 ", "L2", ""])
+    reader = TABLE | {"group": {"column": ["patient", "lesion"]}}
+    manifest, _, _ = ingest(pictures(*FILES) | {"list.csv": rows.to_csv(index=False)}, reader)
+    assert manifest["group"].to_dict() == {"a": "P1", "b": "P1", "sub\\Ö 1": "P2", "d": "P3"}
+
+
+def test_an_external_source_of_which_no_row_is_would_train(ingest, pictures):
+    rows = ROWS.assign(hospital=["north", "North ", "south", "south"])
+    files, reader = pictures(*FILES) | {"list.csv": rows.to_csv(index=False)}, GROUPED | {"source": "hospital"}
+    with pytest.raises(InputError, match=r"no row is of the source 'South', .* there are: 'north', 'south'$"):
+        ingest(files, reader, external="South")
+    with pytest.raises(InputError, match=r"no row is of the source 'south', .* there are: 'unknown'$"):
+        ingest(files, GROUPED, external="south")
+    manifest, _, _ = ingest(files, reader, external="north")
+    assert manifest["source"].tolist() == ["north", "north", "south", "south"]

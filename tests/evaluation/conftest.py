@@ -12,7 +12,7 @@ from medpipe.models.decision import Rule
 from medpipe.params import Compare, Evaluate
 
 SHARES = (0.04, 0.07, 0.12, 0.03, 0.13, 0.57, 0.04)
-LEAKING = {"by": "image", "grouped": False, "leak": {"val": 0, "test": 7, "external": 0}}
+LEAKING = {"by": "image", "grouping": "", "leak": {"val": 0, "test": 7, "external": 0}}
 RULE = Rule("tumour", threshold=0.4, refer=0.6, least=(0.3, 0.3))
 
 

@@ -22,7 +22,7 @@ from medpipe.params import Compare
 
 SKIN = TASKS["skin"].classes
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
-SPLIT = {"by": "group", "grouped": True, "leak": {}}
+SPLIT = {"by": "group", "grouping": "", "leak": {}}
 REPORT = {
     "kind": "classification", "classes": list(SKIN), "training": {"nv": 5}, "only": None, "shift": None, "ood": None,
     "sets": {"test": {"subgroups": {}}},
@@ -38,6 +38,14 @@ def tables(classifier_table):
 def compared(tables, settings):
     wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
     return BESIDE | compare(tables, dict.fromkeys(tables, REPORT), SPLIT, wanted, settings, 1)
+
+
+def test_images_without_a_patient_are_said_to_be_grouped_by_image(tables, settings):
+    grouping = "3 of 9 images are grouped by image: the same patient may be on both sides"
+    comparison = compared(tables, settings) | {"grouping": grouping}
+    assert f" {grouping}." in said(comparison)["How sure?"][1]
+    assert f"<strong>{grouping}.</strong>" in html(comparison, [])
+    assert "by image" not in html(compared(tables, settings), [])
 
 
 def said(comparison):

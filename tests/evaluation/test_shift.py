@@ -68,7 +68,7 @@ def test_the_comparison_shows_them(table, settings):
     part = {"value": 0.25, "low": 0.125, "high": 0.5}
     reports["a"]["ood"] = {"level": 0.05, "flagged": {"test": part, "external": part}, "auroc": part}
     reports = {name: {"only": None} | report for name, report in reports.items()}
-    split = {"by": "group", "grouped": True, "leak": {}}
+    split = {"by": "group", "grouping": "", "leak": {}}
     wanted = Compare(models=("a", "b"), metric="macro_f1", margin=0.02, merge={})
     comparison = {"task": "skin"} | BESIDE | compare(dict.fromkeys("ab", table), reports, split, wanted, settings, 1)
     populations = comparison["populations"]

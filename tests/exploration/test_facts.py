@@ -117,10 +117,11 @@ def test_duplicates_and_quarantine_by_reason():
         {"id": ["a", "b"], "label": ["cyst", "cyst"], "orientation": "as it is", "same_file": True},
         {"id": ["c", "d"], "label": ["cyst", "tumour"], "orientation": "mirrored", "same_file": False},
     ]
-    split = {"by": "image", "near": 4, "merged": pairs, "excluded": ["e"], "leak": {"test": 2}}
+    split = {"by": "image", "near": 4, "merged": pairs, "excluded": ["e"], "leak": {"val": 0, "test": 2}}
+    split["grouping"] = "grouped by image"
     assert facts.duplicates(split, quarantine) == {
         "quarantined": 2, "merged": 2, "same_file": 1, "turned": 1, "other_label": 1, "excluded": 1, "near": 4,
-        "by": "image", "leak": {"test": 2},
+        "by": "image", "leak": {"test": 2}, "grouping": "grouped by image",
     }  # fmt: skip
     assert facts.quarantined(quarantine) == {
         "duplicated": {"images": 2, "first": "b: duplicated: the same bytes as x"},

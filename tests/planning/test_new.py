@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from pydicom.data import get_testdata_file
+from scans import scan
 
 from medpipe import params
 from medpipe.data.archive import Archive
@@ -108,7 +108,7 @@ def test_folders_alone(new):
     assert task.classes == ("a", "b")
     report = "\n".join(made.report)
     assert "choose: tasks.retina.reader.sets: folders of train, val or test are ignored" in report
-    assert "leaks cannot be excluded" in report
+    assert "check: group: none found: the same patient may be on both sides" in report
 
 
 def test_folders_of_patients_below_their_class(new):
@@ -116,6 +116,130 @@ def test_folders_of_patients_below_their_class(new):
     made, settings = new(files)
     assert settings.tasks["retina"].reader.group.pattern == "([^/]+)/[^/]+$"
     assert "48 images of 16 groups" in "\n".join(made.report)
+
+
+def grouped(made):
+    """What the report says of the group."""
+    return next(line.removeprefix("check: group: ") for line in made.report if line.startswith("check: group: "))
+
+
+SCANS = {
+    f"{label}/P{p:02d}/study{s}/{10 * p + s}/{i}.dcm": (label, p, s, i)
+    for label, patients in (("benign", range(6)), ("malignant", range(6, 12)))
+    for p in patients
+    for s in range(2)
+    for i in range(2)
+}
+
+
+def scans(patient="", study=""):
+    """SCANS whose headers have these ids, formatted with patient and study."""
+    return {
+        path: scan(
+            100 * p + 10 * s + i, 32, PatientID=patient.format(p=p, s=s), StudyInstanceUID=study.format(p=p, s=s)
+        )
+        for path, (_, p, s, i) in SCANS.items()
+    }
+
+
+def test_headers_name_patients_before_any_folder_does(new):
+    made, settings = new(scans("ID{p}", "1.{p}.{s}"))
+    assert settings.tasks["retina"].reader.group == "dicom"
+    said = "the PatientID of the files' headers; 12 groups such as ID0 (benign/P00/study0/0/0.dcm), ID1 "
+    assert grouped(made).startswith(said)
+    assert grouped(made).endswith("; 4 to 4 images each, 4 in the median one")
+    assert not [line for line in made.report if "reader.group" in line]
+
+
+def test_patient_ids_made_alike_leave_the_study(new):
+    made, settings = new(scans("ANONYMOUS", "1.{p}"))
+    assert settings.tasks["retina"].reader.group == "study"
+    assert "StudyInstanceUID of the files' headers, whose PatientIDs are all ANONYMOUS; 12 groups" in grouped(made)
+
+
+def test_headers_whose_ids_part_a_folder_are_a_question(new):
+    made, settings = new(scans("ID{p}{s}"))  # an anonymiser that gave each study another id
+    assert settings.tasks["retina"].reader.group == "dicom"
+    said = "reader.group: 12 of 12 folders such as P00 (the folder 2 above the one that an image lies in) hold several"
+    assert said in "\n".join(made.report)
+
+
+def test_without_ids_in_headers_the_highest_folder_of_many_is_the_patient(new):
+    made, settings = new(scans("ANONYMOUS", "1.2"))
+    assert settings.tasks["retina"].reader.group.pattern == "([^/]+)/[^/]+/[^/]+/[^/]+$"
+    assert "12 groups such as P00 (benign/P00/study0/0/0.dcm), P01 (" in grouped(made)
+
+
+def test_folders_above_their_class_are_patients_though_they_hold_several(new):
+    files = {f"P{p:02d}/{label}/S{p}{label}/{i}.png": None for p in range(10) for label in ("a", "b") for i in range(2)}
+    made, settings = new(files)
+    assert settings.tasks["retina"].classes == ("a", "b")
+    assert settings.tasks["retina"].reader.group.pattern == "([^/]+)/[^/]+/[^/]+/[^/]+$"
+    assert "10 groups such as P00 (" in grouped(made)
+
+
+def test_folders_whose_numbers_are_under_both_classes_count_as_one_patient_and_are_a_question(new):
+    made, _ = new({f"{label}/{p}/{label}{p}{i}.png": None for label in ("a", "b") for p in range(8) for i in range(2)})
+    assert "8 groups such as 0 (" in grouped(made)
+    assert "choose: tasks.retina.reader.group: a folder such as 0 is there under several classes" in made.report[-1]
+
+
+def test_patients_in_file_names_of_several_shapes(new):
+    names = [f"NORMAL/NORMAL2-IM-{1400 + p}-000{i}.jpeg" for p in range(10) for i in range(2)]
+    names += [f"NORMAL/IM-{100 + p:04d}-000{i}.jpeg" for p in range(10) for i in range(1, 3)]
+    names += [
+        f"PNEUMONIA/person{p}_{('bacteria', 'virus')[i % 2]}_{3 * p + i}.jpeg" for p in range(12) for i in range(3)
+    ]
+    made, _ = new(dict.fromkeys(names))
+    assert "76 images of 32 groups" in made.report[0]
+    assert "such as 0100 (NORMAL/IM-0100-0001.jpeg), 0101 (" in grouped(made)
+    assert grouped(made).endswith("; 2 to 3 images each, 2 in the median one")
+
+
+def test_numbers_that_begin_again_in_each_class_are_no_patients(new):
+    made, settings = new({f"{label}/{label} ({i}).png": None for label, n in (("a", 14), ("b", 6)) for i in range(n)})
+    assert settings.tasks["retina"].reader.group is None
+    assert grouped(made).startswith("none found: the same patient may be on both sides")
+
+
+def test_patients_numbers_that_are_there_under_both_classes_are_a_question(new):
+    made, _ = new({f"{label}/{label}_{p}_{i}.png": None for label in ("a", "b") for p in range(8) for i in "xy"})
+    assert "8 groups such as 0 (a/a_0_x.png)" in grouped(made)
+    assert "reader.group: a part of a name such as 0 is there under several classes" in made.report[-1]
+
+
+def test_groups_in_a_second_table_are_found(new):
+    names = [f"ISIC_{i:07d}" for i in range(60)]
+    hot = pd.DataFrame({"image": names, "MEL": [1.0, 0.0] * 30, "NV": [0.0, 1.0] * 30})
+    lesions = [f"BCN_{i // 3}" if i < 59 else "" for i in range(60)]
+    metadata = pd.DataFrame({"image": names, "sex": ["male", "female"] * 30, "lesion_id": lesions})
+    files = dict.fromkeys(f"ISIC_2019_Training_Input/{name}.jpg" for name in names)
+    files |= {"GroundTruth.csv": hot.to_csv(index=False), "Metadata.csv": metadata.to_csv(index=False)}
+    made, settings = new(files)
+    reader = settings.tasks["retina"].reader
+    assert (reader.file, reader.label) == ("GroundTruth.csv", {"MEL": "MEL", "NV": "NV"})
+    assert reader.group.model_dump() == {"file": "Metadata.csv", "image": "image", "column": "lesion_id"}
+    assert "59 images of 20 groups" in made.report[0]
+    question = (
+        "choose: tasks.retina.reader.ungrouped: 1 images have no group, such as ISIC_2019_Training_Input/ISIC_0000059"
+    )
+    assert made.report[-1].startswith(question)
+
+
+def test_a_second_key_ties_what_has_no_first_one_and_only_then(new):
+    rows = pd.DataFrame(
+        {
+            "file": [f"x{i}.png" for i in range(40)], "label": ["a", "b"] * 20,
+            "patient_id": [f"P{i // 2}" if i % 2 else "" for i in range(36)] + ["P18", "P18", "P19", "P19"],
+            "lesion_id": [f"L{i // 2}" for i in range(40)], "case": ["1", "2"] * 20,
+            "width": range(100, 180, 2),
+        }
+    )  # fmt: skip
+    rows.loc[0:8, "patient_id"] = [f"P{i // 2}" for i in range(9)]
+    made, settings = new(dict.fromkeys(rows["file"]) | {"t.csv": rows.to_csv(index=False)})
+    assert settings.tasks["retina"].reader.group.column == ("patient_id", "lesion_id")
+    assert "40 images of 20 groups" in made.report[0]
+    assert settings.tasks["retina"].reader.columns == {"width_given": "width"}  # a manifest has a `width` of its own
 
 
 def test_pairs(new):
@@ -145,12 +269,6 @@ def test_masks_of_several_values_are_classes_and_a_question(new):
     assert "choose: tasks.nerve.mask_values: masks hold several values, a class each" in "\n".join(made.report)
 
 
-def test_dicom_files_are_grouped_by_their_patients(archive):
-    sample = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
-    found = look(archive({f"{label}/{i}.dcm": sample + bytes(i) for label in ("a", "b") for i in range(6)}))
-    assert (found.reader["kind"], found.reader["group"]) == ("folders", "dicom")
-
-
 def test_a_column_that_tells_the_label_is_no_feature(new):
     rows = pd.DataFrame(
         {"file": [f"{i}.png" for i in range(40)], "label": ["x", "y"] * 20, "finding_code": ["17", "4"] * 20}
@@ -158,7 +276,7 @@ def test_a_column_that_tells_the_label_is_no_feature(new):
     made, settings = new(dict.fromkeys(rows["file"]) | {"t.csv": rows.to_csv(index=False)})
     assert settings.tasks["retina"].features == {}
     assert "finding_code tells the label of 100% of the rows, so it is none" in "\n".join(made.report)
-    assert "check: group: none found: leaks cannot be excluded" in "\n".join(made.report)
+    assert grouped(made).startswith("none found: the same patient may be on both sides")
 
 
 def test_a_class_of_two_images_is_left_out_and_said(new):

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -191,7 +192,7 @@ def test_evidence_of_another_training_or_of_another_split_is_refused(train, root
     key = train("skin-b4").key
     reports = root / "reports/skin"
     write(reports / "comparison.json", {"runs": {"skin-b4": key}, "probes": None})
-    write(reports / "split.json", {"digest": "5f3a", "by": "given", "grouped": True, "leak": {"val": 0, "test": 7}})
+    write(reports / "split.json", {"digest": "5f3a", "by": "given", "grouping": "", "leak": {"val": 0, "test": 7}})
     (reports / "ingest.txt").write_text("9 images")
     # Of a task that left `probes`.
     write(root / "predictions/skin/probes.json", {"model": "skin-b4", "run": key, "alarm": True})
@@ -201,6 +202,9 @@ def test_evidence_of_another_training_or_of_another_split_is_refused(train, root
         "that of the archive's own sets; a leak: 7 test images share a lesion, a patient or a near duplicate with "
         "training"
     )
+    said = "grouped by image: the same patient may be on both sides"
+    alone = replace(found, split=found.split | {"by": "group", "grouping": said, "leak": {"val": None, "test": None}})
+    assert disjoint(alone) == f"lesion or patient where one is known, and near duplicates; {said}"
     for name, other in (
         ("comparison.json", {"runs": {"skin-b4": "another"}}),
         ("split.json", {"digest": "77aa"}),

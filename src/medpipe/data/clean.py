@@ -54,6 +54,7 @@ def _schema(task: Declaration) -> pa.DataFrameSchema:
         "phash": pa.Column(str, pa.Check.str_matches(r"^([0-9a-f]{64}){8}$")),
         "label": pa.Column(str, pa.Check.isin(task.classes)),
         "group": pa.Column(str, text),
+        "grouped": pa.Column(bool),
         "source": pa.Column(str, text),
         "mask_path": pa.Column(str, text if task.mask_values else None),
         "mask_sha256": pa.Column(str, digest if task.mask_values else None),

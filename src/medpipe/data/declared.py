@@ -1,6 +1,7 @@
 """What an archive's rows say, against what the task declares."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,19 +14,27 @@ from medpipe.data.rows import Problem, Rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Number
 
+SHOWN = 3  # rows that a note names
+
 
 def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
     """The rows whose values training can read, numbers as numbers, unknown categories as such; the rest are
     problems.
 
-    A row without a label takes it from its mask, later. Raises InputError that names a column which the reader did not
-    find, with those that it did.
+    A row without a label takes it from its mask, later. One without a group where others have one is a problem, or a
+    note, as the reader's `ungrouped` says. Raises InputError that names a column which the reader did not
+    find, with those that it did, and for an `external` source of which no row is.
     """
     table = rows.table
     own = [name for name in dict.fromkeys((*task.features, *task.subgroups)) if name not in task.bands]
     if missing := [name for name in own if name not in table]:
         found = ", ".join(map(str, table))
         raise InputError(f"{archive.path}: has no column {', '.join(missing)}, which the task declares; found: {found}")
+    if task.external is not None and task.external not in (known := {*table["source"], *rows.sources}):
+        raise InputError(
+            f"{archive.path}: no row is of the source {task.external!r}, which external names, and so the external "
+            f"test set would train; there are: {', '.join(map(repr, sorted(known)[:10]))}"
+        )
     parsed: dict[str, pd.Series] = {}
     masked = table["mask_path"].ne("")
     checks = [("unknown class", "label", ~(table["label"].isin(task.classes) | (table["label"].eq("") & masked)))]
@@ -40,13 +49,21 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
             case category:
                 parsed[name] = table[name].replace("", UNKNOWN)
                 checks.append((f"unknown {name}", name, ~parsed[name].isin((*category.values, UNKNOWN))))
-    checks.append(("no group", "group", table["group"].eq("")))
     problems, bad = list(rows.problems), pd.Series(False, index=table.index)
     for kind, column, wrong in checks:
         for _, row in table[wrong & ~bad].iterrows():
             problems.append(Problem(row["id"], row["path"], f"{kind}: {row[column]!r}"))
         bad |= wrong
-    return Rows(table.assign(**parsed)[~bad], problems, rows.notes)
+    alone, notes = ~table["grouped"].astype(bool) & ~bad, rows.notes
+    if alone.any() and (task.reader.group is not None or table["grouped"].any()):
+        if task.reader.ungrouped == "refuse":
+            reason = "no group: nothing names its patient or lesion, as something does of others"
+            problems += [Problem(row["id"], row["path"], reason) for _, row in table[alone].iterrows()]
+            bad |= alone
+        else:
+            some = ", ".join(table.loc[alone, "id"][:SHOWN])
+            notes += (f"{alone.sum()} of {(~bad).sum()} images have no group, such as {some}: each is one of its own",)
+    return replace(rows, table=table.assign(**parsed)[~bad], problems=problems, notes=notes)
 
 
 def mask_label(

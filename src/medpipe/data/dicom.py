@@ -38,10 +38,11 @@ _ONE = threading.Lock()  # which warnings are shown is the process's, not a thre
 
 
 class Header(NamedTuple):
-    """`patient`: PatientID, '' where there is none; `burned_in`: whether names or marks are burned into the pixels,
-    None where the file does not say. Nothing else of a header is kept."""
+    """`patient`: PatientID, `study`: StudyInstanceUID, '' where there is none; `burned_in`: whether names or marks are
+    burned into the pixels, None where the file does not say. Nothing else of a header is kept."""
 
     patient: str
+    study: str
     burned_in: bool | None
 
 
@@ -53,8 +54,8 @@ def header(data: bytes, *, name: str) -> Header:
     """What readers may know of a file. Raises Unreadable for a damaged one."""
     with _reading(name):
         dataset = _dataset(data, name)
-        patient = str(dataset.get("PatientID") or "").strip()
-        return Header(patient, {"YES": True, "NO": False}.get(dataset.get("BurnedInAnnotation")))
+        patient, study = (str(dataset.get(key) or "").strip() for key in ("PatientID", "StudyInstanceUID"))
+        return Header(patient, study, {"YES": True, "NO": False}.get(dataset.get("BurnedInAnnotation")))
 
 
 def count(data: bytes, *, name: str, max_pixels: int) -> int:

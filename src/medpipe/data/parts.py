@@ -1,10 +1,11 @@
 """Files of several images, and what only a medical file's header tells: rows become rows of their images."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from medpipe.data import dicom, frames, images, nifti
+from medpipe.data import dicom, frames, images
 from medpipe.data.archive import Archive
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import Unreadable
@@ -17,17 +18,17 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     """A row an image: of a DICOM file or TIFF of several frames one each where they are split, of a NIfTI volume one a
     slice, with the mask's slice. Their ids end in `-<number>`.
 
-    The group becomes the DICOM file's patient where the reader says so, and else of a volume's slices the volume where
-    none is known. A file that cannot be read is a problem, as is a mask of another number of images.
+    Where the reader says so the group becomes the DICOM file's patient or study, and no other file has one. `grouped`
+    says which rows have a group; of the others the file is one. A file that cannot be read is a problem, as is a mask
+    of another number of images.
     """
     table: list[dict[Any, Any]] = []
     problems, burned = list(rows.problems), 0
-    if rows.table["path"].str.lower().str.endswith(_PLAIN).all() or rows.table["path"].str.contains("#").any():
-        return rows
+    files = set(archive.names())  # a row of a pixel table is none of them
     for row in rows.table.to_dict("records"):
         path, group = row["path"], row["group"]
-        if path.lower().endswith(_PLAIN):
-            table.append(row)
+        if path not in files or path.lower().endswith(_PLAIN):
+            table.append(row | {"group": group or row["id"], "grouped": group != ""})
             continue
         try:
             data = archive.read(path, limit=4 * max_pixels)
@@ -35,10 +36,8 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
             if dicom.is_dicom(data):
                 header = dicom.header(data, name=path)
                 burned += header.burned_in is True
-                if task.reader.group == "dicom":
-                    group = header.patient
-            elif nifti.is_nifti(data) and not task.reader.grouped:
-                group = row["id"]
+                if task.reader.group in ("dicom", "study"):
+                    group = header.patient if task.reader.group == "dicom" else header.study
             masks = [""] * len(names)
             if row["mask_path"]:
                 mask = archive.read(row["mask_path"], limit=4 * max_pixels)
@@ -50,10 +49,12 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
             problems.append(Problem(row["id"], error.name, error.reason))
             continue
         for name, mask_name in zip(names, masks, strict=True):
-            _, place = frames.parted(name)
+            place = frames.parted(name)[1] if len(names) > 1 else None
             id_ = row["id"] if place is None else f"{row['id']}-{place}"
-            table.append(row | {"id": id_, "path": name, "mask_path": mask_name, "group": group})
+            own = {"id": id_, "path": name, "mask_path": mask_name}
+            table.append(row | own | {"group": group or row["id"], "grouped": group != ""})
     said = (
         [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
     )
-    return Rows(pd.DataFrame(table, columns=rows.table.columns), problems, (*rows.notes, *said))
+    found = pd.DataFrame(table, columns=[*rows.table, "grouped"])
+    return replace(rows, table=found, problems=problems, notes=(*rows.notes, *said))

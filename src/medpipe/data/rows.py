@@ -31,12 +31,14 @@ class Problem(NamedTuple):
 class Rows:
     """What an archive lists: a row an image (id, path, label, group, source, mask_path, metadata), and the rest.
 
-    `notes` say what was passed over of a table that is at odds with itself or with the files.
+    - notes: what was passed over of a table that is at odds with itself or with the files
+    - sources: those of which the archive may hold no row
     """
 
     table: pd.DataFrame
     problems: list[Problem]
     notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) -> tuple[dict[str, str], list[Problem]]:

@@ -20,9 +20,9 @@ def split(table: pd.DataFrame, task: Declaration, settings: Split) -> tuple[pd.D
       test, external, or excluded for an external image that the archive holds too. `group` is the lesion or patient
       after merging those that share duplicates, also where the split is by image: intervals resample it.
     - stats: `features.fit` of the training rows; empty lists for a task without features.
-    - report: `by`, rows and groups a class and set, merged duplicates, excluded ids, and `leak`: the rows outside
-      training whose lesion or duplicate is in training (0 where the split is by group), and `grouped`, whether the
-      archive says what images are of one patient or lesion.
+    - report: `by`, rows and groups a class and set, merged duplicates, excluded ids; `leak`: the rows outside training
+      whose lesion or duplicate is in training (0 where the split is by group; None in place of 0 where some images have
+      no lesion or patient); `grouping`: what to say of those, '' where there are none.
 
     The order of the rows changes nothing. Raises InputError where a class does not reach a set.
     """
@@ -49,8 +49,7 @@ def split(table: pd.DataFrame, task: Declaration, settings: Split) -> tuple[pd.D
     if settings.by == "group":
         check_apart(rows, table["group"], pairs)
     train = table[rows["set"] == "train"]
-    report = {"grouped": task.reader.grouped} | _report(rows, table, pairs, settings)
-    return rows, features.fit(train, task.features), report
+    return rows, features.fit(train, task.features), _report(rows, table, pairs, settings)
 
 
 def deal(units: pd.Series, labels: pd.Series, shares: dict[str, float], seed: int) -> pd.Series:
@@ -141,16 +140,25 @@ def check_apart(rows: pd.DataFrame, groups: pd.Series, pairs: pd.DataFrame) -> N
 
 def _report(rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, settings: Split) -> dict:
     seen = rows["group"].isin(rows.loc[rows["set"] == "train", "group"])
+    leak = {name: int((seen & (rows["set"] == name)).sum()) for name in (*SETS[1:], "external")}
+    said = grouping(int((~table["grouped"]).sum()), len(table))
     return {
         "by": settings.by,
         "seed": settings.seed,
         "near": settings.near,
         "rows": _counts(rows),
         "groups": _counts(rows.drop_duplicates(["group", "label", "set"])),
-        "leak": {name: int((seen & (rows["set"] == name)).sum()) for name in (*SETS[1:], "external")},
+        "leak": {name: count or None for name, count in leak.items()} if said else leak,
+        "grouping": said,
         "merged": _merged(table, pairs),
         "excluded": sorted(rows.loc[rows["set"] == "excluded", "id"]),
     }
+
+
+def grouping(ungrouped: int, images: int) -> str:
+    """What is said wherever nothing names the patient or lesion of so many of the images; '' where there are none."""
+    which = "" if ungrouped == images else f"{ungrouped} of {images} images are "
+    return f"{which}grouped by image: the same patient may be on both sides" if ungrouped else ""
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import PurePosixPath
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medpipe.data.archive import Archive
 from medpipe.data.missing import is_missing
-from medpipe.data.rows import TABLE, Problem, read_table
+from medpipe.data.rows import TABLE, read_table
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
-from medpipe.params import Column, Pattern
+from medpipe.params import Column, Lookup, Pattern
 
-GroupOf = Pattern | Column | str | None
+GroupOf = Pattern | Column | Lookup | str | None
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".parquet")
 
@@ -104,13 +107,48 @@ def one_spelling(values: pd.Series, what: str) -> tuple[pd.Series, list[str]]:
     return first, [said] if others else []
 
 
-def grouped(table: pd.DataFrame, group: GroupOf) -> tuple[pd.DataFrame, list[Problem]]:
-    """With the `group` that a pattern finds in each path, spelt alike; each image its own where there is none."""
-    if not isinstance(group, Pattern):
-        return table.assign(group=table["id"]), []
-    found = table["path"].str.extract(re.compile(group.pattern), expand=False)
-    problems = [
-        Problem(i, path, f"no group: the path does not match reader.group.pattern, {group.pattern!r}")
-        for i, path in table.loc[found.isna(), ["id", "path"]].itertuples(index=False)
+def grouped(archive: Archive, table: pd.DataFrame, group: GroupOf) -> tuple[pd.DataFrame, list[str]]:
+    """With the `group` that a pattern finds in each path, or another table says of it, spelt alike, '' where there is
+    none; and notes. Raises InputError for a table that is not there, cannot be read or lacks a column."""
+    match group:
+        case Pattern(pattern=pattern):
+            found = table["path"].str.extract(re.compile(pattern)).bfill(axis=1).iloc[:, 0].fillna("")
+            return table.assign(group=one_spelling(found, "")[0]), []
+        case Lookup(file=file, image=image):
+            if file not in archive.names():
+                raise InputError(f"{archive.path}: has no {file!r}, which reader.group.file names")
+            listed, notes = read_any(archive, file, [image, *group.names])
+            files = Files(table["path"], "")
+            meant = listed[image].map(files.find)
+            listed = listed.assign(path=meant.str[0].where(meant.str.len() == 1, ""))
+            listed = listed[(listed["path"] != "") & (listed[[*group.names]] != "").any(axis=1)]
+            keys, said = spelt_keys(listed, (*group.names, "path"))  # of one listed twice the groups are one
+            of = dict(zip(listed["path"], tied(keys), strict=True))
+            return table.assign(group=table["path"].map(of).fillna("")), notes + said
+    return table.assign(group=""), []
+
+
+def spelt_keys(table: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
+    """These columns of patients and lesions, each name in one spelling, and notes on others."""
+    spelt = {column: one_spelling(table[column], column) for column in columns}
+    return pd.DataFrame({c: values for c, (values, _) in spelt.items()}), [
+        n for _, said in spelt.values() for n in said
     ]
-    return table[found.notna()].assign(group=one_spelling(found.dropna(), "")[0]), problems
+
+
+def tied(keys: pd.DataFrame) -> pd.Series:
+    """The group of each row of `keys` (a column a key, '' where it is unknown); '' where no key is known.
+
+    Rows that share a value of a column, over any number of steps, are of one group. Its name is the first of its values
+    in the first column that has one, behind the column's name where that is not the first of all.
+    """
+    ends, place = [], len(keys)
+    for column in keys:
+        codes, values = pd.factorize(keys[column])
+        known = np.flatnonzero(keys[column] != "")
+        ends.append(np.stack([known, place + codes[known]]))
+        place += len(values)
+    row, value = np.concatenate(ends, axis=1)
+    _, component = connected_components(coo_array((np.ones(len(row)), (row, value)), shape=(place, place)), False)
+    names = pd.DataFrame({c: (f"{c} " if i else "") + keys[c].where(keys[c] != "") for i, c in enumerate(keys)})
+    return names.groupby(component[: len(keys)]).transform("min").bfill(axis=1).iloc[:, 0].fillna("")

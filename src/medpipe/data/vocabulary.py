@@ -6,8 +6,8 @@ from medpipe.errors import SettingError
 
 # What ingest says of every image; behind these a manifest has the columns that its archive gives.
 COLUMNS = (
-    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "source",
-    "mask_path", "mask_sha256",
+    "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "grouped",
+    "source", "mask_path", "mask_sha256",
 )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def compare(
             "baseline": chosen["baseline"],
             "split_by": split["by"],
             "leak": {name: rows for name, rows in split["leak"].items() if rows},
-            "grouped": split["grouped"],
+            "grouping": split["grouping"],
             "resamples": evaluate.resamples,
             "confidence": evaluate.confidence,
             "seed": seed,

@@ -134,8 +134,8 @@ def _sure(comparison: dict[str, Any], section: dict[str, Any]) -> Iterator[str]:
 def _split(comparison: dict[str, Any]) -> Iterator[str]:
     if comparison["leak"]:
         yield "The split leaks: sets share lesions or patients with training, so the figures are inflated."
-    if not comparison["grouped"]:
-        yield "No patient or lesion is known of these images: leaks cannot be excluded."
+    if said := comparison["grouping"]:
+        yield f"{said[0].upper()}{said[1:]}."
 
 
 def _worst_class(section: dict[str, Any]) -> str:

@@ -137,7 +137,8 @@ def duplicates(split: Mapping[str, Any], quarantine: pd.DataFrame) -> dict[str, 
         "excluded": len(split["excluded"]),
         "near": split["near"],
         "by": split["by"],
-        "leak": dict(split["leak"]),
+        "leak": {name: rows for name, rows in split["leak"].items() if rows},
+        "grouping": split["grouping"],
     }
 
 

@@ -55,7 +55,20 @@ from medpipe.params.references import (
     check_tasks,
 )
 from medpipe.params.studies import Row, Study
-from medpipe.params.tasks import Category, Column, Declaration, Feature, Folders, Isic, Number, Pairs, Pattern, Table
+from medpipe.params.tasks import (
+    RESERVED,
+    Category,
+    Column,
+    Declaration,
+    Feature,
+    Folders,
+    Isic,
+    Lookup,
+    Number,
+    Pairs,
+    Pattern,
+    Table,
+)
 from medpipe.params.training import (
     Augmentation,
     Backbone,

@@ -5,28 +5,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from medpipe.data.vocabulary import COLUMNS
 from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
-# What every table of rows has already, or what a served model calls its own; and what readers' tables have.
-_TAKEN = (
-    "id",
-    "case",
-    "path",
-    "label",
-    "group",
-    "source",
-    "set",
-    "image",
-    "mask",
-    "share",
-    "decision",
-    "refer",
-    "ood",
-    "embedding",
-    "error",
-)
-_READ = ("file", "folder", "marked")
+# What every table of rows has already, or what a served model calls its own.
+_TAKEN = {
+    "id", "case", "path", "label", "group", "source", "set", "image", "mask", "share", "decision", "refer", "ood",
+    "embedding", "error",
+}  # fmt: skip
+# What manifests, readers' tables and prediction tables have besides; `source` alone sorts rows into subgroups.
+_COLUMNS = {*COLUMNS, "set", "file", "folder", "marked", "temperature", "tp", "fp", "fn", "hd95"} - {"source"}
+RESERVED = _TAKEN | _COLUMNS  # no names of features
 
 MaskValues = Annotated[
     dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)]], Field(min_length=1)
@@ -65,26 +55,42 @@ Feature = Annotated[
 
 
 class Pattern(Frozen):
-    """A regular expression over an image's path in the archive; its first group is the patient or lesion."""
+    """A regular expression over an image's path in the archive; the first of its groups that matches is the patient or
+    lesion."""
 
     pattern: str
 
     @field_validator("pattern")
     @classmethod
-    def one_group(cls, pattern: str) -> str:
+    def groups(cls, pattern: str) -> str:
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if groups != 1:
-            raise ValueError(f"{pattern!r} must have one group, (...), which is the patient or lesion; has {groups}")
+        if not groups:
+            raise ValueError(f"{pattern!r} must have a group, (...), which is the patient or lesion")
         return pattern
 
 
-class Column(Frozen):
-    """A column of the table."""
+class _Columns(Frozen):
+    """A column; of several, rows that share a value in any of them are of one group."""
 
-    column: str
+    column: str | Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+
+class Column(_Columns):
+    """Of the table."""
+
+
+class Lookup(_Columns):
+    """The columns of another table, `file`, whose rows name images in the column `image`."""
+
+    file: str
+    image: str
 
 
 class Published(Frozen):
@@ -92,21 +98,19 @@ class Published(Frozen):
 
     kind: Literal["ham10000", "lgg", "radiography"]
     group: ClassVar[None] = None
-
-    @property
-    def grouped(self) -> bool:
-        return self.kind != "radiography"  # which names no patients
+    ungrouped: ClassVar[str] = "refuse"
 
 
 class _Grouped(Frozen):
-    """`group`: what names an image's patient or lesion; `dicom`: the PatientID of its header; null: nothing does."""
+    """
+    - group: what names an image's patient or lesion; `dicom`: the PatientID of its header; `study`: its
+      StudyInstanceUID, where all PatientIDs were made alike; null: nothing does
+    - ungrouped: of images without a group, where others have one: they are refused, or each is `alone`, a group of its
+      own, and every page says so
+    """
 
-    group: Pattern | Literal["dicom"] | None
-
-    @property
-    def grouped(self) -> bool:
-        """Whether it says which images are of one patient or lesion."""
-        return self.group is not None
+    group: Pattern | Lookup | Literal["dicom", "study"] | None
+    ungrouped: Literal["refuse", "alone"]
 
 
 class Folders(_Grouped):
@@ -133,7 +137,7 @@ class Table(_Grouped):
     """
 
     kind: Literal["table"]
-    group: Pattern | Column | Literal["dicom"] | None  # type: ignore[assignment]
+    group: Pattern | Column | Lookup | Literal["dicom", "study"] | None  # type: ignore[assignment]
     file: str
     images: str
     image: str
@@ -143,6 +147,15 @@ class Table(_Grouped):
     source: str | None
     set: str | None
     columns: dict[str, str]
+
+    @model_validator(mode="after")
+    def groups(self) -> "Table":
+        labels = self.label.values() if isinstance(self.label, dict) else [self.label]
+        others = {self.image: "image", self.mask: "mask", self.set: "set"} | dict.fromkeys(labels, "label")
+        for name in self.group.names if isinstance(self.group, Column) else ():
+            if name in others:
+                raise ValueError(f"group: the column {name!r} is the {others[name]}, and names no patient or lesion")
+        return self
 
 
 class Pairs(_Grouped):
@@ -161,13 +174,14 @@ class Isic(Frozen):
     """An export of the ISIC archive: `metadata.csv` and `<isic_id>.jpg`.
 
     - label: a column, as `diagnosis_3`; codes: its values by class, others being no class
+    - ungrouped: as of other readers, of images that have neither patient nor lesion
     """
 
     kind: Literal["isic"]
     label: str
     codes: dict[str, Class]
+    ungrouped: Literal["refuse", "alone"]
     group: ClassVar[None] = None
-    grouped: ClassVar[bool] = True
 
 
 Reader = Annotated[Published | Folders | Table | Pairs | Isic, Field(discriminator="kind")]
@@ -202,13 +216,14 @@ class Declaration(Frozen):
             raise ValueError(f"classes: {', '.join(repeated)} stands twice")
         if (self.mask_values is None) != (self.kind == "classify"):
             raise ValueError(f"mask_values: must be null for kind classify and given for others; kind is {self.kind}")
-        if "temperature" in self.subgroups:
-            raise ValueError("subgroups: prediction tables have a column 'temperature' already; rename yours")
+        probabilities = {f"p_{name}" for name in self.classes}
+        for name in (*self.subgroups, *self.features):
+            if name in _COLUMNS | probabilities:
+                raise ValueError(f"{name!r} is no name for a subgroup or feature: tables have that column already")
         marking = [value for values in (self.mask_values or {}).values() for value in values]
         if several := sorted({value for value in marking if marking.count(value) > 1}):
             raise ValueError(f"mask_values: {', '.join(map(str, several))} stands twice")
-        taken = [name for name in self.features if name in (*_TAKEN, *_READ)]
-        taken += [name for name in self.classes if name in _TAKEN]
+        taken = [name for name in (*self.features, *self.classes) if name in _TAKEN]
         if taken:
             raise ValueError(f"{taken[0]!r} is no name for a feature or class: tables have that column already")
         return self

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.tables import folded
+from medpipe.params import RESERVED
 
 
 def classes(labels: pd.Series) -> tuple[list[str], dict[str, str]]:
@@ -48,6 +49,7 @@ def features(
     for column in map(str, table):
         values = table[column][table[column] != ""]
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")
+        name = f"{name}_given" if name in RESERVED else name
         if column in used or not name or column.startswith("Unnamed") or len(values) < 0.5 * len(table):
             continue
         numbers = pd.to_numeric(values, errors="coerce")

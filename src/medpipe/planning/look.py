@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medpipe.data import dicom
 from medpipe.data.archive import Archive, stem
 from medpipe.data.images import decode, names
 from medpipe.data.readers.folders import SETS
-from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
+from medpipe.data.tables import Files, folded, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Decoding
 from medpipe.planning.columns import class_name, classes, features, kinds, one_hot
+from medpipe.planning.groups import GROUPS, SAMPLE, called, id_columns, tables
 
 LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
-GROUPS = (
-    "patient_id", "patient_no", "patient_nr", "patient_number", "patient", "subject_id", "subject", "person_id", "mrn",
-    "case_id", "case", "participant_id", "lesion_id", "lesion", "study_id", "volume",
-)  # fmt: skip
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
 MASKS = (
     "mask", "masks", "label", "labels", "segmentation", "segmentations", "gt", "groundtruth", "ground_truth",
@@ -31,8 +27,6 @@ MASKS = (
 )  # fmt: skip
 SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
 MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
-SAMPLE = 60  # files that are opened
-NO_GROUP = "none found: leaks cannot be excluded; a column or pattern that names the patient or lesion goes here"
 MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
 
 
@@ -64,8 +58,6 @@ def look(archive: Archive) -> Found:
         raise InputError(f"{archive.path}: holds no images that can be read (JPEG, PNG, TIFF, DICOM, NIfTI)")
     for find in (_published, _isic, _table, _pairs, _folders):
         if (found := find(archive, images)) is not None:
-            if found.reader.get("group", "") is None and dicom.is_dicom(archive.read(images[0])):
-                found.reader["group"], found.said["group"] = "dicom", "the PatientID of the files' headers"
             return found
     folders = Counter(path.rpartition("/")[0] for path in images).most_common(5)
     raise InputError(
@@ -100,14 +92,14 @@ def _published(archive: Archive, images: Sequence[str]) -> Found | None:
 
 
 def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
-    for name, table in _tables(archive):
+    for name, table in tables(archive):
         if stem(name) == "metadata" and "isic_id" in table:
             column = next(
                 (c for c in ("diagnosis_3", "diagnosis", "diagnosis_1", "benign_malignant") if c in table), None
             )
             if column is None:
                 return None
-            found = Found({"kind": "isic", "label": column, "codes": {}})
+            found = Found({"kind": "isic", "label": column, "codes": {}, "ungrouped": "refuse"})
             found.classes, found.reader["codes"] = classes(table[column])
             found.features, columns = features(
                 table, {"isic_id", "patient_id", "lesion_id", column}, table[column], found.questions
@@ -122,7 +114,7 @@ def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
 def _table(archive: Archive, images: Sequence[str]) -> Found | None:
     files = Files(images, "")
     best: tuple[float, str, str, pd.DataFrame] | None = None
-    for name, table in _tables(archive):
+    for name, table in tables(archive):
         for column in table:
             values = table[column][table[column] != ""]
             hits = sum(bool(files.find(value)) for value in values.head(SAMPLE)) / max(1, min(SAMPLE, len(values)))
@@ -136,12 +128,13 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
     reader: dict[str, Any] = {"kind": "table", "file": name, "images": "", "image": image, "mask": mask}
     found = Found(reader, said={"reader": f"{name} names {len(table)} images in its column {image}"})
     used = {image, *filter(None, [mask])}
-    ids, source = _called(table, GROUPS), next(iter(_called(table, SOURCES)), None)
-    group = ids[0] if ids else None
-    found.said["group"] = f"the column {group}" if group else NO_GROUP
-    named = [column for column in _called(table, LABELS) if column not in used | {group}]
-    hot = one_hot(table.drop(columns=[c for c in (*used, group, source) if c]))
-    few = [str(c) for c in table if c not in used | {group, source} and 2 <= kinds(table[c]) <= MOST_CLASSES]
+    ids, source = called(table, GROUPS), next(iter(called(table, SOURCES)), None)
+    groups = id_columns(table)
+    if groups:
+        found.said["group"] = f"the column {' and '.join(groups)}"
+    named = [column for column in called(table, LABELS) if column not in {*used, *groups}]
+    hot = one_hot(table.drop(columns=[c for c in (*used, *groups, source) if c]))
+    few = [str(c) for c in table if c not in {*used, *groups, source} and 2 <= kinds(table[c]) <= MOST_CLASSES]
     if hot and not named:
         reader |= {"label": {class_name(c): c for c in hot}, "codes": {}}
         found.classes, used = [class_name(c) for c in hot], used | set(hot)
@@ -165,12 +158,13 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
         return None
     if mask:
         found.kind, found.mask_values = "both", _mask_values(archive, files, table[mask], found)
-    sets = next(iter(_called(table, ("split", "set", "subset"))), None)
+    sets = next(iter(called(table, ("split", "set", "subset"))), None)
     if sets:
         found.questions.append(
             f"reader.set: the column {sets} is ignored, rows are dealt anew; name it to keep its sets"
         )
-    reader |= {"source": source, "set": None, "group": {"column": group} if group else None}
+    reader |= {"source": source, "set": None, "ungrouped": "refuse"}
+    reader["group"] = {"column": groups[0] if len(groups) == 1 else groups} if groups else None
     found.features, columns = features(table, used | {*ids, sets, source}, label_values, found.questions)
     reader["columns"] = {name: column for name, column in columns.items() if name != column}
     found.subgroups += [name for name in found.features if "values" in found.features[name]][:4]
@@ -179,12 +173,6 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
         found.subgroups.append("source")
         found.questions.append(f"reader.source: {source} says where images come from; a part of the body is a feature")
     return found
-
-
-def _called(table: pd.DataFrame, words: Sequence[str]) -> list[str]:
-    """The columns that are called as `words`, in that order: `patient_id` is also Patient ID, PatientID, patient-id."""
-    columns = {re.sub(r"[\W_]", "", str(column).casefold()): str(column) for column in table}
-    return [columns[word] for word in (word.replace("_", "") for word in words) if word in columns]
 
 
 def _names_masks(values: pd.Series, files: Files) -> bool:
@@ -198,7 +186,7 @@ def _pairs(archive: Archive, images: Sequence[str]) -> Found | None:
     beside = {s: sum(f"{name}{s}" in whole for name in whole) for s in SUFFIXES}
     suffix = max(beside, key=lambda s: beside[s])
     if beside[suffix] > len(images) / 4:
-        reader: dict[str, Any] = {"kind": "pairs", "images": "", "masks": "", "suffix": suffix}
+        reader: dict[str, Any] = {"kind": "pairs", "images": "", "masks": "", "suffix": suffix, "ungrouped": "refuse"}
         masks = [path for path in images if without_ending(path).endswith(suffix)]
     else:
         parents = {path.rpartition("/")[0] for path in images}
@@ -217,11 +205,11 @@ def _pairs(archive: Archive, images: Sequence[str]) -> Found | None:
         suffix = max(alike, key=lambda s: alike[s])
         if alike[suffix] <= len(mask_names) / 2:
             return None
-        reader = {"kind": "pairs", "images": two[0], "masks": two[1], "suffix": suffix}
+        reader = {"kind": "pairs", "images": two[0], "masks": two[1], "suffix": suffix, "ungrouped": "refuse"}
         masks = [path for path in images if path.rpartition("/")[0] == two[1]]
     found = Found(reader, ["unmarked", "marked"], kind="both", said={"reader": f"{len(masks)} masks beside the images"})
     found.mask_values = _mask_values(archive, Files(images, ""), pd.Series(masks), found)
-    reader["group"] = _pattern([path for path in images if path not in set(masks)], {}, found)
+    reader["group"] = None
     found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
     return found
 
@@ -232,7 +220,7 @@ def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
         names = pd.Series([folders[-level] if len(folders) >= level else "" for folders in parts])
         kinds = folded(names[names != ""]).nunique()
         if 2 <= kinds <= MOST_CLASSES and (names != "").sum() >= FEW * kinds:
-            found = Found({"kind": "folders", "codes": {}, "sets": "ignore"})
+            found = Found({"kind": "folders", "codes": {}, "sets": "ignore", "group": None, "ungrouped": "refuse"})
             found.classes, found.reader["codes"] = classes(names)
             found.said["reader"] = f"{kinds} folders of images, by name the classes"
             if any(p.casefold() in SETS for path in images for p in path.split("/")[:-1]):
@@ -240,37 +228,7 @@ def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
                     "reader.sets: folders of train, val or test are ignored, rows are dealt anew; `keep`, with "
                     "split.by: given, to keep them"
                 )
-            labels = {path: str(name) for path, name in zip(images, folded(names), strict=True)}
-            below = {folders[-1] for folders in parts if len(folders) >= level > 1}
-            if len(below) > 2 * kinds:
-                found.reader["group"] = {"pattern": r"([^/]+)/[^/]+$"}
-                found.said["group"] = f"one of {len(below)} folders below the class, which an image lies in"
-            else:
-                found.reader["group"] = _pattern(images, labels, found)
             return found
-    return None
-
-
-def _tables(archive: Archive) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name in archive.names():
-        if name.lower().endswith(TABLES):
-            with suppress(InputError):
-                table, _ = read_any(archive, name, ())
-                if len(table) > 1:
-                    yield name, table
-
-
-def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dict[str, str] | None:
-    """How file names seem to name patients: `P012_3.png`, `P012-left.png`."""
-    for pattern in (r"([^/_-]*\d+)[_-][^/]*$", r"([^/_-]+[_-][^/_-]*\d+)[_-][^/]*$"):
-        groups = pd.Series({path: m[1] for path in images if (m := re.search(pattern, path))})
-        least = 2 * max(2, len(set(labels.values())))
-        if len(groups) < len(images) or not least <= groups.nunique() <= 0.7 * len(images):
-            continue
-        if not labels or pd.Series(labels).groupby(groups).nunique().mean() < 1.5:
-            found.said["group"] = f"file names seem to name {groups.nunique()} patients, such as {groups.iloc[0]}"
-            return {"pattern": pattern}
-    found.said["group"] = NO_GROUP
     return None
 
 

@@ -1,10 +1,11 @@
 """The sections that a new task needs, as text with comments that say why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,9 +14,12 @@ from medpipe.data.declared import check_rows
 from medpipe.data.images import decode, names
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
+from medpipe.data.rows import Rows
+from medpipe.data.tables import grouped
 from medpipe.errors import InputError
 from medpipe.params import Category, Declaration, Decoding, Number
-from medpipe.planning.look import SAMPLE, Found
+from medpipe.planning.groups import SAMPLE, of_folders, propose
+from medpipe.planning.look import Found
 
 IMBALANCED = 3  # times as many rows in the largest class as in the smallest, from which on classes are weighted
 LEAST = 3  # groups of a class, so that every set gets one
@@ -40,6 +44,8 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
         | {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
     )
     listed = reader_module(declared.reader.kind).read_rows(archive, declared)
+    if found.reader.get("group", "") is None:
+        declared, listed = _grouped(archive, declared, listed, found)
     rows = check_rows(archive, parted_rows(archive, listed, declared, max_pixels), declared)
     known = rows.table[rows.table["label"] != ""]  # masks tell the others
     images = known["label"].value_counts().reindex(list(declared.classes), fill_value=0)
@@ -53,6 +59,10 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     shares = (0.7, 0.15, 0.15) if least >= PLENTY else (0.6, 0.2, 0.2)
     ratio = images[classes].max() / images[classes].min() if labelled else 1.0
     size = min(PRETRAINED, max(32, side // 32 * 32))
+    if rows.table["grouped"].any():
+        found.said["group"] = f"{found.said.get('group', 'as the archive says')}; {_sizes(rows.table)}"
+    if declared.reader.group in ("dicom", "study"):
+        found.questions += [f"reader.group: {said}" for said in _at_odds(rows.table)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -89,7 +99,46 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
         for label in declared.classes
         if label not in classes
     ]
+    if lost := [problem.path for problem in rows.problems if problem.reason.startswith("no group")]:
+        found.questions.append(
+            f"reader.ungrouped: {len(lost)} images have no group, such as {', '.join(lost[:MOST_SHOWN])}; `refuse` "
+            "leaves them out, `alone` makes each a group of its own, so that the same patient may be on both sides"
+        )
     return Plan(_sections(text), report + [f"choose: tasks.{name}.{question}" for question in found.questions])
+
+
+def _grouped(archive: Archive, declared: Declaration, listed: Rows, found: Found) -> tuple[Declaration, Rows]:
+    """Both with the group that the archive seems to have, which `found` gets too."""
+    grouping = propose(archive, listed.table, found.reader.get("file", ""))
+    found.said["group"], found.reader["group"] = grouping.said, grouping.group
+    found.questions += [f"reader.group: {grouping.question}"] if grouping.question else []
+    reader = type(declared.reader).model_validate(found.reader)
+    table, notes = grouped(archive, listed.table, reader.group)
+    return declared.model_copy(update={"reader": reader}), replace(listed, table=table, notes=(*listed.notes, *notes))
+
+
+def _sizes(table: pd.DataFrame) -> str:
+    """Some of the groups, how many there are and of how many images."""
+    counts = table.loc[table["grouped"], "group"].value_counts(sort=False)
+    first = table[table["grouped"]].drop_duplicates("group")[:MOST_SHOWN]
+    some = ", ".join(f"{group} ({path})" for group, path in zip(first["group"], first["path"], strict=True))
+    sizes = f"{counts.min()} to {counts.max()} images each, {counts.median():g} in the median one"
+    return f"{len(counts)} groups such as {some}; {sizes}"
+
+
+def _at_odds(table: pd.DataFrame) -> list[str]:
+    """What to ask where folders that seem to be patients hold several groups of the headers."""
+    table = table[table["grouped"]]
+    if (folders := of_folders(table)) is None:
+        return []
+    names = table["path"].str.extract(folders.group["pattern"], expand=False)
+    several = (held := table["group"].groupby(names).nunique()).index[held > 1]
+    if several.empty:
+        return []
+    return [
+        f"{len(several)} of {len(held)} folders such as {several[0]} ({folders.said}) hold several ids of "
+        f"headers; if a folder is one patient, write {_flow(folders.group)}"
+    ]
 
 
 def _files(archive: Archive, max_pixels: int) -> tuple[dict[str, Any], int]:

@@ -77,12 +77,14 @@ def subgroups(evidence: Evidence) -> list[str]:
 
 def disjoint(evidence: Evidence) -> str:
     """The level at which training rows and others are apart, and what was found of both sides all the same."""
-    split = evidence.split
-    grouped = "lesion or patient, and near duplicates" if split["grouped"] else "near duplicates"
-    level = {"group": grouped, "image": "the single image", "given": "that of the archive's own sets"}[split["by"]]
-    shared = "a lesion, a patient or a near duplicate" if split["grouped"] else "a near duplicate"
-    found = f"a leak: {evidence.leak} share {shared} with training" if evidence.leak else "no leak was found"
-    return f"{level}; {found}" + ("" if split["grouped"] else "; of patients nothing is known")
+    levels = {
+        "group": "lesion or patient where one is known, and near duplicates",
+        "image": "the single image",
+        "given": "that of the archive's own sets",
+    }
+    leak = f"a leak: {evidence.leak} share a lesion, a patient or a near duplicate with training"
+    found = [leak if evidence.leak else "", evidence.split["grouping"]]
+    return "; ".join([levels[evidence.split["by"]], *(filter(None, found) if any(found) else ["no leak was found"])])
 
 
 def _overall(measured: dict[str, Any]) -> dict[str, Any]:

@@ -112,8 +112,8 @@ class Evidence:
             found.append("The data are drawings.")
         if self.leak:
             found.append(f"The split leaks: {self.leak} share lesions or patients with training; figures are inflated.")
-        if not self.split["grouped"]:
-            found.append("No patient or lesion is known of the images: leaks between the sets cannot be excluded.")
+        if said := self.split["grouping"]:
+            found.append(f"{said[0].upper()}{said[1:]}.")
         few = [
             f"{name} ({row['groups']})"
             for name, row in (self.classification or {}).get("per_class", {}).items()

@@ -56,8 +56,8 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     notes = _notes(table, task.reader)
     if task.reader.sets == "ignore":
         table = table.drop(columns="set")
-    table, more = grouped(table, task.reader.group)
-    return Rows(table.drop(columns="folder").assign(source="unknown", mask_path=""), problems + conflicts + more, notes)
+    table, said = grouped(archive, table.drop(columns="folder"), task.reader.group)
+    return Rows(table.assign(source="unknown", mask_path=""), problems + conflicts, (*notes, *said))
 
 
 def classes_of(path: str, classes: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:

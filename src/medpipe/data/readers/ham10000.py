@@ -47,7 +47,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         both = table["id"].duplicated(keep=False)
         problems += _problems(table[both], "duplicate id: both in HAM10000 and in the test set")
         table = table[~both]
-    return Rows(table.assign(mask_path=""), problems)
+    return Rows(table.assign(mask_path=""), problems, sources=(EXTERNAL,))
 
 
 def _table(archive: Archive, names: list[str], title: str) -> str | None:

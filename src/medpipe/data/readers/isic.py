@@ -12,7 +12,7 @@ COLUMNS = {"age": "age_approx", "localization": "anatom_site_general", "dx_type"
 
 
 def read_rows(archive: Archive, task: Declaration) -> Rows:
-    """A row an image; the group is the patient where all are known, else the lesion, else the image itself.
+    """A row an image; those that share a patient or a lesion are of one group, and without both of none.
 
     Raises InputError for an archive without one `metadata.csv`, or where that lacks a column.
     """
@@ -26,10 +26,6 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     reader = Table(
         kind="table", file=found[0], images="", image="isic_id", mask=None, label=task.reader.label,
         codes=task.reader.codes, source="attribution" if "attribution" in listed else None, set=None, columns=columns,
-        group=Column(column=groups[0]) if groups else None,
+        group=Column(column=tuple(groups)) if groups else None, ungrouped=task.reader.ungrouped,
     )  # fmt: skip
-    rows = tables.read_rows(archive, task.model_copy(update={"reader": reader}))
-    alone = rows.table["group"] == ""
-    table = rows.table.assign(group=rows.table["group"].where(~alone, rows.table["id"]))
-    said = [f"{alone.sum()} images have no {groups[0]}: each is a group of its own"] if alone.any() and groups else []
-    return Rows(table, rows.problems, (*rows.notes, *said))
+    return tables.read_rows(archive, task.model_copy(update={"reader": reader}))

@@ -52,8 +52,8 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         {"path": [of["image"][name] for name in both], "mask_path": [of["mask"][name] for name in both], "label": ""}
     )
     table["id"] = unique_ids(table["path"])
-    table, more = grouped(table, reader.group)
-    return Rows(table.assign(source="unknown"), problems + more)
+    table, notes = grouped(archive, table, reader.group)
+    return Rows(table.assign(source="unknown"), problems, tuple(notes))
 
 
 def _in(path: str, folder: str) -> bool:

@@ -54,7 +54,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     ]
     table = table[~no_row]
     url = table["id"].map(lambda name: urls.get(name.casefold(), ""))
-    return Rows(table.assign(group=table["id"], source=url.map(source_of), mask_path="", url=url), problems)
+    return Rows(table.assign(group="", source=url.map(source_of), mask_path="", url=url), problems)
 
 
 def source_of(url: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from medpipe.data.archive import Archive
 from medpipe.data.readers.folders import classes_of
 from medpipe.data.rows import ROWLESS, Problem, Rows, single_rows
-from medpipe.data.tables import Files, folded, grouped, one_spelling, read_any, without_ending
+from medpipe.data.tables import Files, folded, grouped, one_spelling, read_any, spelt_keys, tied, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Category, Column, Declaration, Table
 
@@ -24,8 +24,8 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     hot = reader.label if isinstance(reader.label, Mapping) else {}
     named = dict.fromkeys((*task.features, *task.subgroups))
     own = {name: reader.columns.get(name, name) for name in named if name not in ("source", *task.bands)}
-    group = reader.group.column if isinstance(reader.group, Column) else None
-    wanted = [reader.image, *hot.values(), *own.values(), reader.mask, reader.source, reader.set, group]
+    keys = reader.group.names if isinstance(reader.group, Column) else ()
+    wanted = [reader.image, *hot.values(), *own.values(), reader.mask, reader.source, reader.set, *keys]
     wanted += [reader.label] if isinstance(reader.label, str) else []
     if reader.file not in archive.names():
         raise InputError(f"{archive.path}: has no {reader.file!r}, which reader.file names")
@@ -42,12 +42,12 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     for name, column in ({"mask_path": reader.mask, "source": reader.source, "set": reader.set} | own).items():
         if column is not None:
             table[name] = found[column]
-        if isinstance(task.features.get(name), Category):
+        if (name == "source" and column) or isinstance(task.features.get(name), Category):
             table[name], said = one_spelling(table[name], name)
             notes += said
-    if group is not None:
-        table["group"], said = one_spelling(found[group], "groups")
-        notes += said
+    if keys:
+        spelt, said = spelt_keys(found, keys)
+        table["group"], notes = tied(spelt), notes + said
     table = table[~table["id"].isin({problem.id for problem in problems})]
     table, repeated = single_rows(table)
     problems += repeated
@@ -57,9 +57,9 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         {} if "source" in table else {"source": "unknown"}
     )
     table = table.drop(columns="file").assign(**defaults)
-    if group is None:
-        table, more = grouped(table, reader.group)
-        problems += more
+    if not keys:
+        table, said = grouped(archive, table, reader.group)
+        notes += said
     return Rows(table, problems, tuple(notes))
 
 
