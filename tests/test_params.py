@@ -285,7 +285,6 @@ def test_a_window_is_what_was_written(window):
     values = {"window": window, "frames": "split", "axis": 2}
     decoding = params.validated(params.Decoding, values, "p.yaml")
     assert decoding.model_dump(mode="json") == values
-    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 255)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pydicom.dataset import FileMetaDataset
 
 from medpipe.data.archive import Archive, stem
 from medpipe.data.dicom import Header, header
-from medpipe.data.images import decode, names
+from medpipe.data.images import decode, decode_mask, names
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 
@@ -121,6 +121,44 @@ def test_tables_take_the_place_of_rescale_and_window():
 def test_eight_bit_colours_are_as_they_are():
     colours = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     np.testing.assert_array_equal(read(write(colours, SamplesPerPixel=3, PhotometricInterpretation="RGB")), colours)
+
+
+def test_a_mask_has_the_values_of_its_file_whatever_shows_them():
+    """16 bits, a rescale, white as zero, a window of the file's own."""
+    labels = np.array([[0, 1], [700, 1001]], np.uint16)
+    shown = {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 5, "WindowWidth": 9}
+    plain = FILE.model_copy(update={"window": None})
+    mask = decode_mask(
+        write(labels, RescaleSlope=2, RescaleIntercept=-1, **shown), name="", max_pixels=9, decoding=plain
+    )
+    np.testing.assert_array_equal(mask.values, 2 * labels.astype(int) - 1)
+    assert mask.held == (-1, 1, 1399, 2001)
+    colours = write(np.zeros((4, 5, 3), np.uint8), SamplesPerPixel=3, PhotometricInterpretation="RGB")
+    with pytest.raises(Unreadable, match=r"m\.dcm: mask values: in colours \(RGB\)"):
+        decode_mask(colours, name="m.dcm", max_pixels=MANY, decoding=plain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"ImagePositionPatient": [0, 0.01, 30]}, None),
+        ({"ImagePositionPatient": [0, 0, 33]}, "up to 3 mm apart: origin 0 x 0 x 33, the image's 0 x 0 x 30"),
+        ({"PixelSpacing": [0.5, 1]}, "up to 7.5 mm apart: voxels 0.5 x 1, the image's 1 x 1"),
+        (
+            {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0]},
+            "up to 30 mm apart: directions 0 x 1 x 0 x -1 x 0 x 0, the image's 0 x 1 x 0 x 1 x 0 x 0",
+        ),
+    ],
+)
+def test_a_mask_lies_where_its_image_lies(ingest, changes, said):
+    place = {"ImagePositionPatient": [0, 0, 30], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    files = {"a.dcm": write(RAMP, **place), "a_mask.dcm": write(RAMP // 65535, **place | changes)}
+    files |= {"b.dcm": write(RAMP.T), "b_mask.dcm": write(RAMP // 65535)}  # which do not say
+    reader = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None}
+    manifest, reasons, _ = ingest(files, reader, kind="segment", mask_values={"lesion": [1]}, decoding=FULL)
+    assert [*manifest.index] == ["a", "b"] if said is None else ["b"]
+    assert reasons == ({} if said is None else {"a": f"mask beside its image: a.dcm has another grid: {said}"})
 
 
 def test_frames_are_refused_or_split():

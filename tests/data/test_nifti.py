@@ -9,7 +9,8 @@ from nibabel.testing import data_path
 
 from medpipe.data import nifti
 from medpipe.data.archive import Archive, stem
-from medpipe.data.images import decode, digest, marked, names
+from medpipe.data.images import decode, decode_mask, digest, names
+from medpipe.data.masks import marked
 from medpipe.data.prepare import read_image
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
@@ -88,13 +89,32 @@ def test_what_is_no_number_is_black():
     np.testing.assert_array_equal(read(write(voxels)), [[100, 255], [0, 100]])
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def read_mask(data, name="m.nii#0"):
+    return decode_mask(data, name=name, max_pixels=MANY, decoding=AXIAL.model_copy(update={"window": None}))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float32])
 def test_values_of_masks_stay_as_they_are(kind):
     labels = np.array([0, 1, 2, 4]).reshape(2, 2, 1).astype(kind)
-    decoding = AXIAL.masks
-    mask = decode(write(labels), name="m.nii", max_pixels=MANY, decoding=decoding)
-    np.testing.assert_array_equal(np.asarray(mask)[..., 0], [[1, 4], [0, 2]])
-    np.testing.assert_array_equal(marked(mask, {"oedema": (2,), "core": (4, 1)}), [[2, 2], [0, 1]])
+    values, held = read_mask(write(labels))
+    np.testing.assert_array_equal(values, [[1, 4], [0, 2]])
+    assert held == (0, 1, 2, 4)
+    np.testing.assert_array_equal(marked(values, {"oedema": (2,), "core": (4, 1)}), [[2, 2], [0, 1]])
+
+
+def test_values_of_masks_are_neither_clipped_nor_rounded():
+    freesurfer = np.array([-1, 1001, 2035, 1 << 30], np.int32).reshape(2, 2, 1)
+    values, held = read_mask(write(freesurfer))
+    assert held == (-1, 1001, 2035, 1 << 30)
+    np.testing.assert_array_equal(marked(values, {"left": (1001,), "right": (2035,)}), [[1, 0], [0, 2]])
+    # A uint8 file of ones as nibabel scales it: 255 / 255, in single precision.
+    scaled = write(np.array([0, 255], np.uint8).reshape(1, 2, 1), scl_slope=1 / 255, scl_inter=0)
+    assert read_mask(scaled).held == (0, 1)
+    for wrong, said in ((0.5, "0.5"), (255.4, "255.4"), (np.nan, "nan"), (3e9, r"3e\+09"), (-np.inf, "-inf")):
+        volume = np.zeros((2, 2, 3), np.float32)
+        volume[0, 0, 2] = wrong
+        with pytest.raises(Unreadable, match=rf"m\.nii#0: mask values: {said}; whole numbers wanted"):
+            read_mask(write(volume))  # of which the first slice is empty
 
 
 @pytest.mark.parametrize(
@@ -146,14 +166,14 @@ def test_a_volume_is_decoded_once_for_all_its_slices(monkeypatch, folder):
     data = gzip.compress(write(PLACES))
     archive = Archive(folder({"p1/v.nii.gz": data}))
     assert archive.images() == ["p1/v.nii.gz"]
-    nifti._volume.cache_clear()
+    nifti._greys.cache_clear()
     listed = names(archive.read("p1/v.nii.gz"), name="p1/v.nii.gz", max_pixels=MANY, decoding=AXIAL)
     digests = [digest(archive.read(name), name) for name in listed]
     assert len(set(digests)) == 6
     for place, (name, sha256) in enumerate(zip(listed, digests, strict=True)):
         image = read_image(archive, name, sha256, MANY, AXIAL)
         np.testing.assert_array_equal(np.asarray(image)[..., 0], PLACES[:, :, place].T[::-1])
-    assert nifti._volume.cache_info().misses == 1
+    assert nifti._greys.cache_info().misses == 1
     assert [stem(name) for name in listed[:2]] == ["v-0", "v-1"]
 
 

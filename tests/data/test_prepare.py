@@ -10,7 +10,7 @@ from manifests import skin
 from medpipe.data.arrays import Arrays
 from medpipe.data.clean import clean
 from medpipe.data.features import fit
-from medpipe.data.images import decode, mask_to_array, to_array
+from medpipe.data.images import decode, decode_mask, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Clean, PreparedImages, TableVariant
@@ -76,7 +76,7 @@ def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
     assert arrays.masks is not None
     assert (arrays.masks.shape, arrays.masks.dtype) == ((5, 8, 8), np.uint8)
     for array, (name, data) in zip(arrays.masks, masks.items(), strict=True):
-        expected = mask_to_array(decode(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT), variant("brain"))
+        expected = mask_to_array(decode_mask(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT), variant("brain"))
         np.testing.assert_array_equal(array, expected)
         assert set(np.unique(array)) == {0, 1}
 

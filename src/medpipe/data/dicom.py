@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medpipe.data import frames, window
+from medpipe.data.grid import Grid
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding
 
@@ -34,6 +35,13 @@ SYNTAXES = {
     "1.2.840.10008.1.2.4.91": "pillow",
 }
 
+_MACROS = (
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+)
 _ONE = threading.Lock()  # which warnings are shown is the process's, not a thread's
 
 
@@ -72,23 +80,58 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
     or photometric interpretation that is not read, and for several frames where they are refused.
     """
     with _reading(name):
-        from pydicom.pixels import pixel_array
-
-        dataset = _dataset(data, name)
-        total = _count(dataset, name, max_pixels)
-        frames.check(name, total, decoding.frames)
-        place = frames.place(name, total)
-        colours, samples, bits = dataset.PhotometricInterpretation, dataset.SamplesPerPixel, dataset.BitsAllocated
-        if not (colours in GREYS and samples == 1) and not (colours in COLOURS and (samples, bits) == (3, 8)):
-            told = f"{colours}, {samples} of {bits} bits a pixel"
-            raise Unreadable(name, f"colour model: {told}; one of grey, or RGB or YBR of 8 bits wanted")
-        _check_packed(dataset, place, total, name)
-        stored = pixel_array(dataset, index=place, decoding_plugin=SYNTAXES[dataset.file_meta.TransferSyntaxUID])
-        if colours in COLOURS:
+        dataset, stored = _frame(data, name, max_pixels, decoding)
+        if stored.ndim == 3:
             return stored
-        _lift(dataset, place)
         greys = _greys(dataset, stored, decoding, name)
-        return 255 - greys if colours == "MONOCHROME1" else greys
+        return 255 - greys if dataset.PhotometricInterpretation == "MONOCHROME1" else greys
+
+
+def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> npt.NDArray:
+    """The frame that `name` says: (h, w) of its values behind the modality's rescale or table, which no window and no
+    photometric interpretation changes. Raises Unreadable as `decode`, and for colours."""
+    with _reading(name):
+        dataset, stored = _frame(data, name, max_pixels, decoding)
+        if stored.ndim == 3:
+            raise Unreadable(name, f"mask values: in colours ({dataset.PhotometricInterpretation}); greys wanted")
+        return _modality(dataset, stored)[0]
+
+
+def grids(data: bytes, *, name: str) -> list[Grid | None]:
+    """Where the pixels of each frame lie in the patient; None where the file does not say. Raises Unreadable for a
+    damaged one."""
+    with _reading(name):
+        dataset, found = _dataset(data, name), list[Grid | None]()
+        for frame in range(int(dataset.get("NumberOfFrames") or 1)):
+            _lift(dataset, frame)
+            place, ways, spacing = (
+                np.array(dataset.get(key) or (), np.float64)
+                for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+            )
+            if not place.size or not ways.size or not spacing.size:
+                found.append(None)
+                continue
+            down, right = ways[3:] * spacing[0], ways[:3] * spacing[1]  # from row to row, from column to column
+            found.append(Grid((dataset.Rows, dataset.Columns), np.stack([down, right, place], axis=1)))
+        return found
+
+
+def _frame(data: bytes, name: str, max_pixels: int, decoding: Decoding) -> tuple["Dataset", npt.NDArray]:
+    """The header, as that of the frame which `name` says, and the frame's stored values, or its colours."""
+    from pydicom.pixels import pixel_array
+
+    dataset = _dataset(data, name)
+    total = _count(dataset, name, max_pixels)
+    frames.check(name, total, decoding.frames)
+    place = frames.place(name, total)
+    colours, samples, bits = dataset.PhotometricInterpretation, dataset.SamplesPerPixel, dataset.BitsAllocated
+    if not (colours in GREYS and samples == 1) and not (colours in COLOURS and (samples, bits) == (3, 8)):
+        told = f"{colours}, {samples} of {bits} bits a pixel"
+        raise Unreadable(name, f"colour model: {told}; one of grey, or RGB or YBR of 8 bits wanted")
+    _check_packed(dataset, place, total, name)
+    stored = pixel_array(dataset, index=place, decoding_plugin=SYNTAXES[dataset.file_meta.TransferSyntaxUID])
+    _lift(dataset, place)
+    return dataset, stored
 
 
 @contextmanager
@@ -160,27 +203,31 @@ def _coded(frame: bytes) -> tuple[int, int]:
 
 
 def _lift(dataset: "Dataset", place: int) -> None:
-    """Put the rescale and window of an enhanced file's frame where other files have them."""
+    """Put what an enhanced file says of a frame where other files have it: rescale, window, and the pixels' place."""
     groups = list(dataset.get("SharedFunctionalGroupsSequence") or ())
     groups += list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[place : place + 1]
     for group in groups:
-        for macro in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        for macro in _MACROS:
             for item in group.get(macro) or ():
                 dataset.update(item)
 
 
-def _greys(dataset: "Dataset", stored: npt.NDArray, decoding: Decoding, name: str) -> npt.NDArray[np.uint8]:
-    """The frame's stored values as greys from 0 to 255, not turned."""
-    low = -(1 << dataset.BitsStored - 1) if dataset.PixelRepresentation else 0
-    full = np.array([low, low + (1 << dataset.BitsStored) - 1])
+def _modality(dataset: "Dataset", stored: npt.NDArray) -> tuple[npt.NDArray, tuple[float, float]]:
+    """What the stored values mean, and the least and most that their type can."""
     if dataset.get("ModalityLUTSequence"):
         table = dataset.ModalityLUTSequence[0]
-        values, full = _looked_up(dataset, table, stored), np.array([0, (1 << table.LUTDescriptor[2]) - 1])
-    else:
-        slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-        values, full = stored * slope + intercept, full * slope + intercept
+        return _looked_up(dataset, table, stored), (0, (1 << table.LUTDescriptor[2]) - 1)
+    low = -(1 << dataset.BitsStored - 1) if dataset.PixelRepresentation else 0
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    full = sorted(end * slope + intercept for end in (low, low + (1 << dataset.BitsStored) - 1))
+    return stored * slope + intercept, (full[0], full[1])
+
+
+def _greys(dataset: "Dataset", stored: npt.NDArray, decoding: Decoding, name: str) -> npt.NDArray[np.uint8]:
+    """The frame's stored values as greys from 0 to 255, not turned."""
+    values, full = _modality(dataset, stored)
     if decoding.window != "file":
-        return window.grey(values, window.ends(values, decoding.window, (float(min(full)), float(max(full))), name))
+        return window.grey(values, window.ends(values, decoding.window, full, name))
     if dataset.get("VOILUTSequence"):
         table = dataset.VOILUTSequence[0]
         return window.grey(_looked_up(dataset, table, values), (0, (1 << table.LUTDescriptor[2]) - 1))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from medpipe.data.archive import Archive, chunk_size
 from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK, DIGITS, hashes
-from medpipe.data.images import decode, digest
+from medpipe.data.images import decode, decode_mask, digest
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
 from medpipe.data.rows import Problem
@@ -141,7 +141,7 @@ def _facts(
     image = decode(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
     mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
     if mask_path:
-        mask = decode(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding.masks)
+        mask = decode_mask(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding)
         shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)
         label = label or shown
     return {

@@ -4,12 +4,14 @@ import functools
 import gzip
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from medpipe.data import frames, window
+from medpipe.data import frames, masks, window
+from medpipe.data.grid import Grid
+from medpipe.data.masks import Mask
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Window
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 GZIP = b"\x1f\x8b"
 _HEADER = 540  # bytes of NIfTI-2's, the longer one
 _EXTENSIONS = 1 << 20  # bytes between header and voxels
+_T = TypeVar("_T", bound=np.generic)
+_V = TypeVar("_V")
 
 
 class _Opened(NamedTuple):
@@ -35,17 +39,24 @@ def is_nifti(data: bytes) -> bool:
         return False
 
 
-def count(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> int:
-    """The number of slices along the declared axis. Raises Unreadable as `decode` does for the header."""
-    axis = _axis(decoding, name)
-    opened = _open(data, name, max_pixels)
-    from nibabel.orientations import io_orientation
+def grid(data: bytes, *, name: str, max_pixels: int) -> Grid:
+    """The volume's voxels, turned to the closest of right, anterior, superior. Raises Unreadable as `decode` does for
+    the header."""
+    from nibabel.orientations import inv_ornt_aff, io_orientation
 
+    opened = _open(data, name, max_pixels)
     try:
-        ways = io_orientation(opened.header.get_best_affine())[:, 0]
-        return opened.shape[ways.tolist().index(axis)]
+        affine = opened.header.get_best_affine()
+        ways = io_orientation(affine)
+        shape = [opened.shape[ways[:, 0].tolist().index(axis)] for axis in range(3)]
+        return Grid(tuple(shape), affine @ inv_ornt_aff(ways, opened.shape))
     except Exception as error:
         raise Unreadable(name, f"damaged: {error}") from None
+
+
+def count(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> int:
+    """The number of slices along the declared axis. Raises Unreadable as `decode` does for the header."""
+    return grid(data, name=name, max_pixels=max_pixels).shape[_axis(decoding, name)]
 
 
 def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> npt.NDArray[np.uint8]:
@@ -55,13 +66,24 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
     for a damaged file, one of several volumes, of colours or complex numbers, of more than `max_pixels` voxels (known
     from the header, which also bounds what a .gz unpacks to), and where no axis or window is declared.
     """
-    axis = _axis(decoding, name)
-    place = frames.place(name, count(data, name=name, max_pixels=max_pixels, decoding=decoding))
-    try:
-        volume = _volume(data, decoding.window, max_pixels)
-    except Unreadable as error:
-        raise Unreadable(name, error.reason) from None
-    return np.rot90(volume.take(place, axis))
+    place = _place(data, name, max_pixels, decoding)
+    return _slice(_told(_greys(data, decoding.window, max_pixels), name), place, decoding)
+
+
+def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Mask:
+    """The slice that `name` says, as `decode` cuts it; the volume's values are judged as a whole (`masks.whole`)."""
+    place = _place(data, name, max_pixels, decoding)
+    volume, held = _told(_mask(data, max_pixels), name)
+    return Mask(_slice(volume, place, decoding), held)
+
+
+def _place(data: bytes, name: str, max_pixels: int, decoding: Decoding) -> int:
+    return frames.place(name, count(data, name=name, max_pixels=max_pixels, decoding=decoding))
+
+
+def _slice(volume: npt.NDArray[_T], place: int, decoding: Decoding) -> npt.NDArray[_T]:
+    assert decoding.axis is not None
+    return np.rot90(volume.take(place, decoding.axis))
 
 
 def _axis(decoding: Decoding, name: str) -> int:
@@ -105,9 +127,39 @@ def _open(data: bytes, name: str, max_pixels: int) -> _Opened:
     return _Opened(header, int(offset) + voxels * kind.itemsize, shape[:3])
 
 
-@functools.lru_cache(maxsize=2)  # an image's and its mask's, of which all slices are read in turn
-def _volume(data: bytes, declared: Window, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """(right, anterior, superior) greys of the whole volume. Raises Unreadable without a name."""
+def _told(volume: _V | Unreadable, name: str) -> _V:
+    """The volume, or of file `name` why there is none: a damaged file too is read once for all its slices."""
+    if isinstance(volume, Unreadable):
+        raise Unreadable(name, volume.reason)
+    return volume
+
+
+@functools.lru_cache(maxsize=1)  # of which all slices are read in turn
+def _greys(data: bytes, declared: Window, max_pixels: int) -> npt.NDArray[np.uint8] | Unreadable:
+    """(right, anterior, superior) greys of the whole volume."""
+    try:
+        values = _volume(data, max_pixels)
+        ends = window.ends(values, declared, _full(_open(data, "", max_pixels).header), "")
+    except Unreadable as error:
+        return error
+    greys = np.empty(values.shape, np.uint8)
+    for place, layer in enumerate(values):  # one at a time: in between they are floats of 8 bytes
+        greys[place] = window.grey(layer, ends)
+    return greys
+
+
+@functools.lru_cache(maxsize=1)
+def _mask(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.int32], tuple[int, ...]] | Unreadable:
+    """(right, anterior, superior) values of the whole volume, and those that there are."""
+    try:
+        values = masks.whole(_volume(data, max_pixels), "")
+    except Unreadable as error:
+        return error
+    return values, tuple(np.unique(values).tolist())
+
+
+def _volume(data: bytes, max_pixels: int) -> npt.NDArray:
+    """(right, anterior, superior) values, scaled as the header says. Raises Unreadable without a name."""
     from nibabel import Nifti1Image, Nifti2Image, as_closest_canonical
 
     opened = _open(data, "", max_pixels)
@@ -116,16 +168,11 @@ def _volume(data: bytes, declared: Window, max_pixels: int) -> npt.NDArray[np.ui
         if len(whole) < opened.size:
             raise Unreadable("", f"damaged: {len(whole)} of {opened.size} bytes")
         image = as_closest_canonical((Nifti1Image if _kind(whole) == "1" else Nifti2Image).from_bytes(whole))
-        values = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+        return np.asanyarray(image.dataobj).reshape(image.shape[:3])
     except Unreadable:
         raise
     except Exception as error:
         raise Unreadable("", f"damaged: {error}") from None
-    ends = window.ends(values, declared, _full(opened.header), "")
-    greys = np.empty(values.shape, np.uint8)
-    for place, layer in enumerate(values):  # one at a time: in between they are floats of 8 bytes
-        greys[place] = window.grey(layer, ends)
-    return greys
 
 
 def _full(header: "Nifti1Header") -> tuple[float, float] | None:

@@ -1,11 +1,13 @@
 """Files of several images, and what only a medical file's header tells: rows become rows of their images."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from medpipe.data import dicom, frames, images
+from medpipe.data import dicom, frames, images, nifti
 from medpipe.data.archive import Archive
+from medpipe.data.grid import Grid, difference
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import Unreadable
 from medpipe.params import Declaration
@@ -19,7 +21,7 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
 
     Where the reader says so the group becomes the DICOM file's patient or study, and no other file has one. `grouped`
     says which rows have a group; of the others the file is one. A file that cannot be read is a problem, as is a mask
-    of another number of images.
+    of another number of images, or one that lies on other voxels than its image.
     """
     table: list[dict[Any, Any]] = []
     problems, burned = list(rows.problems), 0
@@ -40,8 +42,9 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
             masks = [""] * len(names)
             if row["mask_path"]:
                 mask = archive.read(row["mask_path"], limit=4 * max_pixels)
-                named = {"name": row["mask_path"], "max_pixels": max_pixels, "decoding": task.decoding.masks}
+                named = {"name": row["mask_path"], "max_pixels": max_pixels, "decoding": task.decoding}
                 masks = images.names(mask, **named)
+                _check_grids(path, data, row["mask_path"], mask, max_pixels)
             if len(masks) != len(names):
                 raise Unreadable(row["mask_path"], f"mask slices: {len(masks)}, the image has {len(names)}")
         except Unreadable as error:
@@ -56,3 +59,20 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
         [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
     )
     return Rows(pd.DataFrame(table, columns=[*rows.table, "grouped"]), problems, (*rows.notes, *said))
+
+
+def _check_grids(path: str, data: bytes, mask_path: str, mask: bytes, max_pixels: int) -> None:
+    """Raises Unreadable where the files of an image and its mask say that the two lie on different voxels."""
+    own: Sequence[Grid | None]
+    other: Sequence[Grid | None]
+    if nifti.is_nifti(data) and nifti.is_nifti(mask):
+        both = ((mask, mask_path), (data, path))
+        own, other = ([nifti.grid(file, name=name, max_pixels=max_pixels)] for file, name in both)
+    elif dicom.is_dicom(data) and dicom.is_dicom(mask):
+        own, other = dicom.grids(mask, name=mask_path), dicom.grids(data, name=path)
+    else:
+        return
+    for place, (one, against) in enumerate(zip(own, other, strict=False)):  # of as many frames, which names tell
+        if said := one and against and difference(one, against):
+            where = f" of frame {place}" if len(own) > 1 else ""
+            raise Unreadable(mask_path, f"mask beside its image: {path} has another grid{where}: {said}")

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from medpipe.data import features
 from medpipe.data.archive import Archive, chunk_size
-from medpipe.data.images import decode, digest, mask_to_array, to_array
+from medpipe.data.images import decode, decode_mask, digest, mask_to_array, to_array
+from medpipe.data.masks import Mask
 from medpipe.errors import InputError
 from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
 
@@ -76,16 +77,27 @@ def _fill(
         for place, (path, sha256, mask_path, mask_sha256) in enumerate(rows[first : first + _FLUSH], start + first):
             inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, prepared.decoding), prepared)
             if masks is not None:
-                mask = read_image(archive, mask_path, mask_sha256, max_pixels, prepared.decoding.masks)
+                mask = read_mask(archive, mask_path, mask_sha256, max_pixels, prepared.decoding)
                 masks[place] = mask_to_array(mask, prepared)
 
 
 def read_image(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Image.Image:
-    """An image or mask of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
+    """An image of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
+    data = _unchanged(archive, path, sha256, max_pixels)
+    return decode(data, name=path, max_pixels=max_pixels, decoding=decoding)
+
+
+def read_mask(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Mask:
+    """A mask of the archive. Raises InputError as `read_image`."""
+    data = _unchanged(archive, path, sha256, max_pixels)
+    return decode_mask(data, name=path, max_pixels=max_pixels, decoding=decoding)
+
+
+def _unchanged(archive: Archive, path: str, sha256: str, max_pixels: int) -> bytes:
     data = archive.read(path, limit=4 * max_pixels)  # bytes, as ingest
     if digest(data, path) != sha256:
         raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
-    return decode(data, name=path, max_pixels=max_pixels, decoding=decoding)
+    return data
 
 
 def _write_meta(

@@ -60,8 +60,3 @@ class Decoding(Frozen):
     window: Window
     frames: Literal["refuse", "split"]
     axis: Literal[0, 1, 2] | None
-
-    @property
-    def masks(self) -> "Decoding":
-        """That of the task's masks: where there is a window, values stay as they are; what is above 255 becomes it."""
-        return self if self.window is None else self.model_copy(update={"window": Values(values=(0, 255))})

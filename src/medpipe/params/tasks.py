@@ -29,7 +29,8 @@ _TAKEN = (
 _READ = ("file", "folder", "marked")
 
 MaskValues = Annotated[
-    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)]], Field(min_length=1)
+    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, lt=1 << 31)], ...], Field(min_length=1)]],
+    Field(min_length=1, max_length=255),
 ]
 
 
@@ -194,7 +195,7 @@ class Declaration(Frozen):
     - archive: folder or zip; reader: what makes rows of it; decoding: how its files become 8-bit images
     - kind: classify (no masks), segment (masks alone), both
     - classes: in the order of the models' outputs; where masks tell the class, those of an empty and of a marked one
-    - mask_values: what masks mark, by its name, and the grey values that mark it; all others but 0 are errors. null
+    - mask_values: what masks mark, by its name, and the values that mark it; all others but 0 are errors. null
       without masks
     - features: what models of tables read
     - subgroups: columns that a report sorts rows by

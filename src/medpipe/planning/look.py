@@ -12,7 +12,7 @@ import pandas as pd
 
 from medpipe.data import dicom
 from medpipe.data.archive import Archive, stem
-from medpipe.data.images import decode, names
+from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
 from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
 from medpipe.errors import InputError
@@ -275,16 +275,16 @@ def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dic
 
 
 def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
-    """A class for each grey value of some masks; one of all values where those are too many."""
+    """A class for each value of some masks; one of all values where those are too many."""
     values: set[int] = set()
-    as_is = Decoding(window="full", frames="split", axis=2).masks
+    as_is = Decoding(window=None, frames="split", axis=2)
     for named in masks[:: max(1, len(masks) // SAMPLE)]:
         for path in files.find(str(named))[:1]:
             with suppress(InputError):
                 data = archive.read(path)
                 for name in names(data, name=path, max_pixels=10**8, decoding=as_is):
-                    mask = decode(data, name=name, max_pixels=10**8, decoding=as_is)
-                    values |= set(np.unique(np.asarray(mask.convert("L"))).tolist()) - {0}
+                    held = decode_mask(data, name=name, max_pixels=10**8, decoding=as_is).held
+                    values |= {value for value in held if value > 0}
     several = 1 < len(values) <= MOST_VALUES
     if several:
         found.questions.append(
