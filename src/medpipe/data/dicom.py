@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from medpipe.data import frames, window
+from medpipe.data import dicom_greys, frames
 from medpipe.data.grid import Grid
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding
@@ -35,6 +35,15 @@ SYNTAXES = {
     "1.2.840.10008.1.2.4.91": "pillow",
 }
 
+_PIXELS = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
 _MACROS = (
     "PixelValueTransformationSequence",
     "FrameVOILUTSequence",
@@ -42,6 +51,8 @@ _MACROS = (
     "PlaneOrientationSequence",
     "PixelMeasuresSequence",
 )
+_FIRST = (b"UL", b"CS", b"UI", b"OB")  # types of an element that comes first
+_SHORT = 128  # bytes of such an element
 _ONE = threading.Lock()  # which warnings are shown is the process's, not a thread's
 
 
@@ -55,7 +66,13 @@ class Header(NamedTuple):
 
 
 def is_dicom(data: bytes) -> bool:
-    return data[128:132] == b"DICM"
+    """Whether the file begins as DICOM, with its preamble or, as some devices export, with its first element."""
+    if data[128:132] == b"DICM":
+        return True
+    if data[:2] in (b"\2\0", b"\x08\0", b"\0\x08") and data[4:6] in _FIRST:
+        return True
+    length = int.from_bytes(data[4:8], "little")  # without a type: a group's length, character set, kind or class
+    return data[:4] in (b"\x08\0\0\0", b"\x08\0\5\0", b"\x08\0\x08\0", b"\x08\0\x16\0") and 0 < length <= _SHORT
 
 
 def header(data: bytes, *, name: str) -> Header:
@@ -83,7 +100,7 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
         dataset, stored = _frame(data, name, max_pixels, decoding)
         if stored.ndim == 3:
             return stored
-        greys = _greys(dataset, stored, decoding, name)
+        greys = dicom_greys.greys(dataset, stored, decoding, name)
         return 255 - greys if dataset.PhotometricInterpretation == "MONOCHROME1" else greys
 
 
@@ -94,7 +111,7 @@ def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) 
         dataset, stored = _frame(data, name, max_pixels, decoding)
         if stored.ndim == 3:
             raise Unreadable(name, f"mask values: in colours ({dataset.PhotometricInterpretation}); greys wanted")
-        return _modality(dataset, stored)[0]
+        return dicom_greys.modality(dataset, stored, name)[0]
 
 
 def grids(data: bytes, *, name: str) -> list[Grid | None]:
@@ -149,14 +166,19 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _dataset(data: bytes, name: str) -> "Dataset":
-    from pydicom import dcmread
+    from pydicom import dcmread, uid
     from pydicom.filereader import read_dataset
 
-    file = BytesIO(data[132:])
-    syntax = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2).TransferSyntaxUID
-    if syntax not in SYNTAXES:
-        raise _packed(name, syntax.name)
-    return dcmread(BytesIO(data))
+    file = BytesIO(data[132:] if data[128:132] == b"DICM" else data)
+    about = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2)
+    if "TransferSyntaxUID" in about and about.TransferSyntaxUID not in SYNTAXES:
+        raise _packed(name, about.TransferSyntaxUID.name)
+    dataset = dcmread(BytesIO(data), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # pydicom has seen how the elements are written
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def _packed(name: str, syntax: str) -> Unreadable:
@@ -166,6 +188,7 @@ def _packed(name: str, syntax: str) -> Unreadable:
 def _count(dataset: "Dataset", name: str, max_pixels: int) -> int:
     if "PixelData" not in dataset:
         raise Unreadable(name, "no pixels: a DICOM file of another kind than images, or one cut short")
+    dicom_greys.need(dataset, _PIXELS, name)
     rows, columns, total = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
     if min(rows, columns, total) < 1:
         raise Unreadable(name, f"damaged: {columns} x {rows} pixels, {total} frames")
@@ -210,49 +233,3 @@ def _lift(dataset: "Dataset", place: int) -> None:
         for macro in _MACROS:
             for item in group.get(macro) or ():
                 dataset.update(item)
-
-
-def _modality(dataset: "Dataset", stored: npt.NDArray) -> tuple[npt.NDArray, tuple[float, float]]:
-    """What the stored values mean, and the least and most that their type can."""
-    if dataset.get("ModalityLUTSequence"):
-        table = dataset.ModalityLUTSequence[0]
-        return _looked_up(dataset, table, stored), (0, (1 << table.LUTDescriptor[2]) - 1)
-    low = -(1 << dataset.BitsStored - 1) if dataset.PixelRepresentation else 0
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    full = sorted(end * slope + intercept for end in (low, low + (1 << dataset.BitsStored) - 1))
-    return stored * slope + intercept, (full[0], full[1])
-
-
-def _greys(dataset: "Dataset", stored: npt.NDArray, decoding: Decoding, name: str) -> npt.NDArray[np.uint8]:
-    """The frame's stored values as greys from 0 to 255, not turned."""
-    values, full = _modality(dataset, stored)
-    if decoding.window != "file":
-        return window.grey(values, window.ends(values, decoding.window, full, name))
-    if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        return window.grey(_looked_up(dataset, table, values), (0, (1 << table.LUTDescriptor[2]) - 1))
-    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
-        raise Unreadable(name, "window: the file names none; set decoding.window: full, values or percentiles")
-    centre, width = (float(np.atleast_1d(dataset[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
-    kind = dataset.get("VOILUTFunction") or "LINEAR"
-    if width < (kind == "LINEAR") or width == 0:
-        raise Unreadable(name, f"window: the file's is {width:g} wide")
-    match kind:  # PS3.3 C.11.2.1.2 and C.11.2.1.3
-        case "LINEAR":
-            return window.grey(values, (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2))
-        case "LINEAR_EXACT":
-            return window.grey(values, (centre - width / 2, centre + width / 2))
-        case "SIGMOID":
-            return window.grey(1 / (1 + np.exp(-4 * (values - centre) / width)), (0, 1))
-    raise Unreadable(name, f"window: the file's VOI LUT function {kind} is not read")
-
-
-def _looked_up(dataset: "Dataset", table: "Dataset", values: npt.NDArray) -> npt.NDArray:
-    """`values` through a table of the header; those beyond its ends get its first and last entry (PS3.3 C.11.1.1)."""
-    number, first, _ = table.LUTDescriptor
-    entries = table.LUTData
-    if isinstance(entries, bytes):
-        width = "u1" if len(entries) == number else "u2"
-        entries = np.frombuffer(entries, width if width == "u1" else "<>"[not dataset.original_encoding[1]] + width)
-    entries = np.asarray(entries)[: number or 1 << 16]
-    return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)]
