@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -122,6 +124,52 @@ def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, f
     (archive / "6.png").unlink()
     with pytest.raises(InputError, match=r"6\.png"):
         prepare_images(table, archive, variant(), tmp_path, MANY)
+
+
+FULL = """
+import pandas, sys
+from pathlib import Path
+from medpipe.data.prepare import prepare_images
+from medpipe.errors import InputError
+from medpipe.params import PreparedImages
+
+table, archive, variant, folder = sys.argv[1:]
+try:
+    prepare_images(
+        pandas.read_json(table), archive, PreparedImages.model_validate_json(variant), Path(folder), 10_000
+    )
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, folder, few):
+    """On a disk of 1 MiB, in a namespace of its own, 9 images of 256 pixels."""
+    disk = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=1m t "$0" && exec "$@"',
+        tmp_path,
+    ]
+    try:
+        subprocess.run([*disk, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk may be mounted here")
+    (tmp_path / "disk").mkdir()
+    disk[-1] = tmp_path / "disk"
+    table_of(few).to_json(tmp_path / "table.json")
+    code = [sys.executable, "-c", FULL, tmp_path / "table.json", folder(few)]
+    done = subprocess.run(
+        [*disk, *code, variant(sizes=(256,)).model_dump_json(), tmp_path / "disk"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{tmp_path}/disk: no room for inputs.npy: 1.7 MiB needed, 1.0 MiB free (No space left on device); free some, "
+        "or ask for smaller images\n"
+    )
 
 
 @pytest.mark.parametrize("unknown", ["category", "impute"])

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from medpipe.data import features
 from medpipe.data.archive import Archive, chunk_size
+from medpipe.data.arrays import reserve
 from medpipe.data.images import decode, decode_mask, digest, mask_to_array, to_array
 from medpipe.data.masks import Mask
 from medpipe.errors import InputError
@@ -28,13 +29,15 @@ def prepare_images(
     """Write inputs.npy (n, h, w, 3) uint8, meta.json, and where masks are declared masks.npy (n, h, w) uint8.
 
     Processes fill the arrays in place, so that memory does not grow with the images. Raises InputError that names the
-    file where one is missing, is unreadable or has other bytes than at ingest.
+    file where one is missing, is unreadable or has other bytes than at ingest, and before all that where the
+    disk has no room.
     """
     side = prepared.sizes[-1]
     shape = (len(table), side, side)
-    open_memmap(folder / "inputs.npy", "w+", np.uint8, (*shape, 3))
+    shapes: dict[Path, tuple[int, ...]] = {folder / "inputs.npy": (*shape, 3)}
     if prepared.mask_values is not None:
-        open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
+        shapes[folder / "masks.npy"] = shape
+    reserve(shapes, np.uint8)
     archive = Archive(archive_path)
     columns = ["path", "sha256", "mask_path", "mask_sha256"]
     rows: list[tuple[str, str, str, str]] = list(table[columns].itertuples(index=False, name=None))
