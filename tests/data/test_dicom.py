@@ -2,7 +2,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from declared import own_task
+from joblib import cpu_count
 from pydicom import Dataset, Sequence, dcmread, uid
 from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import FileMetaDataset
@@ -11,6 +14,8 @@ from pydicom.pixels import apply_rescale, apply_voi_lut, pixel_array
 from medpipe.data.archive import Archive, stem
 from medpipe.data.dicom import Header, header
 from medpipe.data.images import decode, decode_mask, names
+from medpipe.data.parts import parted_rows
+from medpipe.data.rows import Rows
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 
@@ -254,10 +259,26 @@ def test_a_mask_lies_where_its_image_lies(ingest, changes, said):
     place = {"ImagePositionPatient": [0, 0, 30], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
     files = {"a.dcm": write(RAMP, **place), "a_mask.dcm": write(RAMP // 65535, **place | changes)}
     files |= {"b.dcm": write(RAMP.T), "b_mask.dcm": write(RAMP // 65535)}  # which do not say
-    reader = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None}
+    reader = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None, "ungrouped": "refuse"}
     manifest, reasons, _ = ingest(files, reader, kind="segment", mask_values={"lesion": [1]}, decoding=FULL)
     assert [*manifest.index] == ["a", "b"] if said is None else ["b"]
     assert reasons == ({} if said is None else {"a": f"mask beside its image: a.dcm has another grid: {said}"})
+
+
+@pytest.mark.skipif(cpu_count() < 2, reason="one processor")
+def test_headers_are_read_in_processes(folder, monkeypatch):
+    """130 files are two chunks, of which this process opens none; the second holds a file of two frames."""
+    files = {f"{i:03}.dcm": write(RAMP + i, PatientID=f"P{i}", BurnedInAnnotation="YES") for i in range(130)}
+    files["129.dcm"] = write(np.stack([RAMP, RAMP.T]), PatientID="P129")
+    reader = {"kind": "folders", "codes": {}, "sets": "ignore", "group": "dicom", "ungrouped": "refuse"}
+    task = own_task(folder(files), reader, decoding=SPLIT)
+    archive, columns = Archive(task.archive), ("id", "path", "group", "mask_path")
+    table = pd.DataFrame([(name[:3], name, "", "") for name in files], columns=columns)
+    monkeypatch.setattr(Archive, "read", lambda *_, **__: pytest.fail("read here"))
+    found = parted_rows(archive, Rows(table, []), task, MANY)
+    assert found.table["id"].tolist() == [*(name[:3] for name in list(files)[:129]), "129-0", "129-1"]
+    assert found.table["group"].tolist() == [*(f"P{i}" for i in range(130)), "P129"]
+    assert (found.problems, [note[:35] for note in found.notes]) == ([], ["annotations are burned into 129 DIC"])
 
 
 def test_frames_are_refused_or_split():

@@ -1,18 +1,29 @@
 """Files of several images, and what only a medical file's header tells: rows become rows of their images."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from medpipe.data import dicom, frames, images, nifti
 from medpipe.data.archive import Archive
+from medpipe.data.chunks import in_chunks
 from medpipe.data.grid import Grid, difference
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import Unreadable
 from medpipe.params import Declaration
 
 _PLAIN = (".jpg", ".jpeg", ".png", ".bmp")
+
+_Row = dict[Any, Any]
+
+
+class _Opened(NamedTuple):
+    rows: dict[int, list[_Row]]  # of each file's images, by the number of the file's row
+    problems: list[Problem]
+    burned: int  # DICOM files with annotations in their pixels
 
 
 def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int) -> Rows:
@@ -23,14 +34,35 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     says which rows have a group; of the others the file is one. A file that cannot be read is a problem, as is a mask
     of another number of images, or one that lies on other voxels than its image.
     """
-    table: list[dict[Any, Any]] = []
-    problems, burned = list(rows.problems), 0
+    table = rows.table.reset_index(drop=True)
     files = set(archive.names())  # a row of a pixel table is none of them
-    for row in rows.table.to_dict("records"):
+    opens = table["path"].isin(files) & ~table["path"].str.lower().str.endswith(_PLAIN)
+    parts = in_chunks(archive, table[opens], partial(_opened, task=task, max_pixels=max_pixels), "open files")
+    made = {place: [_grouped(row, row["group"])] for place, row in _numbered(table[~opens])}
+    for part in parts:
+        made |= part.rows
+    found = pd.DataFrame([row for place in sorted(made) for row in made[place]], columns=[*table, "grouped"])
+    problems = [*rows.problems, *(problem for part in parts for problem in part.problems)]
+    burned = sum(part.burned for part in parts)
+    said = (
+        [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
+    )
+    return replace(rows, table=found, problems=problems, notes=(*rows.notes, *said))
+
+
+def _numbered(table: pd.DataFrame) -> Iterator[tuple[int, _Row]]:
+    return zip(table.index.tolist(), table.to_dict("records"), strict=True)
+
+
+def _grouped(row: _Row, group: str) -> _Row:
+    return row | {"group": group or row["id"], "grouped": group != ""}
+
+
+def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixels: int) -> _Opened:
+    made: dict[int, list[_Row]] = {}
+    problems, burned = [], 0
+    for number, row in _numbered(rows):
         path, group = row["path"], row["group"]
-        if path not in files or path.lower().endswith(_PLAIN):
-            table.append(row | {"group": group or row["id"], "grouped": group != ""})
-            continue
         try:
             data = archive.read(path, limit=4 * max_pixels)
             names = images.names(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
@@ -42,23 +74,21 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
             masks = [""] * len(names)
             if row["mask_path"]:
                 mask = archive.read(row["mask_path"], limit=4 * max_pixels)
-                named = {"name": row["mask_path"], "max_pixels": max_pixels, "decoding": task.decoding}
-                masks = images.names(mask, **named)
+                masks = images.names(mask, name=row["mask_path"], max_pixels=max_pixels, decoding=task.decoding)
                 _check_grids(path, data, row["mask_path"], mask, max_pixels)
             if len(masks) != len(names):
                 raise Unreadable(row["mask_path"], f"mask slices: {len(masks)}, the image has {len(names)}")
         except Unreadable as error:
             problems.append(Problem(row["id"], error.name, error.reason))
             continue
+        made[number] = []
         for name, mask_name in zip(names, masks, strict=True):
             place = frames.parted(name)[1] if len(names) > 1 else None
-            id_ = row["id"] if place is None else f"{row['id']}-{place}"
-            own = {"id": id_, "path": name, "mask_path": mask_name}
-            table.append(row | own | {"group": group or row["id"], "grouped": group != ""})
-    said = (
-        [f"annotations are burned into {burned} DICOM files, by their headers: a model may read them"] if burned else []
-    )
-    return Rows(pd.DataFrame(table, columns=[*rows.table, "grouped"]), problems, (*rows.notes, *said))
+            own = {"path": name, "mask_path": mask_name}
+            # A file's images are of one group, which is the file where none is known.
+            known = _grouped(row, group) | own
+            made[number].append(known if place is None else known | {"id": f"{row['id']}-{place}"})
+    return _Opened(made, problems, burned)
 
 
 def _check_grids(path: str, data: bytes, mask_path: str, mask: bytes, max_pixels: int) -> None:

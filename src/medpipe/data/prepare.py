@@ -3,18 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from numpy.lib.format import open_memmap
 from PIL import Image
-from tqdm import tqdm
 
 from medpipe.data import features
-from medpipe.data.archive import Archive, chunk_size
+from medpipe.data.archive import Archive
 from medpipe.data.arrays import reserve
+from medpipe.data.chunks import in_chunks
 from medpipe.data.images import decode, decode_mask, digest, mask_to_array, to_array
 from medpipe.data.masks import Mask
 from medpipe.errors import InputError
@@ -39,16 +39,9 @@ def prepare_images(
         shapes[folder / "masks.npy"] = shape
     reserve(shapes, np.uint8)
     archive = Archive(archive_path)
-    columns = ["path", "sha256", "mask_path", "mask_sha256"]
-    rows: list[tuple[str, str, str, str]] = list(table[columns].itertuples(index=False, name=None))
-    size = chunk_size(len(rows))
-    starts = range(0, len(rows), size)
-    work = Parallel(n_jobs=max(1, min(cpu_count(), len(starts))), return_as="generator")(
-        delayed(_fill)(chunk, start, _part(archive, chunk), prepared, folder, max_pixels)
-        for start, chunk in ((start, rows[start : start + size]) for start in starts)
-    )
-    for _ in tqdm(work, f"prepare {prepared.task}", len(starts), unit="chunk", disable=None):
-        pass
+    rows = table[["path", "sha256", "mask_path", "mask_sha256"]].reset_index(drop=True)
+    work = partial(_fill, prepared=prepared, folder=folder, max_pixels=max_pixels)
+    in_chunks(archive, rows, work, f"prepare {prepared.task}")
     _write_meta(folder, table, prepared, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
 
 
@@ -61,23 +54,12 @@ def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant:
     _write_meta(folder, table, prepared, names, matrix.tobytes())
 
 
-def _part(archive: Archive, rows: list[tuple[str, str, str, str]]) -> Archive:
-    return archive.part(path for path, _, mask_path, _ in rows for path in (path, mask_path))
-
-
-def _fill(
-    rows: list[tuple[str, str, str, str]],
-    start: int,
-    archive: Archive,
-    prepared: PreparedImages,
-    folder: Path,
-    max_pixels: int,
-) -> None:
-    """Write `rows` (path, sha256, mask_path, mask_sha256) to the arrays from place `start` on."""
+def _fill(archive: Archive, rows: pd.DataFrame, *, prepared: PreparedImages, folder: Path, max_pixels: int) -> None:
+    """Write the rows to the arrays' places that their index says."""
     for first in range(0, len(rows), _FLUSH):
         inputs = open_memmap(folder / "inputs.npy", "r+")
         masks = open_memmap(folder / "masks.npy", "r+") if prepared.mask_values is not None else None
-        for place, (path, sha256, mask_path, mask_sha256) in enumerate(rows[first : first + _FLUSH], start + first):
+        for place, path, sha256, mask_path, mask_sha256 in rows[first : first + _FLUSH].itertuples(name=None):
             inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, prepared.decoding), prepared)
             if masks is not None:
                 mask = read_mask(archive, mask_path, mask_sha256, max_pixels, prepared.decoding)
