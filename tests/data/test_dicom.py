@@ -20,7 +20,7 @@ from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 
 MANY = 1 << 20
-FILE = Decoding(window="file", frames="refuse", axis=None)
+FILE = Decoding(window="file", frames="refuse", axis=None, context=0, max_voxels=MANY)
 FULL = FILE.model_copy(update={"window": "full"})
 SPLIT = FULL.model_copy(update={"frames": "split"})
 RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257  # 0 to 65535
@@ -156,6 +156,18 @@ def test_padding_has_no_part_in_percentiles(kind):
         np.testing.assert_array_equal(read(write(stored, **changes), window)[8:], LOWER)
     assert np.ptp(read(write(stored), window)[8:].astype(int)) < 20
     assert read(write(np.full_like(stored, own), PixelPaddingValue=own), window).max() == 0
+
+
+def test_several_windows_are_channels():
+    """A brain's and a lung's; of MONOCHROME1 each is turned."""
+    data = write((RAMP // 257 * 8).astype(np.int16), RescaleSlope=1, RescaleIntercept=-1024)
+    windows = FILE.model_copy(update={"window": ((40, 80), (-600, 1500), (0, 2048))})
+    units = RAMP // 257 * 8.0 - 1024
+    shown = np.stack([units * (255 / 80), (units + 1350) * (255 / 1500), (units + 1024) * (255 / 2048)], axis=-1)
+    expected = np.rint(shown.clip(0, 255))
+    np.testing.assert_array_equal(read(data, windows), expected)
+    inverse = data.replace(b"MONOCHROME2", b"MONOCHROME1")
+    np.testing.assert_array_equal(read(inverse, windows), 255 - expected)
 
 
 def test_padding_of_the_other_sign_is_padding():

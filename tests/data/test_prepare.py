@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +13,10 @@ from manifests import skin
 from medpipe.data.arrays import Arrays
 from medpipe.data.clean import clean
 from medpipe.data.features import fit
-from medpipe.data.images import decode, decode_mask, mask_to_array, to_array
+from medpipe.data.images import decode, decode_mask, digest, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
 from medpipe.errors import InputError, Unreadable
-from medpipe.params import Clean, PreparedImages, TableVariant
+from medpipe.params import Clean, PreparedImages, TableVariant, Values
 
 MANY = 10_000  # pixels
 
@@ -67,6 +68,26 @@ def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
     assert arrays.ids == [f"id{i}" for i in range(300)]
     assert arrays.variant == json.loads(settings.model_dump_json())
     assert (arrays.masks, arrays.features) == (None, [])
+
+
+def test_a_slice_has_its_neighbours_as_channels(tmp_path, folder):
+    """And its mask is of the slice alone."""
+    rng = np.random.default_rng(0)
+    volume, mask = rng.integers(0, 256, (8, 8, 5)).astype(np.int16), rng.integers(0, 2, (8, 8, 5)).astype(np.int16)
+    files = {name: nibabel.Nifti1Image(v, np.eye(4)).to_bytes() for name, v in (("v.nii", volume), ("m.nii", mask))}
+    decoding = EIGHT_BIT.model_copy(update={"window": Values(values=(0, 255)), "axis": 2, "context": 1})
+    settings = variant().model_copy(update={"decoding": decoding, "mask_values": {"lesion": (1,)}})
+    table = pd.DataFrame({"id": range(5)}).astype(str)
+    for column, name in (("path", "v.nii"), ("mask_path", "m.nii")):
+        table[column] = [f"{name}#{place}" for place in range(5)]
+        table[column.replace("path", "sha256")] = [digest(files[name], one) for one in table[column]]
+    prepare_images(table, folder(files), settings, tmp_path, MANY)
+    arrays = Arrays(tmp_path)
+    shown = volume.transpose(2, 1, 0)[:, ::-1]
+    for place in range(5):
+        near = shown[[max(0, place - 1), place, min(4, place + 1)]]
+        np.testing.assert_array_equal(arrays.inputs[place], near.transpose(1, 2, 0))
+    np.testing.assert_array_equal(arrays.masks, mask.transpose(2, 1, 0)[:, ::-1])
 
 
 def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):

@@ -56,7 +56,7 @@ def test_slices_of_volumes_with_their_masks(ingest):
     volumes = {"v1.nii.gz": rng.integers(0, 900, (6, 5, 4)), "v2.nii": rng.integers(0, 900, (6, 5, 4))}
     files = {name: packed(volume.astype(np.int16), name) for name, volume in volumes.items()}
     files |= {"v1_mask.nii.gz": packed(marked, "m.nii.gz"), "v2_mask.nii": packed(marked[..., :3], "m.nii")}
-    decoding = {"window": "full", "frames": "refuse", "axis": 2}
+    decoding = {"window": "full", "frames": "refuse", "axis": 2, "context": 0, "max_voxels": 1 << 20}
     manifest, reasons, _ = ingest(files, PAIRS, **MASKED | {"mask_values": {"lesion": [1]}, "decoding": decoding})
     assert manifest["label"].to_dict() == {"v1-0": "empty", "v1-1": "marked", "v1-2": "empty", "v1-3": "empty"}
     assert set(manifest["group"]) == {"v1"}
@@ -72,7 +72,7 @@ def test_a_mask_that_holds_what_is_not_declared_is_bad_in_all_its_slices(ingest)
     masks["good"] = (masks["other"] * 2.0 + 33 * (masks["other"] > 0)).astype("f4")
     files = {f"{name}.nii": packed(volume + i, name) for i, name in enumerate(masks)}
     files |= {f"{name}_mask.nii": packed(mask, name) for name, mask in masks.items()}
-    decoding = {"window": "full", "frames": "refuse", "axis": 2}
+    decoding = {"window": "full", "frames": "refuse", "axis": 2, "context": 0, "max_voxels": 1 << 20}
     manifest, reasons, _ = ingest(files, PAIRS, **MASKED | {"mask_values": {"lesion": [2035]}, "decoding": decoding})
     expected = {f"good-{i}": "marked" if i == 1 else "empty" for i in range(4)}
     assert manifest["label"].to_dict() == expected
@@ -99,7 +99,7 @@ def test_a_mask_lies_on_its_images_voxels(ingest):
     }  # fmt: skip
     files = {f"{name}.nii": packed(rng.integers(0, 900, (6, 5, 4)).astype("i2"), "", there) for name in masks}
     files |= {f"{name}_mask.nii": mask for name, mask in masks.items()}
-    decoding = {"window": "full", "frames": "refuse", "axis": 2}
+    decoding = {"window": "full", "frames": "refuse", "axis": 2, "context": 0, "max_voxels": 1 << 20}
     manifest, reasons, _ = ingest(files, PAIRS, **MASKED | {"mask_values": {"lesion": [1]}, "decoding": decoding})
     assert manifest["label"].eq("marked").groupby(manifest["group"]).sum().to_dict() == {
         "there": 1, "turned": 1, "beside": 1,

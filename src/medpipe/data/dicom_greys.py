@@ -51,14 +51,15 @@ def modality(dataset: "Dataset", stored: npt.NDArray, name: str) -> tuple[npt.ND
 
 
 def greys(dataset: "Dataset", stored: npt.NDArray, decoding: Decoding, name: str) -> npt.NDArray[np.uint8]:
-    """The frame's stored values (h, w) as greys from 0 to 255, not turned. Raises Unreadable, of file `name`."""
+    """The frame's stored values (h, w) as greys from 0 to 255, not turned, under several windows
+    (h, w, 3). Raises Unreadable, of file `name`."""
     from pydicom import Dataset
     from pydicom.pixels import apply_windowing
 
     values, full = modality(dataset, stored, name)
     if decoding.window != "file":
-        shown = values[~_padding(dataset, stored)] if isinstance(decoding.window, Percentiles) else values
-        return window.grey(values, window.ends(shown, decoding.window, full, name))
+        imaged = values[~_padding(dataset, stored)] if isinstance(decoding.window, Percentiles) else None
+        return window.shown(values, decoding.window, full, name, of=imaged)
     if dataset.get("VOILUTSequence"):
         return window.grey(*_looked_up(dataset, dataset.VOILUTSequence[0], values, name))
     if not (given(dataset, "WindowCenter") and given(dataset, "WindowWidth")):

@@ -33,22 +33,31 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Im
     """The whole image as 8-bit RGB (greyscale repeated), turned as its EXIF tag Orientation says.
 
     `name` is for messages, and of a file of several images says which (`frames.parted`). Greys of 16 bits, DICOM files
-    and NIfTI volumes become 8-bit as `decoding` says. Raises Unreadable for what is empty, of none of these formats,
-    damaged, of more than `max_pixels` pixels (known from the header, before anything is decoded), of another depth or
-    colour model, transparent, several images where they are refused, or of a kind that `decoding` says nothing of.
+    and NIfTI volumes become 8-bit as `decoding` says, of which channels may be slices or windows. Raises Unreadable for
+    what is empty, of none of these formats, damaged, of more than `max_pixels` pixels or `decoding.max_voxels` voxels
+    (known from the header, before anything is decoded), of another depth or colour model, transparent, several images
+    where they are refused, or of a kind that `decoding` says nothing of.
     """
+    if nifti.is_nifti(data):
+        return _rgb(nifti.decode(data, name=name, decoding=decoding))
+    if decoding.context:
+        raise Unreadable(name, "no volume: decoding.context wants slices of NIfTI volumes, with their neighbours")
     if dicom.is_dicom(data):
         return _rgb(dicom.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
-    if nifti.is_nifti(data):
-        return _rgb(nifti.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
     image, bits, inverse = _load(
         data, name, max_pixels, decoding, MODES if decoding.window is None else (*MODES, *DEEP)
     )
     if image.mode in DEEP:
         values = np.asarray(image)
-        greys = window.grey(values, window.ends(values, decoding.window, (0, (1 << bits) - 1), name))
+        greys = window.shown(values, decoding.window, (0, (1 << bits) - 1), name)
         image = Image.fromarray(255 - greys if inverse else greys)
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+
+
+def most_bytes(name: str, max_pixels: int, decoding: Decoding) -> int:
+    """Of a file: no image of that many pixels needs more, and no volume of that many voxels."""
+    voxels = 8 * decoding.max_voxels + nifti.ABOUT if frames.parted(name)[0].lower().endswith(nifti.ENDINGS) else 0
+    return max(4 * max_pixels, voxels)
 
 
 def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Mask:
@@ -58,7 +67,7 @@ def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) 
     and for colours and what is no whole number.
     """
     if nifti.is_nifti(data):
-        return nifti.decode_mask(data, name=name, max_pixels=max_pixels, decoding=decoding)
+        return nifti.decode_mask(data, name=name, decoding=decoding)
     if dicom.is_dicom(data):
         found = dicom.decode_mask(data, name=name, max_pixels=max_pixels, decoding=decoding)
     else:
@@ -106,7 +115,7 @@ def names(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> lis
     Raises Unreadable as `decode` does for the file's header.
     """
     if nifti.is_nifti(data):
-        return frames.named(name, nifti.count(data, name=name, max_pixels=max_pixels, decoding=decoding))
+        return frames.named(name, nifti.count(data, name=name, decoding=decoding))
     if dicom.is_dicom(data):
         count = dicom.count(data, name=name, max_pixels=max_pixels)
     else:

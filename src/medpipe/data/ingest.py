@@ -11,7 +11,7 @@ from medpipe.data.archive import Archive
 from medpipe.data.chunks import in_chunks
 from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK, DIGITS, hashes
-from medpipe.data.images import decode, decode_mask, digest
+from medpipe.data.images import decode, decode_mask, digest, most_bytes
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
 from medpipe.data.rows import Problem
@@ -121,10 +121,9 @@ def _inspect(
 def _facts(
     archive: Archive, task: Declaration, id_: str, path: str, mask_path: str, label: str, marked: str, max_pixels: int
 ) -> dict[str, Any]:
-    limit = 4 * max_pixels  # bytes: no image of that many pixels needs more
-    data = archive.read(path, limit=limit)
+    data = archive.read(path, limit=most_bytes(path, max_pixels, task.decoding))
     image = decode(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
-    mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
+    mask_data = archive.read(mask_path, limit=most_bytes(mask_path, max_pixels, task.decoding)) if mask_path else b""
     if mask_path:
         mask = decode_mask(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding)
         shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)

@@ -3,6 +3,8 @@
 import functools
 import gzip
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 GZIP = b"\x1f\x8b"
+ENDINGS = (".nii", ".nii.gz")
 _HEADER = 540  # bytes of NIfTI-2's, the longer one
 _EXTENSIONS = 1 << 20  # bytes between header and voxels
+ABOUT = _HEADER + _EXTENSIONS
 _T = TypeVar("_T", bound=np.generic)
 _V = TypeVar("_V")
 
@@ -28,7 +32,10 @@ _V = TypeVar("_V")
 class _Opened(NamedTuple):
     header: "Nifti1Header"
     size: int  # bytes of header, extensions and voxels
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
+    affine: npt.NDArray[np.float64]  # (4, 4)
+    ways: npt.NDArray[np.float64]  # (3, 2): of each axis, that of right, anterior, superior, and 1 or -1
+    flat: bool  # of two axes
 
 
 def is_nifti(data: bytes) -> bool:
@@ -39,59 +46,64 @@ def is_nifti(data: bytes) -> bool:
         return False
 
 
-def grid(data: bytes, *, name: str, max_pixels: int) -> Grid:
+def grid(data: bytes, *, name: str, decoding: Decoding) -> Grid:
     """The volume's voxels, turned to the closest of right, anterior, superior. Raises Unreadable as `decode` does for
     the header."""
-    from nibabel.orientations import inv_ornt_aff, io_orientation
+    from nibabel.orientations import inv_ornt_aff
 
-    opened = _open(data, name, max_pixels)
-    try:
-        affine = opened.header.get_best_affine()
-        ways = io_orientation(affine)
-        shape = [opened.shape[ways[:, 0].tolist().index(axis)] for axis in range(3)]
-        return Grid(tuple(shape), affine @ inv_ornt_aff(ways, opened.shape))
-    except Exception as error:
-        raise Unreadable(name, f"damaged: {error}") from None
+    opened = _open(data, name, decoding.max_voxels)
+    turned = sorted(zip(opened.ways[:, 0], opened.shape, strict=True))
+    return Grid(tuple(side for _, side in turned), opened.affine @ inv_ornt_aff(opened.ways, opened.shape))
 
 
-def count(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> int:
+def count(data: bytes, *, name: str, decoding: Decoding) -> int:
     """The number of slices along the declared axis. Raises Unreadable as `decode` does for the header."""
-    return grid(data, name=name, max_pixels=max_pixels).shape[_axis(decoding, name)]
+    opened = _open(data, name, decoding.max_voxels)
+    return dict(zip(opened.ways[:, 0], opened.shape, strict=True))[_axis(opened, decoding, name)]
 
 
-def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> npt.NDArray[np.uint8]:
+def decode(data: bytes, *, name: str, decoding: Decoding) -> npt.NDArray[np.uint8]:
     """The slice (h, w) that `name` says, of the volume turned to the closest of right, anterior, superior.
 
-    Superior is on top, in axial slices anterior; right is on the right, in sagittal slices anterior. Raises Unreadable
-    for a damaged file, one of several volumes, of colours or complex numbers, of more than `max_pixels` voxels (known
-    from the header, which also bounds what a .gz unpacks to), and where no axis or window is declared.
+    Under several windows, or with its neighbours, it is (h, w, 3); at the volume's ends it is its own neighbour.
+
+    Superior is on top, in axial slices anterior; right is on the right, in sagittal slices anterior. What has two axes
+    is one slice. Raises Unreadable for a damaged file, one of several volumes, of colours or complex numbers, of more
+    than `decoding.max_voxels` (known from the header, which also bounds what a .gz unpacks to), one that does not say
+    how it lies, and where no axis or window is declared.
     """
-    place = _place(data, name, max_pixels, decoding)
-    return _slice(_told(_greys(data, decoding.window, max_pixels), name), place, decoding)
+    axis, place, total = _place(data, name, decoding)
+    volume = _told(_greys(data, decoding.window, decoding.max_voxels), name)
+    if not decoding.context:
+        return _slice(volume, place, axis)
+    near = (max(0, place - 1), place, min(total - 1, place + 1))
+    return np.stack([_slice(volume, one, axis) for one in near], axis=-1)
 
 
-def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Mask:
+def decode_mask(data: bytes, *, name: str, decoding: Decoding) -> Mask:
     """The slice that `name` says, as `decode` cuts it; the volume's values are judged as a whole (`masks.whole`)."""
-    place = _place(data, name, max_pixels, decoding)
-    volume, held = _told(_mask(data, max_pixels), name)
-    return Mask(_slice(volume, place, decoding), held)
+    axis, place, _ = _place(data, name, decoding)
+    volume, held = _told(_mask(data, decoding.max_voxels), name)
+    return Mask(_slice(volume, place, axis), held)
 
 
-def _place(data: bytes, name: str, max_pixels: int, decoding: Decoding) -> int:
-    return frames.place(name, count(data, name=name, max_pixels=max_pixels, decoding=decoding))
+def _place(data: bytes, name: str, decoding: Decoding) -> tuple[int, int, int]:
+    """The axis to cut along, which slice the name means, and of how many."""
+    axis = _axis(_open(data, name, decoding.max_voxels), decoding, name)
+    total = count(data, name=name, decoding=decoding)
+    return axis, frames.place(name, total), total
 
 
-def _slice(volume: npt.NDArray[_T], place: int, decoding: Decoding) -> npt.NDArray[_T]:
-    assert decoding.axis is not None
-    return np.rot90(volume.take(place, decoding.axis))
+def _slice(volume: npt.NDArray[_T], place: int, axis: int) -> npt.NDArray[_T]:
+    return np.rot90(volume.take(place, axis))
 
 
-def _axis(decoding: Decoding, name: str) -> int:
+def _axis(opened: _Opened, decoding: Decoding, name: str) -> int:
     if decoding.axis is None:
         raise Unreadable(
             name, "a volume: images wanted; or set decoding.axis to 0 (sagittal), 1 (coronal) or 2 (axial)"
         )
-    return decoding.axis
+    return int(opened.ways[2, 0]) if opened.flat else decoding.axis
 
 
 def _kind(head: bytes) -> str | None:
@@ -103,9 +115,10 @@ def _unpacked(data: bytes, size: int) -> bytes:
     return gzip.GzipFile(fileobj=BytesIO(data)).read(size) if data.startswith(GZIP) else data[:size]
 
 
-def _open(data: bytes, name: str, max_pixels: int) -> _Opened:
+def _open(data: bytes, name: str, max_voxels: int) -> _Opened:
     try:
         from nibabel import Nifti1Image, Nifti2Image
+        from nibabel.orientations import io_orientation
     except ModuleNotFoundError:
         raise Unreadable(name, "a NIfTI volume: to read it, install nibabel") from None
 
@@ -117,14 +130,33 @@ def _open(data: bytes, name: str, max_pixels: int) -> _Opened:
         raise Unreadable(name, f"damaged: {error}") from None
     if kind.kind not in "iuf" or kind.itemsize > 8:
         raise Unreadable(name, f"colour model: voxels of type {kind}; integers or floats of up to 64 bits wanted")
-    if len(shape) < 3 or max(shape[3:], default=1) > 1:
-        raise Unreadable(name, f"several volumes: shape {'x'.join(map(str, shape))}; one of three axes wanted")
+    if len(shape) < 2 or max(shape[3:], default=1) > 1:
+        raise Unreadable(name, f"several volumes: shape {'x'.join(map(str, shape))}; one of two or three axes wanted")
     voxels = int(np.prod([int(side) for side in shape], dtype=object))
-    if not 0 < voxels <= max_pixels:
-        raise Unreadable(name, f"too many pixels: {'x'.join(map(str, shape))} voxels, at most {max_pixels}")
+    if not 0 < voxels <= max_voxels:
+        shown = "x".join(map(str, shape))
+        raise Unreadable(name, f"too many voxels: {shown}, at most {max_voxels} (decoding.max_voxels)")
     if not 0 <= offset <= _EXTENSIONS:
         raise Unreadable(name, f"damaged: voxels from byte {offset:g} on")
-    return _Opened(header, int(offset) + voxels * kind.itemsize, shape[:3])
+    affine = _affine(header, name)
+    sides = (*shape, 1)[:3]
+    return _Opened(
+        header, int(offset) + voxels * kind.itemsize, sides, affine, io_orientation(affine), flat=len(shape) == 2
+    )
+
+
+def _affine(header: "Nifti1Header", name: str) -> npt.NDArray[np.float64]:
+    """The sform, else the qform, else what the voxels' sides say: the first that the header says it has and that is
+    one, for some programs write a sform of zeros."""
+    candidates: list[Callable[[], npt.NDArray]] = [header.get_sform] if header["sform_code"] > 0 else []
+    if header["qform_code"] > 0:
+        candidates.append(header.get_qform)
+    for get in candidates or [header.get_base_affine]:
+        with suppress(Exception):
+            affine = get()
+            if np.linalg.matrix_rank(affine[:3, :3]) == 3 and np.isfinite(affine).all():
+                return affine
+    raise Unreadable(name, "orientation: its sform or qform is none, such as all zeros; write how the volume lies")
 
 
 def _told(volume: _V | Unreadable, name: str) -> _V:
@@ -135,40 +167,36 @@ def _told(volume: _V | Unreadable, name: str) -> _V:
 
 
 @functools.lru_cache(maxsize=1)  # of which all slices are read in turn
-def _greys(data: bytes, declared: Window, max_pixels: int) -> npt.NDArray[np.uint8] | Unreadable:
-    """(right, anterior, superior) greys of the whole volume."""
+def _greys(data: bytes, declared: Window, max_voxels: int) -> npt.NDArray[np.uint8] | Unreadable:
+    """(right, anterior, superior) greys of the whole volume, under several windows with three channels behind."""
     try:
-        values = _volume(data, max_pixels)
-        ends = window.ends(values, declared, _full(_open(data, "", max_pixels).header), "")
+        return window.shown(_volume(data, max_voxels), declared, _full(_open(data, "", max_voxels).header), "")
     except Unreadable as error:
         return error
-    greys = np.empty(values.shape, np.uint8)
-    for place, layer in enumerate(values):  # one at a time: in between they are floats of 8 bytes
-        greys[place] = window.grey(layer, ends)
-    return greys
 
 
 @functools.lru_cache(maxsize=1)
-def _mask(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.int32], tuple[int, ...]] | Unreadable:
+def _mask(data: bytes, max_voxels: int) -> tuple[npt.NDArray[np.int32], tuple[int, ...]] | Unreadable:
     """(right, anterior, superior) values of the whole volume, and those that there are."""
     try:
-        values = masks.whole(_volume(data, max_pixels), "")
+        values = masks.whole(_volume(data, max_voxels), "")
     except Unreadable as error:
         return error
     return values, tuple(np.unique(values).tolist())
 
 
-def _volume(data: bytes, max_pixels: int) -> npt.NDArray:
+def _volume(data: bytes, max_voxels: int) -> npt.NDArray:
     """(right, anterior, superior) values, scaled as the header says. Raises Unreadable without a name."""
-    from nibabel import Nifti1Image, Nifti2Image, as_closest_canonical
+    from nibabel import Nifti1Image, Nifti2Image
+    from nibabel.orientations import apply_orientation
 
-    opened = _open(data, "", max_pixels)
+    opened = _open(data, "", max_voxels)
     try:
         whole = _unpacked(data, opened.size + 1)
         if len(whole) < opened.size:
             raise Unreadable("", f"damaged: {len(whole)} of {opened.size} bytes")
-        image = as_closest_canonical((Nifti1Image if _kind(whole) == "1" else Nifti2Image).from_bytes(whole))
-        return np.asanyarray(image.dataobj).reshape(image.shape[:3])
+        image = (Nifti1Image if _kind(whole) == "1" else Nifti2Image).from_bytes(whole)
+        return apply_orientation(np.asanyarray(image.dataobj).reshape(opened.shape), opened.ways)
     except Unreadable:
         raise
     except Exception as error:

@@ -13,7 +13,7 @@ from medpipe.data.chunks import in_chunks
 from medpipe.data.grid import Grid, difference
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import Unreadable
-from medpipe.params import Declaration
+from medpipe.params import Declaration, Decoding
 
 _PLAIN = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -64,7 +64,7 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
     for number, row in _numbered(rows):
         path, group = row["path"], row["group"]
         try:
-            data = archive.read(path, limit=4 * max_pixels)
+            data = archive.read(path, limit=images.most_bytes(path, max_pixels, task.decoding))
             names = images.names(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
             if dicom.is_dicom(data):
                 header = dicom.header(data, name=path)
@@ -73,9 +73,11 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
                     group = header.patient if task.reader.group == "dicom" else header.study
             masks = [""] * len(names)
             if row["mask_path"]:
-                mask = archive.read(row["mask_path"], limit=4 * max_pixels)
+                mask = archive.read(
+                    row["mask_path"], limit=images.most_bytes(row["mask_path"], max_pixels, task.decoding)
+                )
                 masks = images.names(mask, name=row["mask_path"], max_pixels=max_pixels, decoding=task.decoding)
-                _check_grids(path, data, row["mask_path"], mask, max_pixels)
+                _check_grids(path, data, row["mask_path"], mask, task.decoding)
             if len(masks) != len(names):
                 raise Unreadable(row["mask_path"], f"mask slices: {len(masks)}, the image has {len(names)}")
         except Unreadable as error:
@@ -91,13 +93,13 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
     return _Opened(made, problems, burned)
 
 
-def _check_grids(path: str, data: bytes, mask_path: str, mask: bytes, max_pixels: int) -> None:
+def _check_grids(path: str, data: bytes, mask_path: str, mask: bytes, decoding: Decoding) -> None:
     """Raises Unreadable where the files of an image and its mask say that the two lie on different voxels."""
     own: Sequence[Grid | None]
     other: Sequence[Grid | None]
     if nifti.is_nifti(data) and nifti.is_nifti(mask):
         both = ((mask, mask_path), (data, path))
-        own, other = ([nifti.grid(file, name=name, max_pixels=max_pixels)] for file, name in both)
+        own, other = ([nifti.grid(file, name=name, decoding=decoding)] for file, name in both)
     elif dicom.is_dicom(data) and dicom.is_dicom(mask):
         own, other = dicom.grids(mask, name=mask_path), dicom.grids(data, name=path)
     else:

@@ -277,7 +277,7 @@ def _pattern(images: Sequence[str], labels: dict[str, str], found: Found) -> dic
 def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
     """A class for each value of some masks; one of all values where those are too many."""
     values: set[int] = set()
-    as_is = Decoding(window=None, frames="split", axis=2)
+    as_is = Decoding(window=None, frames="split", axis=2, context=0, max_voxels=10**9)
     for named in masks[:: max(1, len(masks) // SAMPLE)]:
         for path in files.find(str(named))[:1]:
             with suppress(InputError):

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from medpipe.data import features, frames
 from medpipe.data.features import UNKNOWN
-from medpipe.data.images import decode
+from medpipe.data.images import decode, most_bytes
 from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 from medpipe.params import Category, Decoding, Feature
@@ -34,7 +34,7 @@ def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root:
     elif isinstance(value, str | Path):
         file, place = frames.parted(str(value))
         name = name if place is None else f"{name}#{place}"
-        value = _from_file(file, name, root, 4 * max_pixels)  # bytes: no image of that many pixels needs more
+        value = _from_file(file, name, root, most_bytes(file, max_pixels, decoding))
     elif not isinstance(value, bytes):
         kind = "missing" if value is None or value is pd.NA or value != value else type(value).__name__
         raise InputError(f"{name} is {kind}; {WANTED}")
