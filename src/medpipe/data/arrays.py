@@ -27,6 +27,8 @@ class Arrays:
     - masks: (n, h, w) uint8 in {0, ..., k}, places from 1 in `marks`, 0 for none of these; or None
     - marks: the k names of what masks mark; () without masks
     - ids: n ids, a row each; variant: the settings as used; features: the columns' names, [] for images
+    - volumes: of each row the columns of VOLUME, mm being those of the arrays' pixels; None where not all rows are
+      slices of volumes
     - name: the variant's; digest: SHA-256 over those of the images and masks, or over the table, behind the rows
 
     Raises InputError where the folder is no whole one.
@@ -44,6 +46,7 @@ class Arrays:
             self.marks = tuple(self.variant.get("mask_values") or ())
             self.features: list[str] = meta["features"]
             self.digest: str = meta["digest"]
+            self.volumes = pd.DataFrame(meta["volumes"]) if "volumes" in meta else None
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder}: no whole prepared folder ({error}); run `dvc repro prepare`") from None
         for array in (self.inputs, self.masks):

@@ -56,6 +56,14 @@ def grid(data: bytes, *, name: str, decoding: Decoding) -> Grid:
     return Grid(tuple(side for _, side in turned), opened.affine @ inv_ornt_aff(opened.ways, opened.shape))
 
 
+def spacing(data: bytes, *, name: str, decoding: Decoding) -> tuple[float, float, float]:
+    """mm from a slice to the next, and of a pixel down and across, as `decode` cuts the volume."""
+    axis = _axis(_open(data, name, decoding.max_voxels), decoding, name)
+    across, down = (other for other in range(3) if other != axis)
+    voxel = grid(data, name=name, decoding=decoding).voxel
+    return float(voxel[axis]), float(voxel[down]), float(voxel[across])
+
+
 def count(data: bytes, *, name: str, decoding: Decoding) -> int:
     """The number of slices along the declared axis. Raises Unreadable as `decode` does for the header."""
     opened = _open(data, name, decoding.max_voxels)

@@ -12,6 +12,7 @@ from medpipe.data.archive import Archive
 from medpipe.data.chunks import in_chunks
 from medpipe.data.grid import Grid, difference
 from medpipe.data.rows import Problem, Rows
+from medpipe.data.vocabulary import VOLUME
 from medpipe.errors import Unreadable
 from medpipe.params import Declaration, Decoding
 
@@ -31,8 +32,8 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     slice, with the mask's slice. Their ids end in `-<number>`.
 
     Where the reader says so the group becomes the DICOM file's patient or study, and no other file has one. `grouped`
-    says which rows have a group; of the others the file is one. A file that cannot be read is a problem, as is a mask
-    of another number of images, or one that lies on other voxels than its image.
+    says which rows have a group; of the others the file is one. Slices have the columns of VOLUME. A file that cannot
+    be read is a problem, as is a mask of another number of images, or one that lies on other voxels than its image.
     """
     table = rows.table.reset_index(drop=True)
     files = set(archive.names())  # a row of a pixel table is none of them
@@ -41,7 +42,8 @@ def parted_rows(archive: Archive, rows: Rows, task: Declaration, max_pixels: int
     made = {place: [_grouped(row, row["group"])] for place, row in _numbered(table[~opens])}
     for part in parts:
         made |= part.rows
-    found = pd.DataFrame([row for place in sorted(made) for row in made[place]], columns=[*table, "grouped"])
+    columns = [*table, "grouped", *(() if task.decoding.axis is None else VOLUME)]
+    found = pd.DataFrame([row for place in sorted(made) for row in made[place]], columns=columns)
     problems = [*rows.problems, *(problem for part in parts for problem in part.problems)]
     burned = sum(part.burned for part in parts)
     said = (
@@ -84,11 +86,14 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
             problems.append(Problem(row["id"], error.name, error.reason))
             continue
         made[number] = []
+        lies = nifti.spacing(data, name=path, decoding=task.decoding) if nifti.is_nifti(data) else None
         for name, mask_name in zip(names, masks, strict=True):
             place = frames.parted(name)[1] if len(names) > 1 else None
             own = {"path": name, "mask_path": mask_name}
             # A file's images are of one group, which is the file where none is known.
             known = _grouped(row, group) | own
+            if lies is not None:
+                known |= dict(zip(VOLUME, (path, place or 0, *lies), strict=True))
             made[number].append(known if place is None else known | {"id": f"{row['id']}-{place}"})
     return _Opened(made, problems, burned)
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,19 @@ def prepare_images(
     rows = table[["path", "sha256", "mask_path", "mask_sha256"]].reset_index(drop=True)
     work = partial(_fill, prepared=prepared, folder=folder, max_pixels=max_pixels)
     in_chunks(archive, rows, work, f"prepare {prepared.task}")
-    _write_meta(folder, table, prepared, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
+    source = "".join([*table["sha256"], *table["mask_sha256"]]).encode()
+    _write_meta(folder, table, prepared, [], source, _volumes(table, prepared))
+
+
+def _volumes(table: pd.DataFrame, prepared: PreparedImages) -> dict[str, list] | None:
+    """Columns of `Arrays.volumes`; None where not all rows are slices of volumes."""
+    if "volume" not in table or table["volume"].isna().any():
+        return None
+    sides = table[["height", "width"]].to_numpy(np.float64)
+    if prepared.square:
+        sides = sides.min(axis=1, keepdims=True)
+    pixels = table[["mm_down", "mm_across"]] * sides / prepared.sizes[-1]
+    return table[["volume", "slice", "mm_between"]].assign(**pixels).astype({"slice": int}).to_dict("list")  # type: ignore[return-value]
 
 
 def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant: TableVariant, folder: Path) -> None:
@@ -86,8 +99,14 @@ def _unchanged(archive: Archive, path: str, sha256: str, max_pixels: int, decodi
 
 
 def _write_meta(
-    folder: Path, table: pd.DataFrame, variant: PreparedImages | PreparedTable, names: list[str], source: bytes
+    folder: Path,
+    table: pd.DataFrame,
+    variant: PreparedImages | PreparedTable,
+    names: list[str],
+    source: bytes,
+    volumes: dict[str, list] | None = None,
 ) -> None:
-    meta = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
+    meta: dict[str, Any] = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
     meta |= {"digest": hashlib.sha256(source).hexdigest()}  # of what the rows were read from
+    meta |= {} if volumes is None else {"volumes": volumes}
     (folder / "meta.json").write_text(json.dumps(meta))

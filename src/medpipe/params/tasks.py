@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from medpipe.data.vocabulary import VOLUME
 from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
@@ -26,7 +27,7 @@ _TAKEN = (
     "embedding",
     "error",
 )
-_READ = ("file", "folder", "marked")
+_READ = ("file", "folder", "marked", *VOLUME)
 
 MaskValues = Annotated[
     dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, lt=1 << 31)], ...], Field(min_length=1)]],
