@@ -1,12 +1,17 @@
 """Whole volumes, from NIfTI files to figures in millimetres: a spot that moves from slice to slice."""
 
+import gzip
+from io import BytesIO
+
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from declared import EIGHT_BIT, evaluate_settings
 from keras import Input, Model, layers
+from PIL import Image
 
+from medpipe.data import nifti
 from medpipe.data.arrays import Arrays, Dealt
 from medpipe.data.clean import clean
 from medpipe.data.ingest import build_manifest
@@ -15,8 +20,10 @@ from medpipe.data.split import split
 from medpipe.evaluation.evaluate import evaluate
 from medpipe.evaluation.segmentation import hausdorff95, patients
 from medpipe.evaluation.tables import Distances
-from medpipe.models.delivery import Delivery
+from medpipe.models.delivery import GRAPH, Delivery
 from medpipe.params import Clean, Declaration, Ingest, PreparedImages, Split
+from medpipe.service.answers import plain
+from medpipe.serving.predictor import Predictor
 
 SIDE, SLICES = 16, 6
 MM = (2.0, 1.0, 5.0)  # of a voxel, to the right, to the front, upwards
@@ -97,6 +104,48 @@ def test_dice_and_distance_are_a_volumes_in_millimetres(prepared):
         assert test["overall"]["hd95"]["value"] == pytest.approx(distance, abs=0.01)
         assert found.report["volumes"]
         assert found.table.groupby(["volume", "set"])["hd95"].count().tolist() == [1] * 6
+
+
+def test_a_volume_is_served_as_a_volume(prepared, archive, tmp_path):
+    """The mask lies on the input's voxels, and is what evaluate measured; a slice is answered with a PNG."""
+    delivered, found = evaluated(prepared, 1)
+    (tmp_path / "spots").mkdir()
+    delivered.write(tmp_path / "spots", of_channel(1))
+    (tmp_path / "spots" / GRAPH).write_bytes(found.graph)
+    served = Predictor(tmp_path / "spots", SIDE**2, (), None, None, image_root=str(archive))
+    data = (archive / "images/P3.nii.gz").read_bytes()
+    torn = data[: len(data) // 2]
+    answer = served.predict(pd.DataFrame({"image": ["images/P3.nii.gz#2", data, "images/P4.nii.gz", torn]}))
+    for row, patient in ((1, 3), (2, 4)):
+        mask = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer["mask"][row]))
+        truth = nibabel.load(archive / f"masks/P{patient}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(mask.dataobj) * 7, np.asarray(truth.dataobj))
+        np.testing.assert_array_equal(mask.affine, truth.affine)
+        assert (mask.get_data_dtype(), mask.header.get_xyzt_units()) == (np.uint8, truth.header.get_xyzt_units())
+        assert answer["share"][row] == pytest.approx(4 * 6 * 4 / np.prod(truth.shape), abs=0.005)
+        assert answer["marked"][row] is True
+    png = np.asarray(Image.open(BytesIO(answer["mask"][0])))
+    truth = np.asarray(nibabel.load(archive / "masks/P3.nii.gz").dataobj)
+    np.testing.assert_array_equal(png, 255 * (truth[::-1, :, 2].T[::-1] > 0))
+    assert answer["error"].isna().tolist() == [True, True, True, False]
+    assert answer["error"][3].startswith("image#0: damaged")
+    assert plain(answer["mask"][1]).startswith("data:application/gzip;base64,")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("way", ["RAS", "LPI", "SAR", "PIL"])
+def test_a_mask_of_slices_is_put_together_as_its_volume_is_stored(way, axis):
+    ornt = nibabel.orientations
+    turn = ornt.ornt_transform(ornt.axcodes2ornt("RAS"), ornt.axcodes2ornt(way))
+    upright = nibabel.Nifti1Image(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), np.diag([1, 2, 3, 1]))
+    stored = upright.as_reoriented(turn)
+    data = stored.to_bytes()
+    decoding = EIGHT_BIT.model_copy(update={"axis": axis})
+    slices = [nifti.decode_mask(data, name=f"v#{i}", decoding=decoding).values for i in range((3, 4, 5)[axis])]
+    packed = nifti.encode_mask(data, np.stack(slices).astype(np.uint8), name="v", decoding=decoding)
+    mask = nibabel.Nifti1Image.from_bytes(gzip.decompress(packed))
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(stored.dataobj))
+    np.testing.assert_array_equal(mask.affine, stored.affine)
 
 
 def test_a_patients_figures_are_the_mean_over_his_volumes():

@@ -95,6 +95,23 @@ def decode_mask(data: bytes, *, name: str, decoding: Decoding) -> Mask:
     return Mask(_slice(volume, place, axis), held)
 
 
+def encode_mask(data: bytes, slices: npt.NDArray[np.uint8], *, name: str, decoding: Decoding) -> bytes:
+    """The file (.nii.gz) of a mask on the voxels of the volume in `data`, of slices (n, h, w) as `decode` cuts them."""
+    from nibabel import Nifti1Image, Nifti2Image
+    from nibabel.orientations import apply_orientation, ornt_transform
+
+    opened = _open(data, name, decoding.max_voxels)
+    turned = np.stack([np.rot90(mask, -1) for mask in slices], axis=_axis(opened, decoding, name))
+    upright = np.array([[0, 1], [1, 1], [2, 1]])
+    stored = apply_orientation(turned, ornt_transform(upright, opened.ways)).reshape(opened.header.get_data_shape())
+    header = opened.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.extensions.clear()
+    header["vox_offset"] = header["cal_min"] = header["cal_max"] = 0
+    kind = Nifti1Image if _kind(_unpacked(data, _HEADER)) == "1" else Nifti2Image
+    return gzip.compress(kind(stored, opened.affine, header).to_bytes(), mtime=0)
+
+
 def _place(data: bytes, name: str, decoding: Decoding) -> tuple[int, int, int]:
     """The axis to cut along, which slice the name means, and of how many."""
     axis = _axis(_open(data, name, decoding.max_voxels), decoding, name)

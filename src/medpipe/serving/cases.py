@@ -22,10 +22,17 @@ WANTED = "give the file's bytes, or data:image/jpeg;base64,... as text"
 
 
 def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root: Path | None) -> Image.Image:
-    """The image of a file's bytes, of a data URI, or where `root` is given of a path to a file under that folder.
+    """The image in the file of `read_file`. Raises InputError as that, and where it is none."""
+    data, name = read_file(value, name, max_pixels, decoding, root)
+    return decode(data, name=name, max_pixels=max_pixels, decoding=decoding)
 
-    `cine.dcm#3` is the path of one of several images in a file. `name` is for messages. Raises InputError that says
-    what is wrong with the value, or with the image in it.
+
+def read_file(value: Any, name: str, max_pixels: int, decoding: Decoding, root: Path | None) -> tuple[bytes, str]:
+    """The bytes and the name of a file that comes as its bytes, as a data URI, or where `root` is given as a path to a
+    file under that folder.
+
+    `cine.dcm#3` is the path of one of several images in a file, whose name ends so too. `name` is for messages. Raises
+    InputError that says what is wrong with the value.
     """
     if isinstance(value, str) and not value.strip():  # an empty cell
         value = None
@@ -38,7 +45,7 @@ def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root:
     elif not isinstance(value, bytes):
         kind = "missing" if value is None or value is pd.NA or value != value else type(value).__name__
         raise InputError(f"{name} is {kind}; {WANTED}")
-    return decode(value, name=name, max_pixels=max_pixels, decoding=decoding)
+    return value, name
 
 
 def _from_uri(uri: str, name: str) -> bytes:
