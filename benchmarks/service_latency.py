@@ -45,7 +45,7 @@ def package(folder: Path) -> Path:
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=scaled)
     pooled = keras.layers.GlobalAveragePooling2D(name=EMBEDDING)(base.output)
     model = keras.Model(image, keras.layers.Dense(len(CLASSES), activation="softmax")(pooled))
-    plain = {"window": None, "frames": "refuse", "axis": None}
+    plain = {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
     images = {"task": "skin", "kind": "images", "square": False, "sizes": (SIDE,), "equalise": False}
     variant = images | {"decoding": plain, "mask_values": None}
     delivered = folder / "skin-mobilenetv2"

@@ -53,7 +53,7 @@ def main(weights: str) -> None:
     classes = ("a", "b", "c")
     model = build(recipe, (SIDE, SIDE, 3), len(classes), {})
     variant = {"task": "t", "kind": "images", "square": False, "sizes": (SIDE,), "equalise": False, "mask_values": None}
-    variant["decoding"] = {"window": None, "frames": "refuse", "axis": None}
+    variant["decoding"] = {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
     served = {"flips": [], "temperature": 1.0, "rule": None}
     rng = np.random.default_rng(0)
     cases = pd.DataFrame({"image": [jpeg(rng) for _ in range(BATCH)]})

@@ -5,7 +5,7 @@ from pathlib import Path
 from medpipe import params
 from medpipe.data.ingest import Ingested, build_manifest
 
-EIGHT_BIT = params.Decoding(window=None, frames="refuse", axis=None)
+EIGHT_BIT = params.Decoding(window=None, frames="refuse", axis=None, context=0, max_voxels=1 << 20)
 CLASSES = ("benign", "malignant")  # of own_task
 TASKS = params.load(Path(__file__).parents[1]).tasks
 

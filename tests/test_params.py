@@ -298,12 +298,17 @@ def test_numbers_must_be_finite(tmp_path, section, bad):
         load_changed(tmp_path, change)
 
 
-@pytest.mark.parametrize("window", ["full", "file", None, {"values": [-100, 400]}, {"percentiles": [0.5, 99.5]}])
+VOLUMES = {"window": None, "frames": "split", "axis": 2, "context": 0, "max_voxels": 1 << 20}
+
+
+@pytest.mark.parametrize(
+    "window",
+    ["full", "file", None, {"values": [-100, 400]}, {"percentiles": [0.5, 99.5]}, [[40.0, 80.0], [-600.0, 1500.0]]],
+)
 def test_a_window_is_what_was_written(window):
-    values = {"window": window, "frames": "split", "axis": 2}
+    values = VOLUMES | {"window": window}
     decoding = params.validated(params.Decoding, values, "p.yaml")
     assert decoding.model_dump(mode="json") == values
-    assert decoding.masks.window == (None if window is None else params.Values(values=(0, 255)))
 
 
 @pytest.mark.parametrize(
@@ -316,9 +321,21 @@ def test_a_window_is_what_was_written(window):
         ({"window": {"percentiles": [0, 101]}}, "p.yaml: images.window.percentiles.1: "),
         ({"window": {"values": [0, 1], "of": 1}}, "p.yaml: images.window.of: unknown key"),
         ({"axis": 3}, "p.yaml: images.axis: "),
+        ({"window": [[40, 0]]}, "p.yaml: images.window.0.1: Input should be greater than 0"),
+        ({"window": [[1, 1]] * 4}, "p.yaml: images.window: Tuple should have at most 3 items"),
+        ({"context": 1, "axis": None}, "p.yaml: images: context: 1 is for slices of volumes"),
+        ({"context": 1, "window": [[1, 1]] * 2}, "p.yaml: images: context: 1 and several windows want more"),
         ({"frames": None}, "p.yaml: images.frames: "),
     ],
 )
 def test_a_wrong_window_is_refused_by_its_key(changes, message):
     with pytest.raises(InputError, match=message):
-        params.validated(params.Decoding, {"window": None, "frames": "split", "axis": 2} | changes, "p.yaml", "images")
+        params.validated(params.Decoding, VOLUMES | changes, "p.yaml", "images")
+
+
+def test_slices_and_windows_are_not_equalised_as_colours(tmp_path):
+    def change(values):
+        values["tasks"]["chest"]["decoding"] |= {"window": [[40, 80], [-600, 1500]]}
+
+    with pytest.raises(InputError, match=r"prepare\.chest-256-equalised\.equalise: true, but channels are slices or"):
+        load_changed(tmp_path, change)

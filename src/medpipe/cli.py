@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("model", help=MODEL)
     predict.add_argument("inputs", nargs="+", type=Path, help="images, a folder of them, or a CSV with a column image")
     predict.add_argument("--out", required=True, type=Path, help="the table: .csv or .parquet")
-    predict.add_argument("--masks", type=Path, help="folder for a segmenter's masks, as PNG")
+    predict.add_argument("--masks", type=Path, help="folder for a segmenter's masks, as PNG, of volumes as .nii.gz")
 
     serve = commands.add_parser("serve", help="answers over HTTP", formatter_class=argparse.MetavarTypeHelpFormatter)
     serve.add_argument("model", type=str, help=MODEL)

@@ -2,19 +2,25 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from declared import own_task
+from joblib import cpu_count
 from pydicom import Dataset, Sequence, dcmread, uid
 from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import FileMetaDataset
+from pydicom.pixels import apply_rescale, apply_voi_lut, pixel_array
 
 from medpipe.data.archive import Archive, stem
 from medpipe.data.dicom import Header, header
-from medpipe.data.images import decode, names
+from medpipe.data.images import decode, decode_mask, names
+from medpipe.data.parts import parted_rows
+from medpipe.data.rows import Rows
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, Percentiles, Values
 
 MANY = 1 << 20
-FILE = Decoding(window="file", frames="refuse", axis=None)
+FILE = Decoding(window="file", frames="refuse", axis=None, context=0, max_voxels=MANY)
 FULL = FILE.model_copy(update={"window": "full"})
 SPLIT = FULL.model_copy(update={"frames": "split"})
 RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257  # 0 to 65535
@@ -53,7 +59,10 @@ def read(data, decoding=FILE, name="a.dcm", max_pixels=MANY):
 def item(**values):
     dataset = Dataset()
     for key, value in values.items():
-        setattr(dataset, key, value)
+        if key == "LUTData" and isinstance(value, list):
+            dataset.add_new(key, "US", value)
+        else:
+            setattr(dataset, key, value)
     return Sequence([dataset])
 
 
@@ -118,9 +127,170 @@ def test_tables_take_the_place_of_rescale_and_window():
     np.testing.assert_array_equal(read(both), 255 - 2 * stored.clip(0, 100))
 
 
+def test_what_is_empty_is_absent():
+    shown = {"WindowCenter": 128, "WindowWidth": 256}
+    empty = {"RescaleSlope": None, "RescaleIntercept": None, "VOILUTFunction": None, "PixelPaddingValue": None}
+    data = write(RAMP // 257, ModalityLUTSequence=Sequence([]), **empty, **shown)
+    np.testing.assert_array_equal(read(data), RAMP // 257)
+    data = write(RAMP // 257, RescaleSlope=None, RescaleIntercept=-28, WindowCenter=100, WindowWidth=256)
+    np.testing.assert_array_equal(read(data), RAMP // 257)
+
+
+def test_a_window_narrower_than_one_grey_is_exact():
+    """Of a rescale that gives shares: 0 to 1, of which the lower half is shown."""
+    data = write(RAMP // 257, RescaleSlope="0.00392156862745", RescaleIntercept=0, WindowCenter=0.25, WindowWidth=0.5)
+    np.testing.assert_allclose(read(data), (2 * (RAMP // 257)).clip(0, 255), atol=1)
+
+
+LOWER = np.rint((RAMP // 257 - 128.0) * (255 / 127))[8:]  # of the lower half of the ramp, from its least to its most
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_padding_has_no_part_in_percentiles(kind):
+    """Half of the image is padding: a value, or one of a range."""
+    stored = (RAMP // 257 + 100).astype(kind)
+    stored[:8] = np.array(63536).astype(kind)  # -2000
+    window = FILE.model_copy(update={"window": Percentiles(percentiles=(0, 100))})
+    own = int(stored[0, 0])
+    for changes in ({"PixelPaddingValue": own}, {"PixelPaddingValue": own - 5, "PixelPaddingRangeLimit": own + 5}):
+        np.testing.assert_array_equal(read(write(stored, **changes), window)[8:], LOWER)
+    assert np.ptp(read(write(stored), window)[8:].astype(int)) < 20
+    assert read(write(np.full_like(stored, own), PixelPaddingValue=own), window).max() == 0
+
+
+def test_several_windows_are_channels():
+    """A brain's and a lung's; of MONOCHROME1 each is turned."""
+    data = write((RAMP // 257 * 8).astype(np.int16), RescaleSlope=1, RescaleIntercept=-1024)
+    windows = FILE.model_copy(update={"window": ((40, 80), (-600, 1500), (0, 2048))})
+    units = RAMP // 257 * 8.0 - 1024
+    shown = np.stack([units * (255 / 80), (units + 1350) * (255 / 1500), (units + 1024) * (255 / 2048)], axis=-1)
+    expected = np.rint(shown.clip(0, 255))
+    np.testing.assert_array_equal(read(data, windows), expected)
+    inverse = data.replace(b"MONOCHROME2", b"MONOCHROME1")
+    np.testing.assert_array_equal(read(inverse, windows), 255 - expected)
+
+
+def test_padding_of_the_other_sign_is_padding():
+    """63536 beside signed pixels of -2000, as scanners write it."""
+    stored = np.full((16, 16), -2000, np.int16)
+    stored[8:] = (RAMP // 257)[8:]
+    data = write(stored, PixelPaddingValue=-2000)
+    signed = b"\x28\0\x20\1SS\2\0" + (-2000).to_bytes(2, "little", signed=True)
+    assert signed in data
+    window = FILE.model_copy(update={"window": Percentiles(percentiles=(0, 100))})
+    np.testing.assert_array_equal(read(data.replace(signed, signed.replace(b"SS", b"US")), window)[8:], LOWER)
+
+
+RAMP_8 = np.arange(256, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"LUTDescriptor": [256, 0, 8], "LUTData": RAMP_8.tobytes()},
+        {"LUTDescriptor": [256, 0, 8], "LUTData": RAMP_8.astype("<u2").tobytes()},  # a word an entry
+        {"LUTDescriptor": [256, 0, 8], "LUTData": RAMP_8.view("<u2").tolist()},  # two entries a word
+        {"LUTDescriptor": [256, 0, 16], "LUTData": RAMP_8.tobytes()},  # 8 bits, described as 16
+        {"LUTDescriptor": [256, 0, 16], "LUTData": RAMP_8.tolist()},
+        {"LUTDescriptor": [256, 0, 16], "LUTData": (RAMP_8.astype("<u2") * 257).tobytes()},
+        {"LUTDescriptor": [256, 0, 8], "LUTData": (RAMP_8.astype("<u2") * 257).tobytes()},  # 16 bits, described as 8
+        {"LUTDescriptor": [256, 0, 12], "LUTData": (RAMP_8 * 16.06).astype("<u2").tobytes()},
+        {"LUTDescriptor": [300, 0, 8], "LUTData": RAMP_8.astype("<u2").tobytes()},  # fewer entries than described
+    ],
+)
+def test_a_table_is_as_wide_as_its_data(table):
+    np.testing.assert_allclose(read(write(RAMP // 257, VOILUTSequence=item(**table))), RAMP // 257, atol=1)
+
+
+def test_where_a_table_begins_goes_by_the_values():
+    """-100 as unsigned, of values that a rescale made signed; 40000, of unsigned ones."""
+    ramp = RAMP_8.tobytes()
+    rescaled = write(
+        RAMP // 257, RescaleSlope=1, RescaleIntercept=-100,
+        VOILUTSequence=item(LUTDescriptor=[256, 65436, 8], LUTData=ramp),
+    )  # fmt: skip
+    np.testing.assert_array_equal(read(rescaled), RAMP // 257)
+    high = write(
+        (RAMP // 257 + 40000).astype(np.uint16), VOILUTSequence=item(LUTDescriptor=[256, 40000, 8], LUTData=ramp)
+    )
+    np.testing.assert_array_equal(read(high), RAMP // 257)
+
+
+def bare(data):
+    """Without preamble; and without the elements of group 2, of which the first says how long it is."""
+    return data[132:], data[144 + int.from_bytes(data[140:144], "little") :]
+
+
+def test_files_without_a_preamble_are_read(folder):
+    data = write(RAMP, PatientID="P7")
+    for some in bare(data):
+        np.testing.assert_array_equal(read(some, FULL), RAMP // 257)
+        assert header(some, name="").patient == "P7"
+        assert Archive(folder({"s/IM-0001": some})).images() == ["s/IM-0001"]
+    window = FULL.model_copy(update={"window": Values(values=(0, 3000))})
+    plain = read(sample("MR_small.dcm"), window)
+    for kind in ("bigendian", "implicit"):
+        for some in bare(sample(f"MR_small_{kind}.dcm")):
+            np.testing.assert_array_equal(read(some, window), plain)
+
+
 def test_eight_bit_colours_are_as_they_are():
     colours = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     np.testing.assert_array_equal(read(write(colours, SamplesPerPixel=3, PhotometricInterpretation="RGB")), colours)
+
+
+def test_a_mask_has_the_values_of_its_file_whatever_shows_them():
+    """16 bits, a rescale, white as zero, a window of the file's own."""
+    labels = np.array([[0, 1], [700, 1001]], np.uint16)
+    shown = {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 5, "WindowWidth": 9}
+    plain = FILE.model_copy(update={"window": None})
+    mask = decode_mask(
+        write(labels, RescaleSlope=2, RescaleIntercept=-1, **shown), name="", max_pixels=9, decoding=plain
+    )
+    np.testing.assert_array_equal(mask.values, 2 * labels.astype(int) - 1)
+    assert mask.held == (-1, 1, 1399, 2001)
+    colours = write(np.zeros((4, 5, 3), np.uint8), SamplesPerPixel=3, PhotometricInterpretation="RGB")
+    with pytest.raises(Unreadable, match=r"m\.dcm: mask values: in colours \(RGB\)"):
+        decode_mask(colours, name="m.dcm", max_pixels=MANY, decoding=plain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"ImagePositionPatient": [0, 0.01, 30]}, None),
+        ({"ImagePositionPatient": [0, 0, 33]}, "up to 3 mm apart: origin 0 x 0 x 33, the image's 0 x 0 x 30"),
+        ({"PixelSpacing": [0.5, 1]}, "up to 7.5 mm apart: voxels 0.5 x 1, the image's 1 x 1"),
+        (
+            {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0]},
+            "up to 30 mm apart: directions 0 x 1 x 0 x -1 x 0 x 0, the image's 0 x 1 x 0 x 1 x 0 x 0",
+        ),
+    ],
+)
+def test_a_mask_lies_where_its_image_lies(ingest, changes, said):
+    place = {"ImagePositionPatient": [0, 0, 30], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    files = {"a.dcm": write(RAMP, **place), "a_mask.dcm": write(RAMP // 65535, **place | changes)}
+    files |= {"b.dcm": write(RAMP.T), "b_mask.dcm": write(RAMP // 65535)}  # which do not say
+    reader = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None, "ungrouped": "refuse"}
+    manifest, reasons, _ = ingest(files, reader, kind="segment", mask_values={"lesion": [1]}, decoding=FULL)
+    assert [*manifest.index] == ["a", "b"] if said is None else ["b"]
+    assert reasons == ({} if said is None else {"a": f"mask beside its image: a.dcm has another grid: {said}"})
+
+
+@pytest.mark.skipif(cpu_count() < 2, reason="one processor")
+def test_headers_are_read_in_processes(folder, monkeypatch):
+    """130 files are two chunks, of which this process opens none; the second holds a file of two frames."""
+    files = {f"{i:03}.dcm": write(RAMP + i, PatientID=f"P{i}", BurnedInAnnotation="YES") for i in range(130)}
+    files["129.dcm"] = write(np.stack([RAMP, RAMP.T]), PatientID="P129")
+    reader = {"kind": "folders", "codes": {}, "sets": "ignore", "group": "dicom", "ungrouped": "refuse"}
+    task = own_task(folder(files), reader, decoding=SPLIT)
+    archive, columns = Archive(task.archive), ("id", "path", "group", "mask_path")
+    table = pd.DataFrame([(name[:3], name, "", "") for name in files], columns=columns)
+    monkeypatch.setattr(Archive, "read", lambda *_, **__: pytest.fail("read here"))
+    found = parted_rows(archive, Rows(table, []), task, MANY)
+    assert found.table["id"].tolist() == [*(name[:3] for name in list(files)[:129]), "129-0", "129-1"]
+    assert found.table["group"].tolist() == [*(f"P{i}" for i in range(130)), "P129"]
+    assert (found.problems, [note[:35] for note in found.notes]) == ([], ["annotations are burned into 129 DIC"])
 
 
 def test_frames_are_refused_or_split():
@@ -168,6 +338,9 @@ def test_an_enhanced_file_has_a_rescale_and_window_a_frame():
         ({"NumberOfFrames": 1 << 30}, "too many pixels: 16 x 16, 1073741824 frames"),
         ({}, "window: the file names none; set decoding.window: full, values or percentiles"),
         ({"WindowCenter": 5, "WindowWidth": 0}, "window: the file's is 0 wide"),
+        ({"WindowCenter": None, "WindowWidth": 9}, "window: the file names none"),
+        ({"BitsStored": None, "Columns": None}, "missing elements: Columns (0028,0011), Bits Stored (0028,0101)"),
+        ({"ModalityLUTSequence": item(LUTDescriptor=[2, 0, 8])}, "missing elements: LUT Data (0028,3006)"),
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "window: the file's VOI LUT function CUBIC"),
     ],
 )
@@ -263,6 +436,31 @@ def test_all_packings_of_one_image_are_alike():
     plain = read(sample("MR_small.dcm"), window)
     for kind in ("bigendian", "implicit", "RLE", "jp2klossless"):
         np.testing.assert_array_equal(read(sample(f"MR_small_{kind}.dcm"), window), plain)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of what is amiss in these files
+def test_greys_are_pydicoms_own():
+    """Of every file that comes with pydicom: under the window that it names, else of all that its type holds."""
+    seen = {"file": 0, "full": 0}
+    for path in sorted(Path(DATA_ROOT, "test_files").rglob("*.dcm")):
+        try:
+            read(path.read_bytes(), SPLIT, f"{path.name}#0")
+        except Unreadable:
+            continue
+        dataset = dcmread(path)
+        if dataset.SamplesPerPixel > 1:
+            continue
+        window = "file" if "WindowCenter" in dataset or "VOILUTSequence" in dataset else "full"
+        greys = read(path.read_bytes(), SPLIT.model_copy(update={"window": window}), f"{path.name}#0")
+        low = -(1 << dataset.BitsStored - 1) if dataset.PixelRepresentation else 0
+        low, high = apply_rescale(np.array([low, low + (1 << dataset.BitsStored) - 1]), dataset)
+        shown = apply_voi_lut(apply_rescale(pixel_array(dataset, index=0), dataset), dataset)
+        expected = (shown - float(low)) * (255 / (float(high) - low))
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
+            expected = 255 - expected
+        np.testing.assert_allclose(greys, expected, atol=0.5 + 1e-6, err_msg=path.name)
+        seen[window] += 1
+    assert min(seen.values()) >= 10
 
 
 @pytest.mark.parametrize(

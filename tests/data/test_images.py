@@ -4,9 +4,10 @@ import pytest
 from declared import EIGHT_BIT
 from PIL import ExifTags, Image
 
-from medpipe.data.images import decode, mask_to_array, names, to_array
+from medpipe.data.images import decode, decode_mask, mask_to_array, names, to_array
+from medpipe.data.masks import Mask
 from medpipe.errors import Unreadable
-from medpipe.params import Decoding, Percentiles, PreparedImages, Values
+from medpipe.params import Percentiles, PreparedImages, Values
 
 
 def variant(*sizes, square=False, equalise=False):
@@ -75,7 +76,7 @@ def test_a_sixteen_bit_ramp_under_a_window(encode, kind, window, expected):
         data = encode(Image.fromarray(65_535 - ramp), "TIFF", tiffinfo={262: 0})
     else:
         data = encode(Image.fromarray(ramp), kind)
-    array = np.asarray(read(data, decoding=Decoding(window=window, frames="refuse", axis=None)))
+    array = np.asarray(read(data, decoding=EIGHT_BIT.model_copy(update={"window": window})))
     grey = np.clip(expected(ramp), 0, 255)
     if kind == "white is zero":  # the window is of what is stored
         grey = 255 - np.clip(expected(65_535 - ramp), 0, 255)
@@ -83,13 +84,13 @@ def test_a_sixteen_bit_ramp_under_a_window(encode, kind, window, expected):
 
 
 def test_eight_bits_are_left_as_they_are_whatever_the_window(encode, noise):
-    window = Decoding(window=Values(values=(100, 101)), frames="refuse", axis=None)
+    window = EIGHT_BIT.model_copy(update={"window": Values(values=(100, 101))})
     np.testing.assert_array_equal(np.asarray(read(encode(noise(7)), decoding=window)), np.asarray(noise(7)))
 
 
 def test_one_grey_throughout_is_black_under_percentiles(encode):
     flat = Image.fromarray(np.full((4, 4), 9000, np.uint16))
-    window = Decoding(window=Percentiles(percentiles=(1, 99)), frames="refuse", axis=None)
+    window = EIGHT_BIT.model_copy(update={"window": Percentiles(percentiles=(1, 99))})
     assert not np.asarray(read(encode(flat), decoding=window)).any()
 
 
@@ -100,7 +101,7 @@ def test_what_a_window_does_not_suit_is_refused_by_name(encode, kind):
         Unreadable, match=r"I;16, 16 bits; 8-bit .* wanted, or 16-bit greyscale and decoding\.window set"
     ):
         read(deep)
-    own = Decoding(window="file", frames="refuse", axis=None)
+    own = EIGHT_BIT.model_copy(update={"window": "file"})
     with pytest.raises(Unreadable, match=r"window: file is set.*set decoding\.window: full, values or percentiles"):
         read(deep, decoding=own)
     floats = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
@@ -112,7 +113,7 @@ def test_what_a_window_does_not_suit_is_refused_by_name(encode, kind):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_are_turned_as_they_are_tagged(encode, kind, orientation):
     ramp = (np.arange(96).reshape(8, 12) * 257).astype(np.uint16)
-    window = Decoding(window="full", frames="refuse", axis=None)
+    window = EIGHT_BIT.model_copy(update={"window": "full"})
     array = np.asarray(read(encode(Image.fromarray(ramp), kind, exif=tagged(orientation)), decoding=window))
     np.testing.assert_array_equal(array[..., 0], SHOWN[orientation](ramp // 257))
 
@@ -120,7 +121,7 @@ def test_sixteen_bits_are_turned_as_they_are_tagged(encode, kind, orientation):
 def test_pages_of_a_tiff_are_split_where_that_is_set(encode, noise):
     pages = [noise(seed, size=(8, 6 + seed)) for seed in range(3)]
     data = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    split = Decoding(window=None, frames="split", axis=None)
+    split = EIGHT_BIT.model_copy(update={"window": None, "frames": "split"})
     listed = names(data, name="a.tif", max_pixels=64, decoding=split)
     assert listed == ["a.tif#0", "a.tif#1", "a.tif#2"]
     for name, page in zip(listed, pages, strict=True):
@@ -165,7 +166,9 @@ def test_images_and_masks_are_turned_as_they_are_tagged(encode, noise, kind, opt
         whole = np.asarray(read(encode(Image.fromarray(stored), kind, **options)))
         image = read(encode(Image.fromarray(stored), kind, exif=tagged(orientation), **options))
         np.testing.assert_array_equal(np.asarray(image), SHOWN[orientation](whole))
-    mask = mask_to_array(image, variant(48))
+    data = encode(Image.fromarray(corner), kind, exif=tagged(orientation), **options)
+    found = decode_mask(data, name="m", max_pixels=10_000, decoding=EIGHT_BIT)
+    mask = mask_to_array(found._replace(values=255 * (found.values > 127)), variant(48))  # a JPEG's
     shown = SHOWN[orientation](corner // 255)
     np.testing.assert_array_equal(mask, shown.repeat(48 // shown.shape[0], 0).repeat(48 // shown.shape[1], 1))
 
@@ -220,10 +223,10 @@ def test_equalised_values_are_spread_evenly_and_grey():
     assert (array == array[..., :1]).all()
 
 
-def test_a_mask_stays_a_mask(noise):
+def test_a_mask_stays_a_mask():
     marked = np.zeros((32, 32), np.uint8)
     marked[8:24, 4:12] = 255
-    mask = Image.fromarray(marked).convert("RGB")
+    mask = Mask(marked, (0, 255))
     np.testing.assert_array_equal(mask_to_array(mask, variant(32)), marked // 255)
     for size in (7, 16, 45):
         array = mask_to_array(mask, variant(size, equalise=True))

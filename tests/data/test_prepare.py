@@ -1,6 +1,9 @@
 import hashlib
 import json
+import subprocess
+import sys
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +13,10 @@ from manifests import skin
 from medpipe.data.arrays import Arrays
 from medpipe.data.clean import clean
 from medpipe.data.features import fit
-from medpipe.data.images import decode, mask_to_array, to_array
+from medpipe.data.images import decode, decode_mask, digest, mask_to_array, to_array
 from medpipe.data.prepare import prepare_images, prepare_table
 from medpipe.errors import InputError, Unreadable
-from medpipe.params import Clean, PreparedImages, TableVariant
+from medpipe.params import Clean, PreparedImages, TableVariant, Values
 
 MANY = 10_000  # pixels
 
@@ -67,6 +70,26 @@ def test_arrays_are_each_files_own(tmp_path, folder, files, settings):
     assert (arrays.masks, arrays.features) == (None, [])
 
 
+def test_a_slice_has_its_neighbours_as_channels(tmp_path, folder):
+    """And its mask is of the slice alone."""
+    rng = np.random.default_rng(0)
+    volume, mask = rng.integers(0, 256, (8, 8, 5)).astype(np.int16), rng.integers(0, 2, (8, 8, 5)).astype(np.int16)
+    files = {name: nibabel.Nifti1Image(v, np.eye(4)).to_bytes() for name, v in (("v.nii", volume), ("m.nii", mask))}
+    decoding = EIGHT_BIT.model_copy(update={"window": Values(values=(0, 255)), "axis": 2, "context": 1})
+    settings = variant().model_copy(update={"decoding": decoding, "mask_values": {"lesion": (1,)}})
+    table = pd.DataFrame({"id": range(5)}).astype(str)
+    for column, name in (("path", "v.nii"), ("mask_path", "m.nii")):
+        table[column] = [f"{name}#{place}" for place in range(5)]
+        table[column.replace("path", "sha256")] = [digest(files[name], one) for one in table[column]]
+    prepare_images(table, folder(files), settings, tmp_path, MANY)
+    arrays = Arrays(tmp_path)
+    shown = volume.transpose(2, 1, 0)[:, ::-1]
+    for place in range(5):
+        near = shown[[max(0, place - 1), place, min(4, place + 1)]]
+        np.testing.assert_array_equal(arrays.inputs[place], near.transpose(1, 2, 0))
+    np.testing.assert_array_equal(arrays.masks, mask.transpose(2, 1, 0)[:, ::-1])
+
+
 def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
     images = {f"{i}.png": encode(noise(i)) for i in range(5)}
     masks = {f"{i}_mask.png": encode(noise(i, "L").point(lambda value: 255 * (value > 200))) for i in range(5)}
@@ -76,7 +99,7 @@ def test_masks_lie_beside_their_images(tmp_path, folder, noise, encode):
     assert arrays.masks is not None
     assert (arrays.masks.shape, arrays.masks.dtype) == ((5, 8, 8), np.uint8)
     for array, (name, data) in zip(arrays.masks, masks.items(), strict=True):
-        expected = mask_to_array(decode(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT), variant("brain"))
+        expected = mask_to_array(decode_mask(data, name=name, max_pixels=MANY, decoding=EIGHT_BIT), variant("brain"))
         np.testing.assert_array_equal(array, expected)
         assert set(np.unique(array)) == {0, 1}
 
@@ -122,6 +145,52 @@ def test_a_file_that_changed_went_or_grew_too_large_is_named(tmp_path, folder, f
     (archive / "6.png").unlink()
     with pytest.raises(InputError, match=r"6\.png"):
         prepare_images(table, archive, variant(), tmp_path, MANY)
+
+
+FULL = """
+import pandas, sys
+from pathlib import Path
+from medpipe.data.prepare import prepare_images
+from medpipe.errors import InputError
+from medpipe.params import PreparedImages
+
+table, archive, variant, folder = sys.argv[1:]
+try:
+    prepare_images(
+        pandas.read_json(table), archive, PreparedImages.model_validate_json(variant), Path(folder), 10_000
+    )
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, folder, few):
+    """On a disk of 1 MiB, in a namespace of its own, 9 images of 256 pixels."""
+    disk = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=1m t "$0" && exec "$@"',
+        tmp_path,
+    ]
+    try:
+        subprocess.run([*disk, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk may be mounted here")
+    (tmp_path / "disk").mkdir()
+    disk[-1] = tmp_path / "disk"
+    table_of(few).to_json(tmp_path / "table.json")
+    code = [sys.executable, "-c", FULL, tmp_path / "table.json", folder(few)]
+    done = subprocess.run(
+        [*disk, *code, variant(sizes=(256,)).model_dump_json(), tmp_path / "disk"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{tmp_path}/disk: no room for inputs.npy: 1.7 MiB needed, 1.0 MiB free (No space left on device); free some, "
+        "or ask for smaller images\n"
+    )
 
 
 @pytest.mark.parametrize("unknown", ["category", "impute"])

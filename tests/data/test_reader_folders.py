@@ -94,7 +94,7 @@ def test_a_patient_under_two_spellings_is_one(ingest, pictures):
     assert reasons["other"].startswith("no group: nothing names its patient or lesion")
 
 
-FULL = {"window": "full", "frames": "refuse", "axis": None}
+FULL = {"window": "full", "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
 
 
 def straddling(manifest, patients):
@@ -146,7 +146,7 @@ def test_dicom_files_with_their_patients(ingest):
     for name, sample in (("benign/IM1", "CT_small.dcm"), ("malignant/b.dcm", "MR_small.dcm")):
         files[name] = Path(get_testdata_file(sample, download=False)).read_bytes()
     files["malignant/plan.dcm"] = Path(get_testdata_file("rtplan.dcm", download=False)).read_bytes()
-    decoding = {"window": "full", "frames": "refuse", "axis": None}
+    decoding = {"window": "full", "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
     manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=decoding)
     assert manifest["label"].to_dict() == {"IM1": "benign", "b": "malignant"}
     patients = {

@@ -30,7 +30,10 @@ from medpipe.serving.predictor import load
 
 PACKAGES, SIDE, CLASSES = Path(__file__).parent / "packages", 16, ("mel", "nv", "vasc")
 IMAGES = {"task": "skin", "kind": "images", "square": True, "sizes": (24, SIDE), "equalise": False}
-IMAGES |= {"decoding": {"window": None, "frames": "refuse", "axis": None}, "mask_values": None}
+IMAGES |= {
+    "decoding": {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20},
+    "mask_values": None,
+}
 FEATURES = {"age": {"range": (0, 120), "bands": ()}, "sex": {"values": ("male", "female")}}
 TABLE = {"task": "skin", "kind": "table", "features": FEATURES}
 COLUMNS = ("age", "sex_male", "sex_female", "sex_unknown")

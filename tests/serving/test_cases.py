@@ -193,7 +193,7 @@ def test_what_a_window_made_of_files_is_served_as_it_was_prepared(deliver, tmp_p
     archive, names = Archive(images), ["deep.png", "v.nii.gz#0", "v.nii.gz#1"]
     table = pd.DataFrame({"id": ["a", "b", "c"], "path": names, "mask_path": "", "mask_sha256": ""})
     table["sha256"] = [digest(archive.read(name), name) for name in names]
-    decoding = Decoding(window=Percentiles(percentiles=(5, 95)), frames="refuse", axis=2)
+    decoding = Decoding(window=Percentiles(percentiles=(5, 95)), frames="refuse", axis=2, context=0, max_voxels=1 << 20)
     variant = PreparedImages(
         task="skin", kind="images", square=True, sizes=(16,), equalise=False, decoding=decoding, mask_values=None
     )

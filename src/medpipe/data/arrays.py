@@ -1,6 +1,9 @@
 """What prepare wrote, memory mapped, and the split's rows beside it."""
 
 import json
+import math
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numpy.lib.format import open_memmap
 
 from medpipe.data.vocabulary import merged_classes
 from medpipe.errors import InputError
+
+_MIB = 1 << 20
 
 
 class Arrays:
@@ -21,6 +27,8 @@ class Arrays:
     - masks: (n, h, w) uint8 in {0, ..., k}, places from 1 in `marks`, 0 for none of these; or None
     - marks: the k names of what masks mark; () without masks
     - ids: n ids, a row each; variant: the settings as used; features: the columns' names, [] for images
+    - volumes: of each row the columns of VOLUME, mm being those of the arrays' pixels; None where not all rows are
+      slices of volumes
     - name: the variant's; digest: SHA-256 over those of the images and masks, or over the table, behind the rows
 
     Raises InputError where the folder is no whole one.
@@ -38,6 +46,7 @@ class Arrays:
             self.marks = tuple(self.variant.get("mask_values") or ())
             self.features: list[str] = meta["features"]
             self.digest: str = meta["digest"]
+            self.volumes = pd.DataFrame(meta["volumes"]) if "volumes" in meta else None
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder}: no whole prepared folder ({error}); run `dvc repro prepare`") from None
         for array in (self.inputs, self.masks):
@@ -64,6 +73,27 @@ class Dealt:
             return cls(tuple(values["classes"]), tuple(values["subgroups"]))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: cannot be read ({error}); run `dvc repro split`") from None
+
+
+def reserve(shapes: Mapping[Path, tuple[int, ...]], kind: npt.DTypeLike) -> None:
+    """Make files of arrays of zeros that have all of their room on the disk.
+
+    A mapped file whose disk fills up ends the process that writes to it (SIGBUS). Raises InputError that says how much
+    room is needed and there.
+    """
+    needed = np.dtype(kind).itemsize * sum(math.prod(shape) for shape in shapes.values())
+    for path, shape in shapes.items():
+        free = shutil.disk_usage(path.parent).free
+        try:
+            open_memmap(path, "w+", kind, shape)
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            listed = " and ".join(path.name for path in shapes)
+            raise InputError(
+                f"{path.parent}: no room for {listed}: {needed / _MIB:.1f} MiB needed, {free / _MIB:.1f} MiB free "
+                f"({error.strerror}); free some, or ask for smaller images"
+            ) from None
 
 
 def load_task(split_folder: Path, prepared_folders: Sequence[Path]) -> tuple[pd.DataFrame, list[Arrays]]:

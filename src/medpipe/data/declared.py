@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
 from medpipe.data.archive import Archive
 from medpipe.data.features import UNKNOWN
-from medpipe.data.images import Unreadable
+from medpipe.data.masks import Mask
 from medpipe.data.rows import Problem, Rows
-from medpipe.errors import InputError
+from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Number
 
 SHOWN = 3  # rows that a note names
@@ -67,7 +66,7 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
 
 
 def mask_label(
-    mask: Image.Image,
+    mask: Mask,
     image: Image.Image,
     classes: Sequence[str],
     values: Mapping[str, Sequence[int]],
@@ -78,20 +77,16 @@ def mask_label(
     """The class that a mask tells: the second where any pixel has one of `values` (of each name), else the first.
 
     `marked` is '1', '0' or '', what a listing says of the mask. Raises Unreadable for a mask of another size than its
-    image, in colours, with other values than 0 and `values`, and where `marked` says otherwise.
+    image, with other values than 0 and `values`, also in other slices of its volume, and where `marked` says otherwise.
     """
-    if mask.size != image.size:
-        raise Unreadable(name, f"mask size: {mask.width} x {mask.height}, image {image.width} x {image.height}")
-    channels = np.asarray(mask)
-    if (channels != channels[..., :1]).any():
-        colours = np.unique(channels.reshape(-1, 3), axis=0)[:5].tolist()
-        raise Unreadable(name, f"mask values: in colours, such as {colours}; a grey mask wanted")
-    found = np.unique(channels[..., 0])
+    height, width = mask.values.shape
+    if (width, height) != image.size:
+        raise Unreadable(name, f"mask size: {width} x {height}, image {image.width} x {image.height}")
     marking = sorted(value for some in values.values() for value in some)
-    if others := sorted(set(found.tolist()) - {0, *marking}):
+    if others := sorted(set(mask.held) - {0, *marking}):
         known = ", ".join(map(str, marking))
         raise Unreadable(name, f"mask values: {', '.join(map(str, others[:10]))} beside 0 and {known} (mask_values)")
-    label = classes[bool(found.any())]
+    label = classes[bool(mask.values.any())]
     if marked not in ("", str(classes.index(label))):
         raise Unreadable(name, f"listing: says {classes[int(marked)]}, the mask {label}")
     return label

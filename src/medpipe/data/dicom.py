@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from medpipe.data import frames, window
+from medpipe.data import dicom_greys, frames
+from medpipe.data.grid import Grid
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding
 
@@ -34,6 +35,24 @@ SYNTAXES = {
     "1.2.840.10008.1.2.4.91": "pillow",
 }
 
+_PIXELS = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+_MACROS = (
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+)
+_FIRST = (b"UL", b"CS", b"UI", b"OB")  # types of an element that comes first
+_SHORT = 128  # bytes of such an element
 _ONE = threading.Lock()  # which warnings are shown is the process's, not a thread's
 
 
@@ -47,7 +66,13 @@ class Header(NamedTuple):
 
 
 def is_dicom(data: bytes) -> bool:
-    return data[128:132] == b"DICM"
+    """Whether the file begins as DICOM, with its preamble or, as some devices export, with its first element."""
+    if data[128:132] == b"DICM":
+        return True
+    if data[:2] in (b"\2\0", b"\x08\0", b"\0\x08") and data[4:6] in _FIRST:
+        return True
+    length = int.from_bytes(data[4:8], "little")  # without a type: a group's length, character set, kind or class
+    return data[:4] in (b"\x08\0\0\0", b"\x08\0\5\0", b"\x08\0\x08\0", b"\x08\0\x16\0") and 0 < length <= _SHORT
 
 
 def header(data: bytes, *, name: str) -> Header:
@@ -72,23 +97,58 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> np
     or photometric interpretation that is not read, and for several frames where they are refused.
     """
     with _reading(name):
-        from pydicom.pixels import pixel_array
-
-        dataset = _dataset(data, name)
-        total = _count(dataset, name, max_pixels)
-        frames.check(name, total, decoding.frames)
-        place = frames.place(name, total)
-        colours, samples, bits = dataset.PhotometricInterpretation, dataset.SamplesPerPixel, dataset.BitsAllocated
-        if not (colours in GREYS and samples == 1) and not (colours in COLOURS and (samples, bits) == (3, 8)):
-            told = f"{colours}, {samples} of {bits} bits a pixel"
-            raise Unreadable(name, f"colour model: {told}; one of grey, or RGB or YBR of 8 bits wanted")
-        _check_packed(dataset, place, total, name)
-        stored = pixel_array(dataset, index=place, decoding_plugin=SYNTAXES[dataset.file_meta.TransferSyntaxUID])
-        if colours in COLOURS:
+        dataset, stored = _frame(data, name, max_pixels, decoding)
+        if stored.ndim == 3:
             return stored
-        _lift(dataset, place)
-        greys = _greys(dataset, stored, decoding, name)
-        return 255 - greys if colours == "MONOCHROME1" else greys
+        greys = dicom_greys.greys(dataset, stored, decoding, name)
+        return 255 - greys if dataset.PhotometricInterpretation == "MONOCHROME1" else greys
+
+
+def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> npt.NDArray:
+    """The frame that `name` says: (h, w) of its values behind the modality's rescale or table, which no window and no
+    photometric interpretation changes. Raises Unreadable as `decode`, and for colours."""
+    with _reading(name):
+        dataset, stored = _frame(data, name, max_pixels, decoding)
+        if stored.ndim == 3:
+            raise Unreadable(name, f"mask values: in colours ({dataset.PhotometricInterpretation}); greys wanted")
+        return dicom_greys.modality(dataset, stored, name)[0]
+
+
+def grids(data: bytes, *, name: str) -> list[Grid | None]:
+    """Where the pixels of each frame lie in the patient; None where the file does not say. Raises Unreadable for a
+    damaged one."""
+    with _reading(name):
+        dataset, found = _dataset(data, name), list[Grid | None]()
+        for frame in range(int(dataset.get("NumberOfFrames") or 1)):
+            _lift(dataset, frame)
+            place, ways, spacing = (
+                np.array(dataset.get(key) or (), np.float64)
+                for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+            )
+            if not place.size or not ways.size or not spacing.size:
+                found.append(None)
+                continue
+            down, right = ways[3:] * spacing[0], ways[:3] * spacing[1]  # from row to row, from column to column
+            found.append(Grid((dataset.Rows, dataset.Columns), np.stack([down, right, place], axis=1)))
+        return found
+
+
+def _frame(data: bytes, name: str, max_pixels: int, decoding: Decoding) -> tuple["Dataset", npt.NDArray]:
+    """The header, as that of the frame which `name` says, and the frame's stored values, or its colours."""
+    from pydicom.pixels import pixel_array
+
+    dataset = _dataset(data, name)
+    total = _count(dataset, name, max_pixels)
+    frames.check(name, total, decoding.frames)
+    place = frames.place(name, total)
+    colours, samples, bits = dataset.PhotometricInterpretation, dataset.SamplesPerPixel, dataset.BitsAllocated
+    if not (colours in GREYS and samples == 1) and not (colours in COLOURS and (samples, bits) == (3, 8)):
+        told = f"{colours}, {samples} of {bits} bits a pixel"
+        raise Unreadable(name, f"colour model: {told}; one of grey, or RGB or YBR of 8 bits wanted")
+    _check_packed(dataset, place, total, name)
+    stored = pixel_array(dataset, index=place, decoding_plugin=SYNTAXES[dataset.file_meta.TransferSyntaxUID])
+    _lift(dataset, place)
+    return dataset, stored
 
 
 @contextmanager
@@ -106,14 +166,19 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _dataset(data: bytes, name: str) -> "Dataset":
-    from pydicom import dcmread
+    from pydicom import dcmread, uid
     from pydicom.filereader import read_dataset
 
-    file = BytesIO(data[132:])
-    syntax = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2).TransferSyntaxUID
-    if syntax not in SYNTAXES:
-        raise _packed(name, syntax.name)
-    return dcmread(BytesIO(data))
+    file = BytesIO(data[132:] if data[128:132] == b"DICM" else data)
+    about = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2)
+    if "TransferSyntaxUID" in about and about.TransferSyntaxUID not in SYNTAXES:
+        raise _packed(name, about.TransferSyntaxUID.name)
+    dataset = dcmread(BytesIO(data), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # pydicom has seen how the elements are written
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def _packed(name: str, syntax: str) -> Unreadable:
@@ -123,6 +188,7 @@ def _packed(name: str, syntax: str) -> Unreadable:
 def _count(dataset: "Dataset", name: str, max_pixels: int) -> int:
     if "PixelData" not in dataset:
         raise Unreadable(name, "no pixels: a DICOM file of another kind than images, or one cut short")
+    dicom_greys.need(dataset, _PIXELS, name)
     rows, columns, total = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
     if min(rows, columns, total) < 1:
         raise Unreadable(name, f"damaged: {columns} x {rows} pixels, {total} frames")
@@ -160,52 +226,10 @@ def _coded(frame: bytes) -> tuple[int, int]:
 
 
 def _lift(dataset: "Dataset", place: int) -> None:
-    """Put the rescale and window of an enhanced file's frame where other files have them."""
+    """Put what an enhanced file says of a frame where other files have it: rescale, window, and the pixels' place."""
     groups = list(dataset.get("SharedFunctionalGroupsSequence") or ())
     groups += list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[place : place + 1]
     for group in groups:
-        for macro in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        for macro in _MACROS:
             for item in group.get(macro) or ():
                 dataset.update(item)
-
-
-def _greys(dataset: "Dataset", stored: npt.NDArray, decoding: Decoding, name: str) -> npt.NDArray[np.uint8]:
-    """The frame's stored values as greys from 0 to 255, not turned."""
-    low = -(1 << dataset.BitsStored - 1) if dataset.PixelRepresentation else 0
-    full = np.array([low, low + (1 << dataset.BitsStored) - 1])
-    if dataset.get("ModalityLUTSequence"):
-        table = dataset.ModalityLUTSequence[0]
-        values, full = _looked_up(dataset, table, stored), np.array([0, (1 << table.LUTDescriptor[2]) - 1])
-    else:
-        slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-        values, full = stored * slope + intercept, full * slope + intercept
-    if decoding.window != "file":
-        return window.grey(values, window.ends(values, decoding.window, (float(min(full)), float(max(full))), name))
-    if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        return window.grey(_looked_up(dataset, table, values), (0, (1 << table.LUTDescriptor[2]) - 1))
-    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
-        raise Unreadable(name, "window: the file names none; set decoding.window: full, values or percentiles")
-    centre, width = (float(np.atleast_1d(dataset[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
-    kind = dataset.get("VOILUTFunction") or "LINEAR"
-    if width < (kind == "LINEAR") or width == 0:
-        raise Unreadable(name, f"window: the file's is {width:g} wide")
-    match kind:  # PS3.3 C.11.2.1.2 and C.11.2.1.3
-        case "LINEAR":
-            return window.grey(values, (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2))
-        case "LINEAR_EXACT":
-            return window.grey(values, (centre - width / 2, centre + width / 2))
-        case "SIGMOID":
-            return window.grey(1 / (1 + np.exp(-4 * (values - centre) / width)), (0, 1))
-    raise Unreadable(name, f"window: the file's VOI LUT function {kind} is not read")
-
-
-def _looked_up(dataset: "Dataset", table: "Dataset", values: npt.NDArray) -> npt.NDArray:
-    """`values` through a table of the header; those beyond its ends get its first and last entry (PS3.3 C.11.1.1)."""
-    number, first, _ = table.LUTDescriptor
-    entries = table.LUTData
-    if isinstance(entries, bytes):
-        width = "u1" if len(entries) == number else "u2"
-        entries = np.frombuffer(entries, width if width == "u1" else "<>"[not dataset.original_encoding[1]] + width)
-    entries = np.asarray(entries)[: number or 1 << 16]
-    return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)]

@@ -2,20 +2,22 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
-from medpipe.data import dicom, frames, nifti, window
+from medpipe.data import dicom, frames, masks, nifti, window
+from medpipe.data.masks import Mask
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, ImagesVariant, PreparedImages
 
 FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (archive.Archive.read)
 MODES = ("L", "LA", "P", "RGB", "RGBA")
 DEEP = ("I;16", "I;16L", "I;16B")
+DEEPER = ("I", "F")  # of masks alone
 TURNS = {  # by the EXIF tag Orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,14 +33,59 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Im
     """The whole image as 8-bit RGB (greyscale repeated), turned as its EXIF tag Orientation says.
 
     `name` is for messages, and of a file of several images says which (`frames.parted`). Greys of 16 bits, DICOM files
-    and NIfTI volumes become 8-bit as `decoding` says. Raises Unreadable for what is empty, of none of these formats,
-    damaged, of more than `max_pixels` pixels (known from the header, before anything is decoded), of another depth or
-    colour model, transparent, several images where they are refused, or of a kind that `decoding` says nothing of.
+    and NIfTI volumes become 8-bit as `decoding` says, of which channels may be slices or windows. Raises Unreadable for
+    what is empty, of none of these formats, damaged, of more than `max_pixels` pixels or `decoding.max_voxels` voxels
+    (known from the header, before anything is decoded), of another depth or colour model, transparent, several images
+    where they are refused, or of a kind that `decoding` says nothing of.
     """
+    if nifti.is_nifti(data):
+        return _rgb(nifti.decode(data, name=name, decoding=decoding))
+    if decoding.context:
+        raise Unreadable(name, "no volume: decoding.context wants slices of NIfTI volumes, with their neighbours")
     if dicom.is_dicom(data):
         return _rgb(dicom.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
+    image, bits, inverse = _load(
+        data, name, max_pixels, decoding, MODES if decoding.window is None else (*MODES, *DEEP)
+    )
+    if image.mode in DEEP:
+        values = np.asarray(image)
+        greys = window.shown(values, decoding.window, (0, (1 << bits) - 1), name)
+        image = Image.fromarray(255 - greys if inverse else greys)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+
+
+def most_bytes(name: str, max_pixels: int, decoding: Decoding) -> int:
+    """Of a file: no image of that many pixels needs more, and no volume of that many voxels."""
+    voxels = 8 * decoding.max_voxels + nifti.ABOUT if frames.parted(name)[0].lower().endswith(nifti.ENDINGS) else 0
+    return max(4 * max_pixels, voxels)
+
+
+def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Mask:
+    """The values of a mask as they stand in the file, turned as `decode` turns its image.
+
+    Those of DICOM and NIfTI files are rescaled as their headers say. Raises Unreadable as `decode`, but of no window,
+    and for colours and what is no whole number.
+    """
     if nifti.is_nifti(data):
-        return _rgb(nifti.decode(data, name=name, max_pixels=max_pixels, decoding=decoding))
+        return nifti.decode_mask(data, name=name, decoding=decoding)
+    if dicom.is_dicom(data):
+        found = dicom.decode_mask(data, name=name, max_pixels=max_pixels, decoding=decoding)
+    else:
+        image, _, _ = _load(data, name, max_pixels, decoding, (*MODES, *DEEP, *DEEPER))
+        found = np.asarray(image if image.mode in (*DEEP, *DEEPER) else image.convert("RGB"))
+        if found.ndim == 3:
+            if (found != found[..., :1]).any():
+                colours = np.unique(found.reshape(-1, 3), axis=0)[:5].tolist()
+                raise Unreadable(name, f"mask values: in colours, such as {colours}; a grey mask wanted")
+            found = found[..., 0]
+    values = masks.whole(found, name)
+    return Mask(values, tuple(np.unique(values).tolist()))
+
+
+def _load(
+    data: bytes, name: str, max_pixels: int, decoding: Decoding, modes: Sequence[str]
+) -> tuple[Image.Image, int, bool]:
+    """The image that `name` says of a JPEG, PNG, TIFF or PPM, turned; its bits a channel; whether white is its zero."""
     image, count = _open(data, name)
     frames.check(name, count, decoding.frames)
     try:
@@ -47,18 +94,15 @@ def decode(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Im
         if image.width * image.height > max_pixels:
             raise Unreadable(name, f"too many pixels: {image.width} x {image.height}, at most {max_pixels}")
         bits = _bits(image, data)
-        deep = image.mode in DEEP and decoding.window is not None
-        if not deep and (image.mode not in MODES or bits > 8):
+        if image.mode not in modes or (image.mode in MODES and bits > 8):
             wanted = "8-bit greyscale or RGB wanted, or 16-bit greyscale and decoding.window set"
             raise Unreadable(name, f"colour model: {image.mode}, {bits} bits; {wanted}")
         image.load()
         if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise Unreadable(name, "transparent: an opaque image wanted")
         turn = _turn(image)
-        if deep:
-            image = _shallow(image, bits, decoding, name)
-        image = image if turn is None else image.transpose(turn)
-        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+        inverse = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+        return image if turn is None else image.transpose(turn), bits, inverse
     except Unreadable:
         raise
     except Exception as error:
@@ -71,7 +115,7 @@ def names(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> lis
     Raises Unreadable as `decode` does for the file's header.
     """
     if nifti.is_nifti(data):
-        return frames.named(name, nifti.count(data, name=name, max_pixels=max_pixels, decoding=decoding))
+        return frames.named(name, nifti.count(data, name=name, decoding=decoding))
     if dicom.is_dicom(data):
         count = dicom.count(data, name=name, max_pixels=max_pixels)
     else:
@@ -115,14 +159,6 @@ def _rgb(array: npt.NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array).convert("RGB")
 
 
-def _shallow(image: Image.Image, bits: int, decoding: Decoding, name: str) -> Image.Image:
-    """A loaded image of 16-bit greys in 8 bits."""
-    values = np.asarray(image)
-    greys = window.grey(values, window.ends(values, decoding.window, (0, (1 << bits) - 1), name))
-    inverse = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]  # white is zero
-    return Image.fromarray(255 - greys if inverse else greys)
-
-
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes the loaded image upright. Pillow has turned a TIFF by itself, and dropped its tag."""
     try:
@@ -151,18 +187,11 @@ def to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8
     return np.asarray(image)
 
 
-def mask_to_array(image: Image.Image, prepared: PreparedImages) -> npt.NDArray[np.uint8]:
+def mask_to_array(mask: Mask, prepared: PreparedImages) -> npt.NDArray[np.uint8]:
     """(h, w) uint8, what a mask marks (`marked`), cropped and resized as its image, by nearest neighbour."""
     assert prepared.mask_values is not None
-    return marked(_resize(image.convert("L"), prepared, Image.Resampling.NEAREST), prepared.mask_values)
-
-
-def marked(mask: Image.Image, values: Mapping[str, Sequence[int]]) -> npt.NDArray[np.uint8]:
-    """(h, w) uint8, what each pixel of a mask marks: its place in `values` (grey values by name) from 1, or 0."""
-    places = np.zeros(256, np.uint8)
-    for place, some in enumerate(values.values(), 1):
-        places[list(some)] = place
-    return places[np.asarray(mask.convert("L"))]
+    places = Image.fromarray(masks.marked(mask.values, prepared.mask_values))
+    return np.asarray(_resize(places, prepared, Image.Resampling.NEAREST))
 
 
 def _resize(image: Image.Image, variant: ImagesVariant, resampling: Image.Resampling) -> Image.Image:

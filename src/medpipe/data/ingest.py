@@ -1,17 +1,17 @@
 """From an archive to its manifest: every file decoded once, and what cannot be used in quarantine with the reason."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
-from tqdm import tqdm
 
-from medpipe.data.archive import Archive, chunk_size
+from medpipe.data.archive import Archive
+from medpipe.data.chunks import in_chunks
 from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK, DIGITS, hashes
-from medpipe.data.images import decode, digest
+from medpipe.data.images import decode, decode_mask, digest, most_bytes
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
 from medpipe.data.rows import ROWLESS, Problem
@@ -49,7 +49,11 @@ def build_manifest(name: str, task: Declaration, settings: Ingest) -> Ingested:
     listed = reader_module(task.reader.kind).read_rows(archive, task)
     rows = check_rows(archive, parted_rows(archive, listed, task, settings.max_pixels), task)
     table = rows.table.sort_values("id", ignore_index=True)
-    facts, problems = _inspect_all(archive, name, task, table, settings.max_pixels)
+    wanted = table.assign(marked=table.get("marked", ""))[["id", "path", "mask_path", "label", "marked"]]
+    work = partial(_inspect, task=task, max_pixels=settings.max_pixels)
+    found = in_chunks(archive, wanted, work, f"ingest {name}")
+    facts = pd.concat([part for part, _ in found if len(part)] or [pd.DataFrame(columns=FACTS)], ignore_index=True)
+    problems = [problem for _, some in found for problem in some]
     table = table.drop(columns="label").merge(facts, on="id")
     table, copies = _without_copies(table)
     known = (*COLUMNS, *(column for column in table if column not in (*COLUMNS, "marked")))
@@ -111,29 +115,10 @@ def _check_tracked(path: str, task: str) -> None:
     )
 
 
-def _inspect_all(
-    archive: Archive, name: str, task: Declaration, table: pd.DataFrame, max_pixels: int
-) -> tuple[pd.DataFrame, list[Problem]]:
-    """Facts about each file (a row an id), and problems. In processes: Pillow holds the GIL for much of this."""
-    rows = table.assign(marked=table.get("marked", ""))[["id", "path", "mask_path", "label", "marked"]]
-    size = chunk_size(len(rows))
-    starts = range(0, len(rows), size)
-    work = Parallel(n_jobs=max(1, min(cpu_count(), len(starts))), return_as="generator")(
-        delayed(_inspect)(_part(archive, chunk), task, chunk, max_pixels)
-        for chunk in (rows[start : start + size] for start in starts)
-    )
-    found = list(tqdm(work, f"ingest {name}", len(starts), unit="chunk", disable=None))
-    facts = [facts for facts, _ in found if len(facts)] or [pd.DataFrame(columns=FACTS)]
-    return pd.concat(facts, ignore_index=True), [problem for _, problems in found for problem in problems]
-
-
-def _part(archive: Archive, rows: pd.DataFrame) -> Archive:
-    return archive.part([*rows["path"], *rows["mask_path"]])
-
-
 def _inspect(
-    archive: Archive, task: Declaration, rows: pd.DataFrame, max_pixels: int
+    archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixels: int
 ) -> tuple[pd.DataFrame, list[Problem]]:
+    """Facts about each file (a row an id), and problems."""
     found, problems = [], []
     listed: list[tuple[str, str, str, str, str]] = list(rows.itertuples(index=False, name=None))
     for row in listed:
@@ -147,12 +132,11 @@ def _inspect(
 def _facts(
     archive: Archive, task: Declaration, id_: str, path: str, mask_path: str, label: str, marked: str, max_pixels: int
 ) -> dict[str, Any]:
-    limit = 4 * max_pixels  # bytes: no image of that many pixels needs more
-    data = archive.read(path, limit=limit)
+    data = archive.read(path, limit=most_bytes(path, max_pixels, task.decoding))
     image = decode(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
-    mask_data = archive.read(mask_path, limit=limit) if mask_path else b""
+    mask_data = archive.read(mask_path, limit=most_bytes(mask_path, max_pixels, task.decoding)) if mask_path else b""
     if mask_path:
-        mask = decode(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding.masks)
+        mask = decode_mask(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding)
         shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)
         label = label or shown
     return {

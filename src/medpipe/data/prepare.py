@@ -3,18 +3,21 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from numpy.lib.format import open_memmap
 from PIL import Image
-from tqdm import tqdm
 
 from medpipe.data import features
-from medpipe.data.archive import Archive, chunk_size
-from medpipe.data.images import decode, digest, mask_to_array, to_array
+from medpipe.data.archive import Archive
+from medpipe.data.arrays import reserve
+from medpipe.data.chunks import in_chunks
+from medpipe.data.images import decode, decode_mask, digest, mask_to_array, most_bytes, to_array
+from medpipe.data.masks import Mask
 from medpipe.errors import InputError
 from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
 
@@ -27,25 +30,32 @@ def prepare_images(
     """Write inputs.npy (n, h, w, 3) uint8, meta.json, and where masks are declared masks.npy (n, h, w) uint8.
 
     Processes fill the arrays in place, so that memory does not grow with the images. Raises InputError that names the
-    file where one is missing, is unreadable or has other bytes than at ingest.
+    file where one is missing, is unreadable or has other bytes than at ingest, and before all that where the
+    disk has no room.
     """
     side = prepared.sizes[-1]
     shape = (len(table), side, side)
-    open_memmap(folder / "inputs.npy", "w+", np.uint8, (*shape, 3))
+    shapes: dict[Path, tuple[int, ...]] = {folder / "inputs.npy": (*shape, 3)}
     if prepared.mask_values is not None:
-        open_memmap(folder / "masks.npy", "w+", np.uint8, shape)
+        shapes[folder / "masks.npy"] = shape
+    reserve(shapes, np.uint8)
     archive = Archive(archive_path)
-    columns = ["path", "sha256", "mask_path", "mask_sha256"]
-    rows: list[tuple[str, str, str, str]] = list(table[columns].itertuples(index=False, name=None))
-    size = chunk_size(len(rows))
-    starts = range(0, len(rows), size)
-    work = Parallel(n_jobs=max(1, min(cpu_count(), len(starts))), return_as="generator")(
-        delayed(_fill)(chunk, start, _part(archive, chunk), prepared, folder, max_pixels)
-        for start, chunk in ((start, rows[start : start + size]) for start in starts)
-    )
-    for _ in tqdm(work, f"prepare {prepared.task}", len(starts), unit="chunk", disable=None):
-        pass
-    _write_meta(folder, table, prepared, [], "".join([*table["sha256"], *table["mask_sha256"]]).encode())
+    rows = table[["path", "sha256", "mask_path", "mask_sha256"]].reset_index(drop=True)
+    work = partial(_fill, prepared=prepared, folder=folder, max_pixels=max_pixels)
+    in_chunks(archive, rows, work, f"prepare {prepared.task}")
+    source = "".join([*table["sha256"], *table["mask_sha256"]]).encode()
+    _write_meta(folder, table, prepared, [], source, _volumes(table, prepared))
+
+
+def _volumes(table: pd.DataFrame, prepared: PreparedImages) -> dict[str, list] | None:
+    """Columns of `Arrays.volumes`; None where not all rows are slices of volumes."""
+    if "volume" not in table or table["volume"].isna().any():
+        return None
+    sides = table[["height", "width"]].to_numpy(np.float64)
+    if prepared.square:
+        sides = sides.min(axis=1, keepdims=True)
+    pixels = table[["mm_down", "mm_across"]] * sides / prepared.sizes[-1]
+    return table[["volume", "slice", "mm_between"]].assign(**pixels).astype({"slice": int}).to_dict("list")  # type: ignore[return-value]
 
 
 def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant: TableVariant, folder: Path) -> None:
@@ -57,40 +67,46 @@ def prepare_table(table: pd.DataFrame, declared: Mapping[str, Feature], variant:
     _write_meta(folder, table, prepared, names, matrix.tobytes())
 
 
-def _part(archive: Archive, rows: list[tuple[str, str, str, str]]) -> Archive:
-    return archive.part(path for path, _, mask_path, _ in rows for path in (path, mask_path))
-
-
-def _fill(
-    rows: list[tuple[str, str, str, str]],
-    start: int,
-    archive: Archive,
-    prepared: PreparedImages,
-    folder: Path,
-    max_pixels: int,
-) -> None:
-    """Write `rows` (path, sha256, mask_path, mask_sha256) to the arrays from place `start` on."""
+def _fill(archive: Archive, rows: pd.DataFrame, *, prepared: PreparedImages, folder: Path, max_pixels: int) -> None:
+    """Write the rows to the arrays' places that their index says."""
     for first in range(0, len(rows), _FLUSH):
         inputs = open_memmap(folder / "inputs.npy", "r+")
         masks = open_memmap(folder / "masks.npy", "r+") if prepared.mask_values is not None else None
-        for place, (path, sha256, mask_path, mask_sha256) in enumerate(rows[first : first + _FLUSH], start + first):
+        for place, path, sha256, mask_path, mask_sha256 in rows[first : first + _FLUSH].itertuples(name=None):
             inputs[place] = to_array(read_image(archive, path, sha256, max_pixels, prepared.decoding), prepared)
             if masks is not None:
-                mask = read_image(archive, mask_path, mask_sha256, max_pixels, prepared.decoding.masks)
+                mask = read_mask(archive, mask_path, mask_sha256, max_pixels, prepared.decoding)
                 masks[place] = mask_to_array(mask, prepared)
 
 
 def read_image(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Image.Image:
-    """An image or mask of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
-    data = archive.read(path, limit=4 * max_pixels)  # bytes, as ingest
-    if digest(data, path) != sha256:
-        raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
+    """An image of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
+    data = _unchanged(archive, path, sha256, max_pixels, decoding)
     return decode(data, name=path, max_pixels=max_pixels, decoding=decoding)
 
 
+def read_mask(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Mask:
+    """A mask of the archive. Raises InputError as `read_image`."""
+    data = _unchanged(archive, path, sha256, max_pixels, decoding)
+    return decode_mask(data, name=path, max_pixels=max_pixels, decoding=decoding)
+
+
+def _unchanged(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> bytes:
+    data = archive.read(path, limit=most_bytes(path, max_pixels, decoding))
+    if digest(data, path) != sha256:
+        raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
+    return data
+
+
 def _write_meta(
-    folder: Path, table: pd.DataFrame, variant: PreparedImages | PreparedTable, names: list[str], source: bytes
+    folder: Path,
+    table: pd.DataFrame,
+    variant: PreparedImages | PreparedTable,
+    names: list[str],
+    source: bytes,
+    volumes: dict[str, list] | None = None,
 ) -> None:
-    meta = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
+    meta: dict[str, Any] = {"ids": table["id"].tolist(), "variant": variant.model_dump(mode="json"), "features": names}
     meta |= {"digest": hashlib.sha256(source).hexdigest()}  # of what the rows were read from
+    meta |= {} if volumes is None else {"volumes": volumes}
     (folder / "meta.json").write_text(json.dumps(meta))

@@ -9,6 +9,8 @@ COLUMNS = (
     "id", "path", "sha256", "bytes", "width", "height", "phash", "label", "group", "grouped",
     "source", "mask_path", "mask_sha256",
 )  # fmt: skip
+# And of every slice of a volume: the volume's file, the slice's place in it, mm to the next, mm of a pixel.
+VOLUME = ("volume", "slice", "mm_between", "mm_down", "mm_across")
 
 
 def merged_classes(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -17,12 +17,32 @@ def grey(values: npt.NDArray, ends: tuple[float, float]) -> npt.NDArray[np.uint8
     return np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
 
 
-def ends(values: npt.NDArray, window: Window, full: tuple[float, float] | None, name: str) -> tuple[float, float]:
-    """What becomes 0 and 255 of a file's `values` under the declared window; percentiles are of the finite ones.
+def shown(
+    values: npt.NDArray, window: Window, full: tuple[float, float] | None, name: str, of: npt.NDArray | None = None
+) -> npt.NDArray[np.uint8]:
+    """A file's `values` as greys from 0 to 255 under the declared window; of several windows with an axis of three
+    channels behind. Percentiles are of the finite values, of those in `of` where that is given.
 
     `full` is what the file's type can hold, None for what has no such bounds. Raises Unreadable, of file `name`, where
     the window cannot be that of such a file, or no value is finite.
     """
+    if not isinstance(window, tuple):
+        return _grey(values, _ends(values if of is None else of, window, full, name))
+    channels = [_grey(values, (centre - width / 2, centre + width / 2)) for centre, width in window]
+    return channels[0] if len(channels) == 1 else np.stack([*channels, channels[-1]][:3], axis=-1)
+
+
+def _grey(values: npt.NDArray, ends: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """`grey` of a layer at a time, where there are layers: in between they are floats of 8 bytes."""
+    if values.ndim < 3:
+        return grey(values, ends)
+    greys = np.empty(values.shape, np.uint8)
+    for place, layer in enumerate(values):
+        greys[place] = grey(layer, ends)
+    return greys
+
+
+def _ends(values: npt.NDArray, window: Window, full: tuple[float, float] | None, name: str) -> tuple[float, float]:
     match window:
         case Values(values=(low, high)):
             return low, high

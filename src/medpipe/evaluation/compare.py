@@ -167,18 +167,22 @@ def _masks(tables: Tables, reports: Reports, settings: Compare, evaluate: Evalua
     shared = (common_validation(whole) if whole else {}) | {
         name: table[table["set"] == "val"] for name, table in tables.items() if name in confined
     }
-    return ranked(
-        {name: on(name, table["id"]) for name, table in tested.items()},
-        {name: estimate_masks(table, evaluate, seed) for name, table in shared.items()},
-        lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
-        lambda a, b: {},
-        "dice",
-        _MASKS,
-        tuple(support),
-        evaluate.confidence,
-        settings.margin,
-        confined,
-    ) | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels, "support": support}
+    return (
+        ranked(
+            {name: on(name, table["id"]) for name, table in tested.items()},
+            {name: estimate_masks(table, evaluate, seed) for name, table in shared.items()},
+            lambda a, b: (on(a, tested[b]["id"]), on(b, tested[a]["id"])),
+            lambda a, b: {},
+            "dice",
+            _MASKS,
+            tuple(support),
+            evaluate.confidence,
+            settings.margin,
+            confined,
+        )
+        | {"tversky_alpha": evaluate.tversky_alpha, "mask_pixels": pixels, "support": support}
+        | {"volumes": "volume" in tables[first]}
+    )
 
 
 def _tests(a: Predictions, b: Predictions) -> dict[str, Any]:

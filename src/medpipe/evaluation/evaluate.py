@@ -19,7 +19,7 @@ from medpipe.evaluation.exported import exported
 from medpipe.evaluation.mask_plots import Example
 from medpipe.evaluation.predictions import classified
 from medpipe.evaluation.report import cascade_report, classification_report, segmentation_report
-from medpipe.evaluation.tables import chances, counting, of_classes, of_masks, predict_masks
+from medpipe.evaluation.tables import chances, counting, of_classes, of_masks, predict_masks, volumes
 from medpipe.explain.cam import grad_cam
 from medpipe.explain.maps import Maps
 from medpipe.explain.tables import mean_shap
@@ -87,12 +87,15 @@ def evaluate(
     wanted = rows["set"].isin(SETS[:2] if tables else SETS) & ((labels == only) if only else True)
     chosen = np.flatnonzero(wanted)
     watched = None if _crossed(delivered.settings) else observed(model)
-    reduce = None if delivered.kind == "classifier" else counting(delivered, arrays[0])
+    shown = rows.iloc[chosen][[*KEYS, *dealt.subgroups]]
+    reduce = None
+    if delivered.kind != "classifier":
+        shown = volumes(shown, arrays[0], chosen)
+        reduce = counting(delivered, arrays[0], shown, chosen)
     outputs = _outputs(watched or model, arrays, chosen, out_of_fold, settings.flips, reduce)
     own = np.ones(len(chosen), bool) if out_of_fold is None else ~np.isin(chosen, out_of_fold.rows)
     inputs = [part.inputs for part in arrays]
     graph = exported(delivered.name, watched or model, inputs, chosen[own], settings.flips)
-    shown = rows.iloc[chosen][["id", "set", "group", "label", *dealt.subgroups]]
     training = dict(Counter(labels[trained].tolist()))
     learnt = np.empty(0, np.int64)
     if out_of_fold is None:
@@ -145,6 +148,7 @@ def evaluate(
             detector = ood.fit(embedding, numbers[learnt], outputs[EMBEDDING][table["set"] == "val"])
     _score(found, detector, outputs, settings, seed)
     found.report |= {"only": only, "served": served, "mask_pixels": list(arrays[0].masks.shape[1:])}
+    found.report["volumes"] = arrays[0].volumes is not None
     gallery = segmentation.examples(table, GALLERY)
     ids = {*gallery, *mistakes.worst_masks(table)["id"]}
     place = {name: int(row) for name, row in zip(table["id"], chosen, strict=True) if name in ids}

@@ -4,7 +4,8 @@ A classifier's table has the columns id, set ('train', 'val', 'test', 'external'
 class name), `p_<class>` for each class (probabilities that add up to 1, as they are served), `temperature` (by which
 they were tempered), then the subgroup columns. A segmenter's has tp, fp, fn (pixels) and hd95 (pixels, NaN where either
 mask is empty) in place of probabilities and temperature, where masks mark several classes `tp:<class>` and so on for
-each; a cascade's has both. What has an out-of-distribution score has it as `ood`.
+each; a cascade's has both. Of slices of volumes `volume` names the file, and one of a volume's rows has its hd95 (mm).
+What has an out-of-distribution score has it as `ood`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -152,5 +153,5 @@ def merge_classes(
 
 def subgroup_columns(table: pd.DataFrame) -> list[str]:
     """The columns that only sort rows into subgroups."""
-    own = (*KEYS, *counts(table), "temperature", COLUMN)
+    own = (*KEYS, *counts(table), "temperature", "volume", COLUMN)
     return [c for c in map(str, table.columns) if c not in own and not c.startswith("p_")]

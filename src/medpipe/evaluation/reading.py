@@ -28,11 +28,14 @@ def reading(comparison: dict[str, Any], section: dict[str, Any]) -> list[str]:
         )
     else:
         height, width = section["mask_pixels"]
+        distance = "HD95 in pixels, a mean over slices with both masks"
+        if section["volumes"]:
+            distance = "HD95 in millimetres, of volumes with both masks in three dimensions"
         notes.append(
             f"Masks of {height} x {width} pixels, as the models read the slices. Dice, IoU and Tversky (missed pixels"
-            f" weigh {section['tversky_alpha']:g}) of a patient's whole volume; HD95 a mean over slices with both"
-            " masks, so that a slice which is missed altogether does not count in it; then mean or median over"
-            " patients."
+            f" weigh {section['tversky_alpha']:g}) of a patient's whole volume; {distance}, so that a"
+            f" {'volume' if section['volumes'] else 'slice'} which is missed altogether does not count in it; then mean"
+            " or median over patients."
         )
         if section["support"]:
             notes.append(

@@ -4,13 +4,18 @@ A patient's overlap is that of the whole volume (Buda 2019, doi 10.1016/j.compbi
 slices are added up first. Two empty masks agree: 1.0. The distance is a mean over the slices in which both masks hold
 something; a patient without such a slice has none (NaN) and does not enter the mean over patients.
 
+Where rows are slices of volumes, which the column `volume` says, overlap and distance are a volume's, the distance in
+three dimensions and in millimetres; a patient's are the mean over his volumes.
+
 Where masks mark several classes, each has its own figures, as `dice:<class>`, and a patient's own are their mean; of
 distances the mean of those that there are.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
 
 from medpipe.evaluation.intervals import Estimates, Resamples
 from medpipe.evaluation.predictions import COUNTS, marks, pooled
@@ -26,19 +31,18 @@ def slice_counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[int, int, in
     return tp, int(predicted.sum()) - tp, int(truth.sum()) - tp, hausdorff95(truth, predicted)
 
 
-def hausdorff95(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The larger of the two directed 95th percentiles of the distances between the masks' borders, in pixels.
+def hausdorff95(truth: np.ndarray, predicted: np.ndarray, spacing: Sequence[float] | None = None) -> float:
+    """The larger of the two directed 95th percentiles of the distances between the masks' borders, of any number of
+    axes: in pixels, or as `spacing`, one an axis.
 
-    A border is the mask's own outermost pixels (4-neighbours); the image's edge counts as outside. NaN where either
-    mask is empty.
+    A border is the mask's own outermost pixels (neighbours along an axis); the image's edge counts as outside. NaN
+    where either mask is empty.
     """
     if not truth.any() or not predicted.any():
         return float("nan")
-    both = truth | predicted
-    rows, columns = np.flatnonzero(both.any(axis=1)), np.flatnonzero(both.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # distances within it are those of the image
+    box = find_objects((truth | predicted).astype(np.uint8))[0]  # distances within it are those of the image
     a, b = (mask[box] & ~binary_erosion(mask[box]) for mask in (truth, predicted))
-    directed = (distance_transform_edt(~other)[border] for border, other in ((a, b), (b, a)))
+    directed = (distance_transform_edt(~other, sampling=spacing)[border] for border, other in ((a, b), (b, a)))
     return float(max(np.percentile(distances, 95) for distances in directed))
 
 
@@ -55,11 +59,13 @@ def overlap(counts: pd.DataFrame, alpha: float) -> pd.DataFrame:
 
 def patients(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """One row a patient, by name: dice, iou, tversky, hd95, of several classes those of each, and slices."""
-    grouped = table.assign(group=table["group"].astype(str)).groupby("group", sort=True)
+    table = table.assign(group=table["group"].astype(str))
+    grouped = table.groupby("group", sort=True)
+    one = table.groupby(["group", *(["volume"] if "volume" in table else [])], sort=True)
     of = {}
     for mark in marks(table):
-        counts = grouped[[f"{column}{mark}" for column in COUNTS[:3]]].sum().set_axis(COUNTS[:3], axis=1)
-        of[mark] = overlap(counts, alpha).assign(hd95=grouped[f"hd95{mark}"].mean())
+        counts = one[[f"{column}{mark}" for column in COUNTS[:3]]].sum().set_axis(COUNTS[:3], axis=1)
+        of[mark] = overlap(counts, alpha).assign(hd95=one[f"hd95{mark}"].mean()).groupby("group").mean()
     scores = pd.DataFrame({m: pd.concat([part[m] for part in of.values()], axis=1).mean(axis=1) for m in METRICS})
     own = [part.add_suffix(mark) for mark, part in of.items() if mark]
     return pd.concat([scores, *own], axis=1).assign(slices=grouped.size())

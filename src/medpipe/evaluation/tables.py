@@ -1,5 +1,6 @@
 """From a model's outputs to its prediction table (the columns: see predictions.py)."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,9 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from medpipe.data.arrays import Arrays
+from medpipe.data.vocabulary import VOLUME
 from medpipe.evaluation.metrics import key
 from medpipe.evaluation.predictions import COUNTS
-from medpipe.evaluation.segmentation import slice_counts
+from medpipe.evaluation.segmentation import hausdorff95, slice_counts
 from medpipe.models import masks, threshold
 from medpipe.models.delivery import Delivery
 from medpipe.models.predict import Outputs, Reduce
@@ -62,16 +64,60 @@ def predict_masks(delivered: Delivery, outputs: Outputs) -> npt.NDArray[np.uint8
     return threshold.apply(outputs["p"], masks.said(outputs["mask"]), delivered.threshold)[1]
 
 
-def counting(delivered: Delivery, arrays: Arrays) -> Reduce:
-    """Of a batch's outputs, `counts` of `count_masks` against the true masks in place of the masks themselves."""
+def volumes(rows: pd.DataFrame, arrays: Arrays, chosen: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """`rows`, the `chosen` ones of the split, with the column `volume` where they are slices of volumes."""
+    found = arrays.volumes
+    return rows if found is None else rows.assign(volume=found["volume"].to_numpy()[chosen])
+
+
+def counting(delivered: Delivery, arrays: Arrays, rows: pd.DataFrame, chosen: npt.NDArray[np.int64]) -> Reduce:
+    """Of a batch's outputs, `counts` of `count_masks` against the true masks in place of the masks themselves.
+
+    `rows` are the `chosen` ones of the split. A volume's distance is that of the row with which all of its slices of
+    one set have come, and NaN of its other rows.
+    """
     truth = arrays.masks
     assert truth is not None
+    distances = None
+    if arrays.volumes is not None:
+        distances = Distances(arrays.volumes.iloc[chosen], rows["set"].tolist(), len(arrays.marks))
 
     def reduce(outputs: Outputs, rows: npt.NDArray[np.int64]) -> Outputs:
-        counts = count_masks(truth[rows], predict_masks(delivered, outputs), len(arrays.marks))
+        masks = truth[rows], predict_masks(delivered, outputs)
+        counts = count_masks(*masks, len(arrays.marks))
+        if distances is not None:
+            counts[..., COUNTS.index("hd95")] = [distances.add(*one) for one in zip(rows, *masks, strict=True)]
         return {name: values for name, values in outputs.items() if values.ndim < 4} | {"counts": counts}
 
     return reduce
+
+
+class Distances:
+    """HD95 of volumes whose slices come one after another, in any order; no more than these wait in memory."""
+
+    def __init__(self, volumes: pd.DataFrame, sets: Sequence[str], classes: int) -> None:
+        """`volumes`: of the rows that will come, by number, the columns of VOLUME; `sets`: theirs."""
+        self._classes = classes
+        self._at = dict(zip(volumes.index.tolist(), volumes[[*VOLUME]].itertuples(index=False, name=None), strict=True))
+        self._of = {row: (volume, part) for (row, (volume, *_)), part in zip(self._at.items(), sets, strict=True)}
+        self._awaited = Counter(self._of.values())
+        self._come: dict[tuple[str, str], list[tuple[int, npt.NDArray, npt.NDArray]]] = {}
+
+    def add(self, row: int, truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """(classes,) mm of the volume that the row of masks (h, w) completes, else NaN. A slice that never comes, since
+        it was left out of the data, counts as empty."""
+        key, (_, number, *spacing) = self._of[row], self._at[row]
+        come = self._come.setdefault(key, [])
+        come.append((number, truth, predicted))
+        if len(come) < self._awaited[key]:
+            return np.full(self._classes, np.nan)
+        del self._come[key]
+        first, last = (end(place for place, _, _ in come) for end in (min, max))
+        whole = np.zeros((2, last - first + 1, *truth.shape), np.uint8)
+        for place, *both in come:
+            whole[:, place - first] = both
+        marked = (whole == place for place in range(1, self._classes + 1))
+        return np.array([hausdorff95(truth, predicted, spacing) for truth, predicted in marked])
 
 
 def chances(classes: Sequence[str], p: npt.NDArray, temperature: float) -> dict[str, npt.NDArray]:

@@ -5,7 +5,7 @@ from typing import Any
 NAMES = {
     "roc_auc": "ROC-AUC",
     "iou": "IoU",
-    "hd95": "HD95 (px)",
+    "hd95": "HD95",
     "ece": "ECE",
     "rms_calibration_error": "RMS calibration error",
     "classwise_rms_calibration_error": "Classwise RMS calibration error",

@@ -10,8 +10,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from medpipe.data.archive import Archive
-from medpipe.data.images import marked, to_array
-from medpipe.data.prepare import read_image
+from medpipe.data.images import to_array
+from medpipe.data.masks import Mask, marked
+from medpipe.data.prepare import read_image, read_mask
 from medpipe.params import Declaration, Decoding, ImagesVariant
 from medpipe.training.selection import thin
 
@@ -110,11 +111,11 @@ def _areas(shares: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 def read(
     archive: Archive, rows: pd.DataFrame, max_pixels: int, decoding: Decoding
-) -> Iterator[tuple[str, str, Image.Image, Image.Image | None]]:
+) -> Iterator[tuple[str, str, Image.Image, Mask | None]]:
     """(id, label, image, mask or None) of each row. Raises InputError for a file that has changed since ingest."""
     columns = ["id", "label", "path", "sha256", "mask_path", "mask_sha256"]
     for id_, label, path, sha256, mask_path, mask_sha256 in rows[columns].itertuples(index=False, name=None):
-        mask = read_image(archive, mask_path, mask_sha256, max_pixels, decoding.masks) if mask_path else None
+        mask = read_mask(archive, mask_path, mask_sha256, max_pixels, decoding) if mask_path else None
         yield id_, label, read_image(archive, path, sha256, max_pixels, decoding), mask
 
 
@@ -124,7 +125,7 @@ def arrays(
     """(label, image (h, w, 3), mask (h, w) in {0, ..., k} or None) of each row, in full size."""
     images = read(archive, rows, max_pixels, task.decoding)
     for _, label, image, mask in tqdm(images, "explore", len(rows), disable=None):
-        yield label, np.asarray(image), None if mask is None else marked(mask, task.mask_values or {})
+        yield label, np.asarray(image), None if mask is None else marked(mask.values, task.mask_values or {})
 
 
 def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declaration) -> list[Picture]:
@@ -134,9 +135,11 @@ def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declar
         scale = min(1, SHOWN / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+        places = None
         if mask is not None:
-            mask = mask.resize(size, Image.Resampling.NEAREST)
-        found.append(Picture(id_, label, small, None if mask is None else marked(mask, task.mask_values or {})))
+            whole = Image.fromarray(marked(mask.values, task.mask_values or {}))
+            places = np.asarray(whole.resize(size, Image.Resampling.NEAREST))
+        found.append(Picture(id_, label, small, places))
     return found
 
 

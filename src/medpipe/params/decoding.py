@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from medpipe.params.base import Frozen
+from medpipe.params.base import Frozen, Positive
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -33,7 +33,13 @@ class Percentiles(Frozen):
         return self
 
 
+Shown = tuple[float, Annotated[float, Field(gt=0)]]  # centre and width
+Windows = Annotated[tuple[Shown, ...], Field(min_length=1, max_length=3)]
+
+
 def _window(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "<windows>"
     for kind, model in (("values", Values), ("percentiles", Percentiles)):
         if isinstance(value, model) or (isinstance(value, dict) and kind in value):
             return f"<{kind}>"
@@ -43,7 +49,8 @@ def _window(value: Any) -> str:
 Window = Annotated[
     Annotated[Literal["full", "file"] | None, Tag("<name>")]
     | Annotated[Values, Tag("<values>")]
-    | Annotated[Percentiles, Tag("<percentiles>")],
+    | Annotated[Percentiles, Tag("<percentiles>")]
+    | Annotated[Windows, Tag("<windows>")],
     Discriminator(_window),
 ]
 
@@ -52,16 +59,29 @@ class Decoding(Frozen):
     """How a task's files become 8-bit images; 8-bit JPEG, PNG and TIFF, and colours, are taken as they are.
 
     - window: what becomes 0 and 255 of other greys: "full", all that the file's type can hold; "file", the window that
-      a DICOM file names; values; percentiles (of an image, or of a NIfTI volume as a whole); null refuses such files
+      a DICOM file names; values; percentiles (of an image, or of a NIfTI volume as a whole); up to three windows by
+      centre and width, a channel each, the last of two twice; null refuses such files
     - frames: of several in a DICOM file, or pages of a TIFF
     - axis: that a NIfTI volume is cut along into slices: 0 sagittal, 1 coronal, 2 axial; null refuses volumes
+    - context: neighbours on either side that a slice has as channels: 0 none, 1 the one before it, itself, the next
+    - max_voxels: of a volume; one of more is taken for a decompression bomb
     """
 
     window: Window
     frames: Literal["refuse", "split"]
     axis: Literal[0, 1, 2] | None
+    context: Literal[0, 1]
+    max_voxels: Positive
+
+    @model_validator(mode="after")
+    def three_channels(self) -> "Decoding":
+        if self.context and self.axis is None:
+            raise ValueError("context: 1 is for slices of volumes; set axis to 0, 1 or 2")
+        if self.context and isinstance(self.window, tuple) and len(self.window) > 1:
+            raise ValueError("context: 1 and several windows want more than three channels; choose one of them")
+        return self
 
     @property
-    def masks(self) -> "Decoding":
-        """That of the task's masks: where there is a window, values stay as they are; what is above 255 becomes it."""
-        return self if self.window is None else self.model_copy(update={"window": Values(values=(0, 255))})
+    def mixed(self) -> bool:
+        """Whether an image's channels differ other than in colour."""
+        return self.context > 0 or (isinstance(self.window, tuple) and len(self.window) > 1)

@@ -37,6 +37,8 @@ def check_tasks(params: "Params") -> None:
     for key, variant in params.prepare.items():
         if variant.kind == "table" and not params.tasks[variant.task].features:
             raise ValueError(f"prepare.{key}.kind: table, but tasks.{variant.task}.features is empty")
+        if variant.kind == "images" and variant.equalise and params.tasks[variant.task].decoding.mixed:
+            raise ValueError(f"prepare.{key}.equalise: true, but channels are slices or windows; set it to false")
     named = [("explain", task, label) for task, label in params.evaluate.explain.items()]
     named += [("decide", task, settings.of) for task, settings in params.evaluate.decide.items()]
     for section, task, label in named:

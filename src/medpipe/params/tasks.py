@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from medpipe.data.vocabulary import COLUMNS
+from medpipe.data.vocabulary import COLUMNS, VOLUME
 from medpipe.params.base import Class, Frozen, Name
 from medpipe.params.decoding import Decoding
 
@@ -15,11 +15,12 @@ _TAKEN = {
     "embedding", "error",
 }  # fmt: skip
 # What manifests, readers' tables and prediction tables have besides; `source` alone sorts rows into subgroups.
-_COLUMNS = {*COLUMNS, "set", "file", "folder", "marked", "temperature", "tp", "fp", "fn", "hd95"} - {"source"}
+_COLUMNS = {*COLUMNS, *VOLUME, "set", "file", "folder", "marked", "temperature", "tp", "fp", "fn", "hd95"} - {"source"}
 RESERVED = _TAKEN | _COLUMNS  # no names of features
 
 MaskValues = Annotated[
-    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(min_length=1)]], Field(min_length=1)
+    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, lt=1 << 31)], ...], Field(min_length=1)]],
+    Field(min_length=1, max_length=255),
 ]
 
 
@@ -193,7 +194,7 @@ class Declaration(Frozen):
     - archive: folder or zip; reader: what makes rows of it; decoding: how its files become 8-bit images
     - kind: classify (no masks), segment (masks alone), both
     - classes: in the order of the models' outputs; where masks tell the class, those of an empty and of a marked one
-    - mask_values: what masks mark, by its name, and the grey values that mark it; all others but 0 are errors. null
+    - mask_values: what masks mark, by its name, and the values that mark it; all others but 0 are errors. null
       without masks
     - features: what models of tables read
     - subgroups: columns that a report sorts rows by

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
-from medpipe.data.images import decode, names
+from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
 from medpipe.data.tables import Files, folded, without_ending
 from medpipe.errors import InputError
@@ -233,16 +233,16 @@ def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
 
 
 def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
-    """A class for each grey value of some masks; one of all values where those are too many."""
+    """A class for each value of some masks; one of all values where those are too many."""
     values: set[int] = set()
-    as_is = Decoding(window="full", frames="split", axis=2).masks
+    as_is = Decoding(window=None, frames="split", axis=2, context=0, max_voxels=10**9)
     for named in masks[:: max(1, len(masks) // SAMPLE)]:
         for path in files.find(str(named))[:1]:
             with suppress(InputError):
                 data = archive.read(path)
                 for name in names(data, name=path, max_pixels=10**8, decoding=as_is):
-                    mask = decode(data, name=name, max_pixels=10**8, decoding=as_is)
-                    values |= set(np.unique(np.asarray(mask.convert("L"))).tolist()) - {0}
+                    held = decode_mask(data, name=name, max_pixels=10**8, decoding=as_is).held
+                    values |= {value for value in held if value > 0}
     several = 1 < len(values) <= MOST_VALUES
     if several:
         found.questions.append(

@@ -25,6 +25,7 @@ IMBALANCED = 3  # times as many rows in the largest class as in the smallest, fr
 LEAST = 3  # groups of a class, so that every set gets one
 PLENTY = 20  # groups of the smallest class, from which on sets other than training can be small
 MOST_SHOWN = 3  # of a category's values, in the report
+VOXELS = 1 << 28  # of a volume: 1,024 slices of 512 pixels
 PRETRAINED = 224  # pixels that EfficientNetB0 was pretrained with
 
 
@@ -145,8 +146,8 @@ def _files(archive: Archive, max_pixels: int) -> tuple[dict[str, Any], int]:
     """How the files are decoded, and the median of their shorter sides, of some that can be read."""
     images = archive.images()
     some = images[:: max(1, len(images) // SAMPLE)]
-    plain: dict[str, Any] = {"window": None, "frames": "refuse", "axis": None}
-    medical = {"window": {"percentiles": [0.5, 99.5]}, "frames": "split", "axis": 2}
+    plain: dict[str, Any] = {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": VOXELS}
+    medical = plain | {"window": {"percentiles": [0.5, 99.5]}, "frames": "split", "axis": 2}
     for settings in (plain, medical):
         decoding, sides = Decoding.model_validate(settings), []
         for path in some:

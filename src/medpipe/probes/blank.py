@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from medpipe.data.arrays import Arrays, channel_statistics
+from medpipe.data.arrays import Arrays, channel_statistics, reserve
 from medpipe.errors import InputError
 
 Region = npt.NDArray[np.bool_]
@@ -56,7 +56,8 @@ def write(arrays: Arrays, prepared: Path, target: Path, blanked: Region, train: 
     """
     fill = np.round(channel_statistics(arrays.inputs, train)["mean"]).astype(np.uint8)
     target.mkdir(parents=True)
-    images = open_memmap(target / "inputs.npy", "w+", np.uint8, arrays.inputs.shape)
+    reserve({target / "inputs.npy": arrays.inputs.shape}, np.uint8)
+    images = open_memmap(target / "inputs.npy", "r+")
     for rows in _blocks(np.arange(len(images))):
         block = arrays.inputs[rows]
         block[:, blanked] = fill

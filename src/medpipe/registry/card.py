@@ -31,12 +31,20 @@ def card(evidence: Evidence, decision: dict[str, Any]) -> str:
         if delivered.kind == "classifier"
         else "where it sees a marked region",
         parts=parts,
-        figures=[(metric_name(metric), [_cell(_overall(sets[part]), metric) for part in parts]) for metric in measured],
+        figures=[
+            (_named(metric, evidence.report), [_cell(_overall(sets[part]), metric) for part in parts])
+            for metric in measured
+        ],
         subgroups=subgroups(evidence),
         probed=gate.probed(evidence.report, evidence.probes),
         refused=gate.refusal(decision["conditions"]),
         disjoint=disjoint(evidence),
     )
+
+
+def _named(metric: str, report: dict[str, Any]) -> str:
+    unit = {"hd95": " (mm)" if report.get("volumes") else " (px)"}.get(metric, "")
+    return metric_name(metric) + unit
 
 
 def kind(evidence: Evidence) -> str:

@@ -35,7 +35,7 @@ def on_unseen_rows(
 
     from medpipe import backend  # which imports Keras: 5 s that other registrations do without
     from medpipe.data.arrays import load_task, targets
-    from medpipe.evaluation.tables import chances, counting, of_classes, of_masks
+    from medpipe.evaluation.tables import chances, counting, of_classes, of_masks, volumes
     from medpipe.models import network
     from medpipe.models.predict import finite, predict
 
@@ -60,9 +60,13 @@ def on_unseen_rows(
     if not len(chosen):
         raise InputError("it has seen the lesions or patients of all test rows")
     served = old.report["served"]
-    reduce = finite(delivered.name, None if delivered.kind == "classifier" else counting(delivered, arrays[0]))
-    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=reduce)
     shown, said = rows.iloc[chosen][["id", "set", "group", "label"]], labels[chosen].tolist()
+    count = None
+    if delivered.kind != "classifier":
+        shown = volumes(shown, arrays[0], chosen)
+        count = counting(delivered, arrays[0], shown, chosen)
+    reduce = finite(delivered.name, count)
+    outputs = predict(model, [part.inputs for part in arrays], chosen, flips=served["flips"], reduce=reduce)
     if delivered.kind == "classifier":
         return replace(old, table=of_classes(shown, said, classes, outputs["output"], served["temperature"]))
     p = chances(classes, outputs["p"], served["temperature"]) if delivered.kind == "cascade" else {}

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medpipe.data import nifti
 from medpipe.models.ood import EMBEDDING
 from medpipe.service.rows import Rows
 from medpipe.service.served import Served
@@ -16,7 +17,8 @@ from medpipe.service.served import Served
 def combined(rows: Rows, served: Served, answers: pd.DataFrame) -> list[dict[str, Any]]:
     """Of each row what the model said, or what is wrong with it; `answers` are those of the sound rows.
 
-    Bytes are data URIs of PNGs. A row that is wrong has `error` and null for all else that the model would say.
+    Bytes are data URIs of PNGs, or of volumes (.nii.gz). A row that is wrong has `error` and null for all else that the
+    model would say.
     """
     said = iter(answers.to_dict("records"))
     found = []
@@ -37,7 +39,8 @@ def embeddings(rows: Rows, answers: pd.DataFrame) -> list[npt.NDArray[np.float32
 def plain(value: Any) -> Any:
     """A value of an answer as JSON has it; None for NaN."""
     if isinstance(value, bytes):
-        return "data:image/png;base64," + base64.b64encode(value).decode()
+        kind = "application/gzip" if value.startswith(nifti.GZIP) else "image/png"
+        return f"data:{kind};base64," + base64.b64encode(value).decode()
     if hasattr(value, "item"):
         value = value.item()
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):

@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from medpipe import atomic
+from medpipe.data import nifti
 from medpipe.errors import InputError
 from medpipe.service.rows import IMAGE
 from medpipe.service.served import Served, find, load
@@ -20,7 +21,8 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     """Write the answers to `out`, and masks to files of the folder `masks`. Returns 1 where a row is wrong, else 0.
 
     The table has the columns of the CSV or `image`, but for those that are named as an answer is, the answers, `error`,
-    and model, version and sha256; `mask` holds the PNG's name. Raises InputError where nothing can be answered.
+    and model, version and sha256; `mask` holds the name of the PNG, of a volume of the .nii.gz. Raises InputError where
+    nothing can be answered.
     """
     if out.suffix not in WRITERS:
         raise InputError(f"{out}: a table that ends in {' or '.join(WRITERS)} wanted")
@@ -108,15 +110,16 @@ def _answers(cases: pd.DataFrame, served: Served, masks: Path | None) -> Iterato
             part = cases[columns].iloc[start : start + BATCH].reset_index(drop=True)
             answers = served.predict(part).reindex(columns=[*served.outputs, "error"]).assign(**served.about)
             if "mask" in served.outputs:
-                names = [f"{row:0{width}}.png" for row in range(start, start + len(part))]
-                answers["mask"] = [_write(png, masks, name) for png, name in zip(answers["mask"], names, strict=True)]
+                names = [f"{row:0{width}}" for row in range(start, start + len(part))]
+                answers["mask"] = [_write(mask, masks, name) for mask, name in zip(answers["mask"], names, strict=True)]
             yield answers
             bar.update(len(part))
 
 
-def _write(png: bytes | None, folder: Path | None, name: str) -> str | None:
-    """The name, where there is a mask and a folder for it."""
-    if folder is None or not isinstance(png, bytes):
+def _write(mask: bytes | None, folder: Path | None, stem: str) -> str | None:
+    """The file's name, where there is a mask and a folder for it."""
+    if folder is None or not isinstance(mask, bytes):
         return None
-    (folder / name).write_bytes(png)
+    name = stem + (".nii.gz" if mask.startswith(nifti.GZIP) else ".png")
+    (folder / name).write_bytes(mask)
     return name

@@ -13,7 +13,7 @@ import pandas as pd
 from medpipe import store
 from medpipe.errors import InputError
 from medpipe.models.delivery import Delivery, read_recipe
-from medpipe.params import Decoding, PreparedImages
+from medpipe.params import Decoding
 from medpipe.serving import manifest, signing
 from medpipe.serving.columns import ERROR
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+_EARLIER = {"context": 0, "max_voxels": 1 << 28}  # what variants of earlier releases do not say
 
 
 @dataclass(frozen=True)
@@ -141,5 +142,5 @@ def load(version: Version, **config: Any) -> Served:
     answer(
         pyfunc.input_example
     )  # a model that cannot answer is not served, and the first request is as fast as the others
-    decoding = PreparedImages(**variants[0]).decoding if variants else None
+    decoding = Decoding(**_EARLIER | variants[0]["decoding"]) if variants else None
     return Served(version, sha256, tuple(inputs), tuple(outputs), recipe, decoding, pyfunc.input_example, answer)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from medpipe.data import features, frames
 from medpipe.data.features import UNKNOWN
-from medpipe.data.images import decode
+from medpipe.data.images import decode, most_bytes
 from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 from medpipe.params import Category, Decoding, Feature
@@ -22,10 +22,17 @@ WANTED = "give the file's bytes, or data:image/jpeg;base64,... as text"
 
 
 def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root: Path | None) -> Image.Image:
-    """The image of a file's bytes, of a data URI, or where `root` is given of a path to a file under that folder.
+    """The image in the file of `read_file`. Raises InputError as that, and where it is none."""
+    data, name = read_file(value, name, max_pixels, decoding, root)
+    return decode(data, name=name, max_pixels=max_pixels, decoding=decoding)
 
-    `cine.dcm#3` is the path of one of several images in a file. `name` is for messages. Raises InputError that says
-    what is wrong with the value, or with the image in it.
+
+def read_file(value: Any, name: str, max_pixels: int, decoding: Decoding, root: Path | None) -> tuple[bytes, str]:
+    """The bytes and the name of a file that comes as its bytes, as a data URI, or where `root` is given as a path to a
+    file under that folder.
+
+    `cine.dcm#3` is the path of one of several images in a file, whose name ends so too. `name` is for messages. Raises
+    InputError that says what is wrong with the value.
     """
     if isinstance(value, str) and not value.strip():  # an empty cell
         value = None
@@ -34,11 +41,11 @@ def read_image(value: Any, name: str, max_pixels: int, decoding: Decoding, root:
     elif isinstance(value, str | Path):
         file, place = frames.parted(str(value))
         name = name if place is None else f"{name}#{place}"
-        value = _from_file(file, name, root, 4 * max_pixels)  # bytes: no image of that many pixels needs more
+        value = _from_file(file, name, root, most_bytes(file, max_pixels, decoding))
     elif not isinstance(value, bytes):
         kind = "missing" if value is None or value is pd.NA or value != value else type(value).__name__
         raise InputError(f"{name} is {kind}; {WANTED}")
-    return decode(value, name=name, max_pixels=max_pixels, decoding=decoding)
+    return value, name
 
 
 def _from_uri(uri: str, name: str) -> bytes:

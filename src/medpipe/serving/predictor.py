@@ -15,7 +15,8 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from medpipe.data.images import to_array
+from medpipe.data import frames, nifti
+from medpipe.data.images import decode, to_array
 from medpipe.errors import InputError
 from medpipe.models import delivery, masks, ood, threshold
 from medpipe.models.decision import Rule, decide, name_sets
@@ -23,7 +24,7 @@ from medpipe.models.predict import predict
 from medpipe.models.temperature import temper
 from medpipe.params import PreparedImages
 from medpipe.serving import columns, manifest, signing
-from medpipe.serving.cases import encode, read_image
+from medpipe.serving.cases import encode, read_file
 from medpipe.serving.session import Session
 
 BATCH = 32
@@ -94,6 +95,10 @@ class Predictor:
         has an out-of-distribution score, `ood` is the share of validation rows that lie as far from its training rows,
         or farther: near 0 for what it has not learnt.
 
+        A NIfTI volume as a whole, where a model that outlines reads slices, has one answer: `mask` is a volume on its
+        voxels (.nii.gz) of numbers from 1, `share` is of its voxels, `p_tumour` that of its most probable slice, `ood`
+        that of the one that lies farthest.
+
         `error` says what is wrong with a row, and its field; the row's other columns are null. It is null where all is
         well. Raises MlflowException, whose message the scoring server passes on, that names the columns that are
         missing; InputError where MLflow is not installed.
@@ -114,7 +119,17 @@ class Predictor:
             raise MlflowException.invalid_parameter_value(lack)
         cases = cases[wanted].reset_index(drop=True)
         errors = defaultdict[Hashable, list[str]](list)
-        parts = [self._answer(cases[start : start + BATCH], errors) for start in range(0, len(cases), BATCH)]
+        parts, images = [], cases
+        if self._outlines_volumes():
+            for row, value in cases["image"].items():
+                if (volume := self._volume(value)) is not None:
+                    parts.append(self._of_volume(cases.loc[[row]], *volume, errors))
+                    images = images.drop(index=row)
+        for start in range(0, len(images), BATCH):
+            answer = self._answer(images[start : start + BATCH], errors)
+            if "mask" in answer:
+                answer["mask"] = answer["mask"].map(self._png)
+            parts.append(answer)
         names = [*columns.answered(self.delivery, self.rule is not None, self.detector is not None)]
         parts = [part for part in parts if len(part)] or [pd.DataFrame()]
         answer = pd.concat(parts).reindex(cases.index, columns=[*names, ood.EMBEDDING])
@@ -123,8 +138,47 @@ class Predictor:
         told = ["; ".join(errors[row]) if row in errors else None for row in cases.index]
         return answer.assign(**{columns.ERROR: pd.Series(told, dtype=object)})
 
+    def _outlines_volumes(self) -> bool:
+        return self.delivery.kind != "classifier" and self.images[0].decoding.axis is not None
+
+    def _volume(self, value: Any) -> tuple[bytes, str] | None:
+        """The file and its name, where a case's image is a volume as a whole."""
+        try:
+            data, name = read_file(value, "image", self.max_pixels, self.images[0].decoding, self.root)
+        except InputError:  # which the row is told where it is read as an image
+            return None
+        return (data, name) if nifti.is_nifti(data) and frames.parted(name)[1] is None else None
+
+    def _of_volume(self, case: pd.DataFrame, data: bytes, name: str, errors: dict[Hashable, list[str]]) -> pd.DataFrame:
+        """The answer to the one case of a volume, of the answers to its slices."""
+        decoding, wrong = self.images[0].decoding, defaultdict[Hashable, list[str]](list)
+        try:
+            names = frames.named(name, nifti.count(data, name=name, decoding=decoding))
+            self._read((data, names[0]))  # alone: the others then find the volume decoded
+        except InputError as error:
+            errors[case.index[0]].append(str(error))
+            return pd.DataFrame()
+        parts = []
+        for start in range(0, len(names), BATCH):
+            some = pd.Series([(data, one) for one in names[start : start + BATCH]], dtype=object)
+            slices = case.loc[case.index.repeat(len(some))].reset_index(drop=True).assign(image=some)
+            parts.append(self._answer(slices, wrong))
+            if wrong:
+                errors[case.index[0]] += next(iter(wrong.values()))
+                return pd.DataFrame()
+        answers = pd.concat(parts, ignore_index=True)
+        ways = {column: "mean" for column in answers if str(column).startswith("share")}
+        ways |= dict.fromkeys((self.delivery.classes[1], f"p_{self.delivery.classes[1]}"), "max")
+        ways |= {ood.COLUMN: "min"}
+        answer = answers.agg({column: how for column, how in ways.items() if column in answers}).to_frame().T
+        mask = nifti.encode_mask(data, np.stack([*answers["mask"]]), name=name, decoding=decoding)
+        return answer.infer_objects().assign(mask=[mask]).set_index(case.index)
+
     def _answer(self, cases: pd.DataFrame, errors: dict[Hashable, list[str]]) -> pd.DataFrame:
-        """The answers to those of a few cases that can be read; what is wrong with the others comes into `errors`."""
+        """The answers to those of a few cases that can be read; what is wrong with the others comes into `errors`.
+
+        `image` may also be a file's bytes and a name, and masks are (h, w) numbers of classes, at the image's size.
+        """
         tables = []
         for variant, names in zip(self.delivery.variants, self.delivery.features, strict=True):
             if variant["kind"] == "table":
@@ -177,7 +231,10 @@ class Predictor:
     def _read(self, value: Any) -> tuple[Size, list[npt.NDArray[np.uint8]]] | InputError:
         """The size of a case's image and what each of the model's inputs sees of it, or what is wrong with it."""
         try:
-            image = read_image(value, "image", self.max_pixels, self.images[0].decoding, self.root)
+            settings = self.images[0].decoding
+            given = isinstance(value, tuple)
+            data, name = value if given else read_file(value, "image", self.max_pixels, settings, self.root)
+            image = decode(data, name=name, max_pixels=self.max_pixels, decoding=settings)
         except InputError as error:
             return error
         return image.size, [to_array(image, settings) for settings in self.images]
@@ -202,22 +259,22 @@ class Predictor:
             assert self.delivery.threshold is not None
             _, said = threshold.apply(p, said, self.delivery.threshold)
         marks = self.delivery.marks
-        levels = np.uint8(1 if len(marks) > 1 else 255)
         answer = {self.delivery.classes[1]: said.any(axis=(1, 2)), "share": (said > 0).mean(axis=(1, 2))}
         if len(marks) > 1:
             answer |= {f"share_{name}": (said == i).mean(axis=(1, 2)) for i, name in enumerate(marks, 1)}
-        answer["mask"] = [
-            _png(levels * mask, size, self.images[0].square) for mask, size in zip(said, sizes, strict=True)
-        ]
+        answer["mask"] = [_sized(mask, size, self.images[0].square) for mask, size in zip(said, sizes, strict=True)]
         return pd.DataFrame(answer)
 
+    def _png(self, mask: npt.NDArray[np.uint8]) -> bytes:
+        buffer = BytesIO()
+        Image.fromarray(mask if len(self.delivery.marks) > 1 else 255 * mask).save(buffer, "PNG")
+        return buffer.getvalue()
 
-def _png(mask: npt.NDArray[np.uint8], size: Size, square: bool) -> bytes:
+
+def _sized(mask: npt.NDArray[np.uint8], size: Size, square: bool) -> npt.NDArray[np.uint8]:
     """The mask (h, w) at the image's size; nothing where the model's square crop leaves the image out."""
     width, height = (min(size), min(size)) if square else size
     whole = Image.new("L", size)
     part = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
     whole.paste(part, ((size[0] - width) // 2, (size[1] - height) // 2))
-    buffer = BytesIO()
-    whole.save(buffer, "PNG")
-    return buffer.getvalue()
+    return np.asarray(whole)

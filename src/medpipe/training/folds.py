@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from medpipe import backend
+from medpipe.data.arrays import reserve
 from medpipe.errors import SettingError
 from medpipe.models import masks
 from medpipe.models.delivery import OutOfFold
@@ -87,7 +88,9 @@ def cross_validate(
         )  # fmt: skip
         if not members:
             kind, shape = np.uint8 if training.segments else np.float32, (len(judged), *model.output_shape[1:])
-            output = open_memmap(checkpoint.with_name("out_of_fold.npy"), "w+", kind, shape)
+            path = checkpoint.with_name("out_of_fold.npy")
+            reserve({path: shape}, kind)
+            output = open_memmap(path, "r+")
         judge = in_float32(model)
         for start in range(0, len(val), BATCH):
             some = val[start : start + BATCH]
