@@ -126,7 +126,8 @@ def test_one_pass_gives_outputs_and_embedding():
     for model, features in (
         (table, 32),
         (flat, 1280),
-        (fusion.compose([table, one], fusion.early([table, one], 3, ()), "embedding"), 32 + 8),
+        (fusion.compose([table, one], fusion.early([table, one], 3, ()), "embedding"), 8),
+        (mean([table, build(SMALL["mlp"], (2,), 3, STATS)], ["table"] * 2, [0.5, 0.5]), 32 + 32),
         (means, 8 + 8 + 8),
         (cascade.compose(one, segmenter), 8),
     ):
@@ -137,3 +138,12 @@ def test_one_pass_gives_outputs_and_embedding():
             np.testing.assert_allclose(seen[name], values, rtol=1e-5, atol=1e-6)
         assert seen["embedding"].shape == (3, features)
     assert observed(segmenter) is None
+
+
+def test_features_that_are_unknown_move_what_a_fusion_says_and_not_how_unusual_its_image_is():
+    table, images = build(SMALL["mlp"], (2,), 3, STATS), build(SMALL["convnet"], (SIDE, SIDE, 3), 3, STATS)
+    model = observed(fusion.compose([table, images], fusion.early([table, images], 3, ()), "embedding"))
+    known, (pixels, _) = np.array([[40.0, 1.0], [3.0, 0.0], [80.0, 1.0]], np.float32), batch("backbone")
+    one, other = model([known, pixels]), model([np.full_like(known, np.nan), pixels])
+    assert np.abs(np.asarray(one["output"]) - np.asarray(other["output"])).max() > 1e-3
+    np.testing.assert_array_equal(one["embedding"], other["embedding"])

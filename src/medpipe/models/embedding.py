@@ -31,8 +31,9 @@ def head(model: keras.Model) -> keras.Model:
 def observed(model: keras.Model) -> keras.Model | None:
     """The model with one more output, `embedding` (b, features), beside its own by name: one pass gives both.
 
-    Of several models in one, it is their embeddings side by side; of a flattened map its mean over height and width,
-    which has fewer numbers. None for a model without an embedding, as a segmenter.
+    Of several models in one, it is their embeddings side by side: of those that read images where any does, for a case
+    of which features are unknown is not unlike the others for that. Of a flattened map it is its mean over height and
+    width, which has fewer numbers. None for a model without an embedding, as a segmenter.
     """
     if EMBEDDING in (layer.name for layer in model.layers):
         layer = model.get_layer(EMBEDDING)
@@ -40,18 +41,20 @@ def observed(model: keras.Model) -> keras.Model | None:
         mean = keras.layers.GlobalAveragePooling2D(name=f"{EMBEDDING}_mean")
         seen = [mean(layer.input) if flattened else layer.output]
     else:
-        seen = []
+        of_images: list[keras.KerasTensor] = []
+        of_tables: list[keras.KerasTensor] = []
 
         def call(layer: keras.Operation, *inputs: Any, **named: Any) -> Any:
             part = observed(layer) if isinstance(layer, keras.Model) else None
             if part is None:
                 return layer(*inputs, **named)
             outputs = part(*inputs, **named)
-            seen.append(outputs[EMBEDDING])
+            (of_images if any(len(read.shape) == 4 for read in part.inputs) else of_tables).append(outputs[EMBEDDING])
             return outputs["output"]
 
         # The same layers, called again: what a model in this one has inside cannot be had of its first call.
         model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+        seen = of_images or of_tables
     if not seen:
         return None
     outputs = model.output if isinstance(model.output, dict) else {"output": model.output}
