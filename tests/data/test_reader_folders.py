@@ -22,7 +22,8 @@ def test_folders_as_people_nest_them(ingest, pictures):
     names = ["train/benign/a.png", "train/benign/left/b.png", "test/malignant/c.JPG", "val/malignant/d.png"]
     litter = {"Thumbs.db": "x", "__MACOSX/train/benign/._a.png": "x", "train/.DS_Store": "x", "desktop.ini": "x"}
     manifest, reasons, notes = ingest(pictures(*names) | litter, FOLDERS)
-    assert manifest["label"].to_dict() == {"a": "benign", "b": "benign", "c": "malignant", "d": "malignant"}
+    whole = ["train/benign/a", "train/benign/left/b", "test/malignant/c", "val/malignant/d"]
+    assert manifest["label"].to_dict() == dict(zip(whole, ["benign"] * 2 + ["malignant"] * 2, strict=True))
     assert not reasons
     assert "folders of sets (train 2, test 1, val 1) are ignored" in notes
     assert "set" not in manifest
@@ -30,7 +31,7 @@ def test_folders_as_people_nest_them(ingest, pictures):
 
 def test_folders_whose_names_differ_in_case_or_blanks_are_one_class(ingest, pictures):
     manifest, reasons, notes = ingest(pictures("Benign/a.png", "benign /b.png", "MALIGNANT/c.png"), FOLDERS)
-    assert manifest["label"].tolist() == ["benign", "benign", "malignant"]
+    assert manifest["label"].to_dict() == {"Benign/a": "benign", "benign /b": "benign", "MALIGNANT/c": "malignant"}
     assert not reasons
     assert "class benign: folders 'Benign', 'benign ' are taken for one" in notes
 
@@ -38,7 +39,7 @@ def test_folders_whose_names_differ_in_case_or_blanks_are_one_class(ingest, pict
 def test_folders_by_code(ingest, pictures):
     reader = FOLDERS | {"codes": {"gutartig": "benign", "bösartig": "malignant"}}
     manifest, reasons, _ = ingest(pictures("gutartig/a.png", "bösartig/ä b.png"), reader)
-    assert manifest["label"].to_dict() == {"a": "benign", "ä b": "malignant"}
+    assert manifest["label"].to_dict() == {"gutartig/a": "benign", "bösartig/ä b": "malignant"}
     assert not reasons
 
 
@@ -46,24 +47,39 @@ def test_a_nested_copy_of_the_folder_counts_once(ingest, pictures):
     files = pictures("data/benign/a.png", "data/malignant/b.png")
     copy = {f"data/copy of data/{name.removeprefix('data/')}": data for name, data in files.items()}
     manifest, reasons, _ = ingest(files | copy, FOLDERS)
-    assert sorted(manifest.index) == ["a", "b"]
+    assert sorted(manifest.index) == ["data/benign/a", "data/malignant/b"]
     assert not reasons
 
 
-def test_images_of_one_name_in_two_classes_stay_apart(ingest, pictures):
-    manifest, reasons, _ = ingest(pictures("benign/1.png", "malignant/1.png"), FOLDERS)
-    assert manifest["label"].to_dict() == {"benign/1": "benign", "malignant/1": "malignant"}
-    assert not reasons
+def test_images_of_one_name_are_copies_where_their_bytes_are_the_same(ingest, pictures):
+    """Patients above their classes, whose images are numbered from 1 on; one folder was copied, one file cut."""
+    names = [f"P{p}/{label}/{i}.png" for p in range(4) for label in CLASSES for i in range(1, 4)]
+    files = pictures(*names, "P0/benign/1.jpg")
+    files |= {f"copy/{name}": files[name] for name in names[:3]} | {"P9/benign/1.png": b"", "P8/benign/1.png": b""}
+    manifest, reasons, _ = ingest(files, FOLDERS)
+    whole = {name.removesuffix(".png") for name in names} - {"P0/benign/1"}
+    assert set(manifest.index) == {*whole, "P0/benign/1.png", "P0/benign/1.jpg"}
+    assert manifest.loc["P0/benign/1.jpg", "path"] == "P0/benign/1.jpg"
+    assert reasons == {"P8/benign/1": "empty file"}
+
+
+def test_what_cannot_be_compared_is_no_copy(ingest, folder, pictures, zipped):
+    files = pictures("benign/a.png", "malignant/b.png")
+    part = zipped({"benign/1.png": files["benign/a.png"], "x/benign/1.png": files["benign/a.png"]}, "part.zip")
+    data = part.read_bytes()
+    at = data.index(files["benign/a.png"]) + 50
+    part.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    _, reasons, _ = ingest(files | {"part.zip": part.read_bytes()}, FOLDERS)
+    assert reasons["part.zip!/benign/1"].startswith("damaged: Bad CRC")
 
 
 def test_one_image_under_two_labels_is_of_no_use(ingest, pictures):
     files = pictures("benign/a.png", "benign/b.png", "malignant/c.png")
     manifest, reasons, _ = ingest(files | {"malignant/again.png": files["benign/a.png"]}, FOLDERS)
-    assert sorted(manifest.index) == ["b", "c"]
-    assert set(reasons) == {"a", "again"}
-    assert all(
-        reason.startswith("duplicated with another label: a benign, again malignant") for reason in reasons.values()
-    )
+    assert sorted(manifest.index) == ["benign/b", "malignant/c"]
+    assert set(reasons) == {"benign/a", "malignant/again"}
+    said = "duplicated with another label: benign/a benign, malignant/again malignant"
+    assert all(reason.startswith(said) for reason in reasons.values())
 
 
 def test_other_folders_and_two_classes_at_once(ingest, pictures):
@@ -90,8 +106,10 @@ def test_a_patient_under_two_spellings_is_one(ingest, pictures):
     reader = FOLDERS | {"group": {"pattern": r"([^/]+)_\d\.png$"}}
     names = ["benign/P 01_1.png", "benign/p  01_2.png", "malignant/P02_1.png", "malignant/other.png"]
     manifest, reasons, _ = ingest(pictures(*names), reader)
-    assert manifest["group"].to_dict() == {"P 01_1": "P 01", "p  01_2": "P 01", "P02_1": "P02"}
-    assert reasons["other"].startswith("no group: nothing names its patient or lesion")
+    assert manifest["group"].to_dict() == {
+        "benign/P 01_1": "P 01", "benign/p  01_2": "P 01", "malignant/P02_1": "P02",
+    }  # fmt: skip
+    assert reasons["malignant/other"].startswith("no group: nothing names its patient or lesion")
 
 
 FULL = {"window": "full", "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
@@ -148,13 +166,13 @@ def test_dicom_files_with_their_patients(ingest):
     files["malignant/plan.dcm"] = Path(get_testdata_file("rtplan.dcm", download=False)).read_bytes()
     decoding = {"window": "full", "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 20}
     manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=decoding)
-    assert manifest["label"].to_dict() == {"IM1": "benign", "b": "malignant"}
+    assert manifest["label"].to_dict() == {"benign/IM1": "benign", "malignant/b": "malignant"}
     patients = {
         name: dcmread(BytesIO(files[path])).PatientID
-        for name, path in (("IM1", "benign/IM1"), ("b", "malignant/b.dcm"))
+        for name, path in (("benign/IM1", "benign/IM1"), ("malignant/b", "malignant/b.dcm"))
     }
     assert manifest["group"].to_dict() == patients
-    assert "pixel" in reasons["plan"]
+    assert "pixel" in reasons["malignant/plan"]
 
 
 def test_a_file_name_with_a_number_sign_hides_no_patient(ingest):
@@ -163,7 +181,7 @@ def test_a_file_name_with_a_number_sign_hides_no_patient(ingest):
     files = {name.replace("0_0.dcm", "img #1.dcm").replace("1_0.dcm", "img#2"): data for name, data in files.items()}
     manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
     assert not reasons
-    assert {"img #1", "img#2"} < set(manifest.index)
+    assert {"benign/img #1", "malignant/img#2"} < set(manifest.index)
     assert manifest["group"].nunique() == 12
     assert straddling(manifest, manifest["group"].to_dict()) == 0
 
@@ -172,6 +190,6 @@ def test_under_patient_ids_a_file_without_one_is_refused(ingest, pictures):
     files = {f"{CLASSES[p % 2]}/{p}_{i}.dcm": scan(9 * p + i, PatientID=f"P{p}") for p in range(6) for i in range(2)}
     files |= pictures("benign/photograph.png") | {"benign/nameless.dcm": scan(99, PatientID="")}
     manifest, reasons, _ = ingest(files, FOLDERS | {"group": "dicom"}, decoding=FULL)
-    assert set(reasons) == {"photograph", "nameless"}
+    assert set(reasons) == {"benign/photograph", "benign/nameless"}
     assert all(reason.startswith("no group") for reason in reasons.values())
     assert manifest["group"].value_counts().to_dict() == {f"P{p}": 2 for p in range(6)}

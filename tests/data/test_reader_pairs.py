@@ -25,7 +25,8 @@ def test_pairs_in_two_folders_or_beside_each_other(ingest, pictures, encode):
         (beside, {"images": "p", "masks": "p"}),
     ):
         manifest, reasons, _ = ingest(files, PAIRS | reader, **MASKED)
-        assert manifest["label"].to_dict() == {"a": "marked", "b": "empty", "c": "marked"}
+        labels = zip("abc", ("marked", "empty", "marked"), strict=True)
+        assert manifest["label"].to_dict() == {f"{reader['images']}/{name}": label for name, label in labels}
         assert not reasons
 
 

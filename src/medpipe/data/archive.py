@@ -24,6 +24,7 @@ LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
 LARGEST = 512 << 20
 PIXELS = 256 << 20  # HAM10000's pixel table has 94 MB
 _PIECE = 1 << 20
+_BEGINNING = 1 << 12
 # What Python unpacks no further than the zip's listing says. Of bzip2, 510 bytes that claim 1,000 filled a gigabyte.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -145,6 +146,14 @@ class Archive:
             return False
         pieces = zip(self._pieces(first, LARGEST), self._pieces(second, LARGEST), strict=False)
         return all(one == other for one, other in pieces)
+
+    def beginning(self, name: str) -> tuple[int, bytes]:
+        """A file's size and its first bytes, none where it cannot be read."""
+        try:
+            with self.open(name) as file:
+                return self._size(name), file.read(_BEGINNING)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error):  # of a damaged zip: `read` says so
+            return 0, b""
 
     def is_image(self, name: str) -> bool:
         """Whether the file is named as an image, or is of DICOM and has no ending."""

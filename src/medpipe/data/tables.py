@@ -86,11 +86,12 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./").casefold()
 
 
-def unique_ids(paths: pd.Series) -> pd.Series:
-    """The files' names without folder and ending; of several of one name their paths without ending."""
-    whole = paths.map(without_ending)
-    names = whole.str.rpartition("/")[2]
-    return names.where(~names.duplicated(keep=False), whole)
+def ids_of(paths: pd.Series) -> pd.Series:
+    """The files' whole paths without ending; with it where that is what tells two files apart."""
+    names = paths.drop_duplicates()
+    whole = names.map(without_ending)
+    ids = whole.where(~whole.duplicated(keep=False), names)
+    return paths.map(dict(zip(names, ids if ids.is_unique else names, strict=True)))
 
 
 def folded(values: pd.Series) -> pd.Series:

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from medpipe.data.archive import Archive
-from medpipe.data.rows import Problem, Rows, distinct
-from medpipe.data.tables import grouped, unique_ids, without_ending
+from medpipe.data.rows import Problem, Rows, without_copies
+from medpipe.data.tables import grouped, ids_of, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Folders
 
@@ -45,19 +45,19 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
             f"{seen or 'none'}. Name the folders under classes, or under reader.codes"
         )
     table = pd.DataFrame(rows, columns=["path", "label", "folder", "set"])
-    # A folder that was copied into another holds every image twice.
+    # A folder that was copied into another holds every image twice: the same bytes under the same name below its class.
     below = [_below(path, folder) for path, folder in zip(table["path"], table["folder"], strict=True)]
     place = table["label"] + "/" + table["set"] + "/" + below
     twice = place.duplicated(keep=False)
     key = dict(zip(table.loc[twice, "path"], place[twice], strict=True))
-    files, conflicts = distinct(archive, key, key.__getitem__)
-    table = table[~twice | table["path"].isin(files.values())]
-    table = table.assign(id=unique_ids(table["path"]))
+    shallowest = sorted(key, key=lambda path: path.count("/"))
+    table = table[~twice | table["path"].isin(without_copies(archive, shallowest, key.__getitem__))]
+    table = table.assign(id=ids_of(table["path"]))
     notes = _notes(table, task.reader)
     if task.reader.sets == "ignore":
         table = table.drop(columns="set")
     table, said = grouped(archive, table.drop(columns="folder"), task.reader.group)
-    return Rows(table.assign(source="unknown", mask_path=""), problems + conflicts, (*notes, *said))
+    return Rows(table.assign(source="unknown", mask_path=""), problems, (*notes, *said))
 
 
 def classes_of(path: str, classes: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from medpipe.data.archive import Archive
 from medpipe.data.rows import Problem, Rows, distinct
-from medpipe.data.tables import grouped, unique_ids, without_ending
+from medpipe.data.tables import grouped, ids_of, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Pairs
 
@@ -51,7 +51,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     table = pd.DataFrame(
         {"path": [of["image"][name] for name in both], "mask_path": [of["mask"][name] for name in both], "label": ""}
     )
-    table["id"] = unique_ids(table["path"])
+    table["id"] = ids_of(table["path"])
     table, notes = grouped(archive, table, reader.group)
     return Rows(table.assign(source="unknown"), problems, tuple(notes))
 

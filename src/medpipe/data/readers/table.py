@@ -8,13 +8,23 @@ import pandas as pd
 from medpipe.data.archive import Archive
 from medpipe.data.readers.folders import classes_of
 from medpipe.data.rows import ROWLESS, Problem, Rows, single_rows
-from medpipe.data.tables import Files, folded, grouped, one_spelling, read_any, spelt_keys, tied, without_ending
+from medpipe.data.tables import (
+    Files,
+    folded,
+    grouped,
+    ids_of,
+    one_spelling,
+    read_any,
+    spelt_keys,
+    tied,
+    without_ending,
+)
 from medpipe.errors import InputError
 from medpipe.params import Category, Column, Declaration, Table
 
 
 def read_rows(archive: Archive, task: Declaration) -> Rows:
-    """A row an image that the table names, with what its columns say; the id is the name as the table has it.
+    """A row an image that the table names, with what its columns say; the id is the name there, without ending.
 
     Rows without image, images without row and names that several files have are problems. Raises InputError for a table
     that is not there, cannot be read or lacks a column.
@@ -30,7 +40,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     if reader.file not in archive.names():
         raise InputError(f"{archive.path}: has no {reader.file!r}, which reader.file names")
     found, notes = read_any(archive, reader.file, [name for name in wanted if name is not None])
-    table = pd.DataFrame({"id": found[reader.image].map(without_ending), "file": found[reader.image]})
+    table = pd.DataFrame({"id": ids_of(found[reader.image]), "file": found[reader.image]})
     problems: list[Problem] = []
     if isinstance(reader.label, str):
         label, said = one_spelling(found[reader.label], "labels")
