@@ -82,6 +82,7 @@ def main() -> None:
     subprocess.run(["dvc", "repro", *targets], cwd=clone, env=environment, check=True)
     for task, reader in TWINS.items():
         own, twin = (pd.read_parquet(clone / f"data/split/{name}/rows.parquet") for name in (task, f"{task}-twin"))
+        twin["id"] = twin["id"].str.rpartition("/")[2]
         columns = ["id", "label", "group", "set"]
         alike = own[columns].equals(twin[columns])
         left, right = (

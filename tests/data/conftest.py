@@ -101,8 +101,8 @@ def damaged_images():
     bomb = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\r" + header + zlib.crc32(header).to_bytes(4, "big") + encode(good)[33:]
     return {
         "empty file": b"",
-        "no image: neither": b"<html>404</html>",
-        "no image: neither JPEG": encode(good, "GIF"),
+        "no image: none of": b"<html>404</html>",
+        "no image: none of JPEG": encode(good, "ICO"),
         "damaged: image file is truncated": encode(good, "JPEG")[:-100],
         "damaged: ": encode(good)[:-300],
         "colour model: I;16, 16 bits": encode(deep),

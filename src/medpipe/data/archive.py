@@ -5,6 +5,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -12,11 +13,11 @@ from typing import IO
 import numpy as np
 from joblib import cpu_count
 
-from medpipe.data import dicom, frames
+from medpipe.data import frames
+from medpipe.data.formats import HEAD, ending_of, unread
 from medpipe.errors import InputError, Unreadable
 from medpipe.store import dvc_cache
 
-IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".nii.gz")
 # What file managers, Windows and Synology leave, in lower case. Excel locks `a.xlsx` by `~$a.xlsx`.
 LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
 
@@ -24,9 +25,9 @@ LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
 LARGEST = 512 << 20
 PIXELS = 256 << 20  # HAM10000's pixel table has 94 MB
 _PIECE = 1 << 20
-_BEGINNING = 1 << 12
 # What Python unpacks no further than the zip's listing says. Of bzip2, 510 bytes that claim 1,000 filled a gigabyte.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGED = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 File = str | tuple[zipfile.ZipFile, zipfile.ZipInfo]  # a path, or a zip's member
@@ -70,10 +71,11 @@ class Archive:
 
     def _fresh(self) -> None:
         self._tables: dict[str, list[bytes]] = {}
+        self._unread: dict[str, str] = {}
         self._whole = functools.lru_cache(maxsize=2)(self._joined)  # an image's and its mask's: of many slices each
 
     def _add_folder(self, root: Path) -> None:
-        for folder, folders, files in os.walk(root):
+        for folder, folders, files in os.walk(root, onerror=_unlisted):
             above = folder[len(str(root)) + 1 :]
             for entry in (*folders, *files):
                 path = f"{folder}/{entry}"
@@ -117,8 +119,17 @@ class Archive:
         return sorted(self._files)
 
     def images(self) -> list[str]:
-        """The files that are named as images, and DICOM files without an ending, sorted."""
+        """The files that are images by their names or by what they begin with, sorted."""
         return [name for name in self.names() if self.is_image(name)]
+
+    def others(self) -> list[str]:
+        """What the other files are: of each reason why one is no image, or none that is read, the endings' counts."""
+        rest = [name for name in self.names() if not self.is_image(name)]
+        kinds = Counter((self._unread[name], ending_of(name).lower()) for name in rest)
+        reasons: dict[str, list[str]] = {}
+        for (reason, ending), count in kinds.most_common():
+            reasons.setdefault(reason, []).append(f"{count} {ending or 'without ending'}")
+        return [f"files that are not read as images: {', '.join(some)} ({reason})" for reason, some in reasons.items()]
 
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading bytes. Raises InputError where the archive lists no such name."""
@@ -148,24 +159,22 @@ class Archive:
         return all(one == other for one, other in pieces)
 
     def beginning(self, name: str) -> tuple[int, bytes]:
-        """A file's size and its first bytes, none where it cannot be read."""
+        """A file's size and its first HEAD bytes. Raises as `read` does."""
         try:
             with self.open(name) as file:
-                return self._size(name), file.read(_BEGINNING)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error):  # of a damaged zip: `read` says so
-            return 0, b""
+                return self._size(name), file.read(HEAD)
+        except _DAMAGED as error:
+            raise Unreadable(name, f"damaged: {error}") from None
 
     def is_image(self, name: str) -> bool:
-        """Whether the file is named as an image, or is of DICOM and has no ending."""
-        if name.lower().endswith(IMAGES):
-            return True
-        if _ending(name):
-            return False
-        try:
-            with self.open(name) as file:
-                return dicom.is_dicom(file.read(132))
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error):  # of a damaged zip: `read` says so
-            return False
+        """Whether the file is one that `images` lists."""
+        if name not in self._unread:
+            reason = unread(name, b"")
+            try:
+                self._unread[name] = reason and unread(name, self.beginning(name)[1])
+            except Unreadable as error:
+                self._unread[name] = error.reason
+        return not self._unread[name]
 
     def _joined(self, name: str, limit: int) -> bytes:
         return b"".join(self._pieces(name, limit))
@@ -186,7 +195,7 @@ class Archive:
             with self.open(name) as file:
                 while piece := file.read(_PIECE):
                     yield piece
-        except (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGED as error:
             raise Unreadable(name, f"damaged: {error}") from None
 
     def pixel_rows(self, table: str) -> list[bytes]:
@@ -231,6 +240,10 @@ def chunk_size(files: int) -> int:
     return min(1024, max(128, -(-files // (4 * cpu_count()))))
 
 
+def _unlisted(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); grant access to it or take it out")
+
+
 def leads_out(path: str) -> bool:
     """Whether a path, of Unix or Windows, is absolute or climbs with `..`."""
     parts = re.split(r"[/\\]", path)
@@ -271,11 +284,5 @@ def _ppm(line: bytes, name: str) -> bytes:
 def stem(name: str) -> str:
     """The file's name without folders and ending; of one of a file's images with its place behind: `volume-17`."""
     file, place = frames.parted(name)
-    base = PurePosixPath(file).name.removesuffix(_ending(file)).removesuffix(".nii")
+    base = PurePosixPath(file).name.removesuffix(ending_of(file)).removesuffix(".nii")
     return base if place is None else f"{base}-{place}"
-
-
-def _ending(name: str) -> str:
-    """`.png`; '' where there is none, or numbers alone, as in the UIDs that DICOM files are named by."""
-    suffix = PurePosixPath(name).suffix
-    return "" if suffix[1:].isdigit() else suffix

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from medpipe.data import dicom, frames, masks, nifti, window
+from medpipe.data.formats import READ
 from medpipe.data.masks import Mask
 from medpipe.errors import Unreadable
 from medpipe.params import Decoding, ImagesVariant, PreparedImages
 
-FORMATS = ("JPEG", "PNG", "TIFF", "PPM")  # PPM: rows of a pixel table (archive.Archive.read)
-MODES = ("L", "LA", "P", "RGB", "RGBA")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")  # PPM: rows of a pixel table (archive.Archive.read)
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 DEEP = ("I;16", "I;16L", "I;16B")
 DEEPER = ("I", "F")  # of masks alone
 TURNS = {  # by the EXIF tag Orientation; 1 is upright
@@ -85,7 +86,7 @@ def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) 
 def _load(
     data: bytes, name: str, max_pixels: int, decoding: Decoding, modes: Sequence[str]
 ) -> tuple[Image.Image, int, bool]:
-    """The image that `name` says of a JPEG, PNG, TIFF or PPM, turned; its bits a channel; whether white is its zero."""
+    """The image that `name` says of a file of one of FORMATS, turned; its bits a channel; whether white is its zero."""
     image, count = _open(data, name)
     frames.check(name, count, decoding.frames)
     try:
@@ -138,7 +139,7 @@ def _whole(data: bytes) -> str:
 
 
 def _open(data: bytes, name: str) -> tuple[Image.Image, int]:
-    """A JPEG, PNG, TIFF or PPM, not yet decoded, and how many images it holds."""
+    """A file of one of FORMATS, not yet decoded, and how many images it holds; of a GIF the first one counts."""
     if not data:
         raise Unreadable(name, "empty file")
     try:
@@ -146,9 +147,9 @@ def _open(data: bytes, name: str) -> tuple[Image.Image, int]:
     except Image.DecompressionBombError as error:
         raise Unreadable(name, f"too many pixels: {error}") from None
     except Exception:  # Pillow's readers raise much beside UnidentifiedImageError on a damaged header
-        raise Unreadable(name, "no image: neither JPEG, PNG, TIFF, DICOM nor NIfTI") from None
-    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
-        raise Unreadable(name, "several images: an animated PNG")
+        raise Unreadable(name, f"no image: none of {READ}") from None
+    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+        raise Unreadable(name, f"several images: an animated {image.format}")
     try:
         return image, image.n_frames if image.format == "TIFF" else 1  # type: ignore[attr-defined]
     except Exception as error:
@@ -173,7 +174,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
         return data[24]  # bit depth in IHDR
     if image.format == "TIFF":
         return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined]  # BitsPerSample
-    return 8  # JPEG; a PPM of more has the mode I
+    return 8  # of more a PPM has the mode I, and the others have none
 
 
 def to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from medpipe.data.duplicates import BLANK, DIGITS, hashes
 from medpipe.data.images import decode, decode_mask, digest, most_bytes
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
-from medpipe.data.rows import ROWLESS, Problem
+from medpipe.data.rows import ROWLESS, Problem, Rows
 from medpipe.data.vocabulary import COLUMNS
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Ingest
@@ -34,7 +34,7 @@ class QuarantineError(InputError):
 class Ingested(NamedTuple):
     manifest: pd.DataFrame  # a row an accepted image (COLUMNS, then the task's metadata), sorted by id
     quarantine: pd.DataFrame  # id, path, reason of the rest
-    notes: tuple[str, ...]  # what was passed over of the archive's tables
+    notes: tuple[str, ...]  # what was passed over of the archive's tables and files
 
 
 def build_manifest(name: str, task: Declaration, settings: Ingest) -> Ingested:
@@ -60,7 +60,7 @@ def build_manifest(name: str, task: Declaration, settings: Ingest) -> Ingested:
     manifest = table[[*known]]
     quarantine = pd.DataFrame(sorted([*rows.problems, *problems, *copies]), columns=list(Problem._fields), dtype=str)
     _check_share(archive, len(manifest), quarantine, settings.max_quarantined)
-    return Ingested(manifest, quarantine, rows.notes)
+    return Ingested(manifest, quarantine, (*rows.notes, *_passed_over(archive, listed), *archive.others()))
 
 
 def summary(ingested: Ingested) -> list[str]:
@@ -73,6 +73,15 @@ def summary(ingested: Ingested) -> list[str]:
         lines.append(f"{len(rowless)} images that no row names are left out, such as {rowless['path'].iloc[0]}")
     lines += [f"note: {note}" for note in notes]
     return lines + [f"{'WARNING: ' if count > FEW else ''}{line}" for count, line in _kinds(wanted)]
+
+
+def _passed_over(archive: Archive, listed: Rows) -> list[str]:
+    """What to say of images that a reader gives no row, as a mask or a problem neither."""
+    named = {*listed.table["path"], *listed.table["mask_path"], *(problem.path for problem in listed.problems)}
+    rest = [name for name in archive.images() if name not in named]
+    if not rest:
+        return []
+    return [f"{len(rest)} images are passed over, as copies or outside of the reader's folders, such as {rest[0]}"]
 
 
 def _wanted(quarantine: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

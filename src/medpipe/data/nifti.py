@@ -1,4 +1,4 @@
-"""NIfTI volumes: slices along a declared axis, upright, of the whole volume's window."""
+"""NIfTI, MetaImage and NRRD volumes: slices along a declared axis, upright, of the whole volume's window."""
 
 import functools
 import gzip
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from medpipe.data import frames, masks, window
+from medpipe.data import frames, masks, raw_volumes, window
 from medpipe.data.grid import Grid
 from medpipe.data.masks import Mask
 from medpipe.errors import Unreadable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 GZIP = b"\x1f\x8b"
-ENDINGS = (".nii", ".nii.gz")
+ENDINGS = (".nii", ".nii.gz", ".mha", ".nrrd")
 _HEADER = 540  # bytes of NIfTI-2's, the longer one
 _EXTENSIONS = 1 << 20  # bytes between header and voxels
 ABOUT = _HEADER + _EXTENSIONS
@@ -39,9 +39,9 @@ class _Opened(NamedTuple):
 
 
 def is_nifti(data: bytes) -> bool:
-    """Whether the bytes, or what they unpack to, begin as a NIfTI volume; a damaged archive does not."""
+    """Whether the bytes, or what they unpack to, begin as a volume; a damaged archive does not."""
     try:
-        return _kind(_unpacked(data, _HEADER)) is not None
+        return raw_volumes.is_raw_volume(data) or _kind(_unpacked(data, _HEADER)) is not None
     except (OSError, EOFError, zlib.error):
         return False
 
@@ -136,7 +136,9 @@ def _kind(head: bytes) -> str | None:
 
 
 def _unpacked(data: bytes, size: int) -> bytes:
-    """At most `size` bytes of the file, of what it unpacks to if it is packed."""
+    """At most `size` bytes of the file as NIfTI, of what it unpacks to if it is packed."""
+    if raw_volumes.is_raw_volume(data):
+        return raw_volumes.as_nifti(data, size)
     return gzip.GzipFile(fileobj=BytesIO(data)).read(size) if data.startswith(GZIP) else data[:size]
 
 
@@ -145,12 +147,14 @@ def _open(data: bytes, name: str, max_voxels: int) -> _Opened:
         from nibabel import Nifti1Image, Nifti2Image
         from nibabel.orientations import io_orientation
     except ModuleNotFoundError:
-        raise Unreadable(name, "a NIfTI volume: to read it, install nibabel") from None
+        raise Unreadable(name, "a volume: to read it, install nibabel") from None
 
-    head = _unpacked(data, _HEADER)
     try:
+        head = _unpacked(data, _HEADER)
         header = (Nifti1Image if _kind(head) == "1" else Nifti2Image).header_class.from_fileobj(BytesIO(head))
         shape, kind, offset = header.get_data_shape(), header.get_data_dtype(), float(header["vox_offset"])
+    except Unreadable as error:
+        raise Unreadable(name, error.reason) from None
     except Exception as error:
         raise Unreadable(name, f"damaged: {error}") from None
     if kind.kind not in "iuf" or kind.itemsize > 8:

@@ -16,7 +16,7 @@ from medpipe.data.vocabulary import VOLUME
 from medpipe.errors import Unreadable
 from medpipe.params import Declaration, Decoding
 
-_PLAIN = (".jpg", ".jpeg", ".png", ".bmp")
+_PLAIN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")  # such files hold one image, and no patient
 
 _Row = dict[Any, Any]
 

@@ -65,18 +65,18 @@ def distinct(archive: Archive, names: Iterable[str], key: Callable[[str], str]) 
 
 def without_copies(archive: Archive, names: Iterable[str], key: Callable[[str], str]) -> list[str]:
     """`names` without the files that have key and bytes of one before them; what cannot be read is no copy."""
-    kept: dict[tuple[str, int, bytes], list[str]] = {}
+    kept: list[str] = []
+    likely: dict[tuple[str, int, bytes], list[str]] = {}
     for name in names:
-        likely = kept.setdefault((key(name), *archive.beginning(name)), [])
-        if not any(_copies(archive, name, other) for other in likely):
-            likely.append(name)
-    return [name for alike in kept.values() for name in alike]
-
-
-def _copies(archive: Archive, one: str, other: str) -> bool:
-    with suppress(Unreadable):
-        return archive.same(one, other)
-    return False
+        try:
+            alike = likely.setdefault((key(name), *archive.beginning(name)), [])
+            if any(archive.same(name, other) for other in alike):
+                continue
+            alike.append(name)
+        except Unreadable:  # ingest says so
+            pass
+        kept.append(name)
+    return kept
 
 
 def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:

@@ -79,7 +79,7 @@ class Files:
 
 def without_ending(path: str) -> str:
     """Without `.png` and the like; `.nii.gz` is one ending, and a point within a name none."""
-    return re.sub(r"\.(nii\.gz|[a-z]{3,4})$", "", path, flags=re.IGNORECASE)
+    return re.sub(r"\.(nii\.gz|dicom|[a-z]{3,4})$", "", path, flags=re.IGNORECASE)
 
 
 def _plain(name: str) -> str:

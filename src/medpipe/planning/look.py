@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
+from medpipe.data.formats import READ
 from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
 from medpipe.data.tables import Files, folded, without_ending
@@ -55,7 +56,7 @@ def look(archive: Archive) -> Found:
     """
     images = archive.images()
     if not images:
-        raise InputError(f"{archive.path}: holds no images that can be read (JPEG, PNG, TIFF, DICOM, NIfTI)")
+        raise InputError(f"{archive.path}: holds no images that can be read ({READ}); {'; '.join(archive.others())}")
     for find in (_published, _isic, _table, _pairs, _folders):
         if (found := find(archive, images)) is not None:
             return found

@@ -80,7 +80,7 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     report += [
         f"  class {label}: {images[label]} images of {groups[label]} groups" for label in images.index if labelled
     ]
-    report += [f"  note: {note}" for note in rows.notes]
+    report += [f"  note: {note}" for note in (*rows.notes, *archive.others())]
     if rows.problems:
         some = "; ".join(f"{problem.path or problem.id}: {problem.reason}" for problem in rows.problems[:3])
         report.append(f"  {len(rows.problems)} cannot be used, such as {some}")

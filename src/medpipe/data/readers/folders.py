@@ -42,7 +42,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         seen = ", ".join(f"{name or '.'} ({count})" for name, count in other.most_common(5))
         raise InputError(
             f"{archive.path}: no image lies in a folder of a class, {', '.join(task.classes)}; there are images in: "
-            f"{seen or 'none'}. Name the folders under classes, or under reader.codes"
+            f"{seen or '; '.join(['none', *archive.others()])}. Name the folders under classes, or under reader.codes"
         )
     table = pd.DataFrame(rows, columns=["path", "label", "folder", "set"])
     # A folder that was copied into another holds every image twice: the same bytes under the same name below its class.

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from medpipe.data.archive import IMAGES, Archive, stem
+from medpipe.data.archive import Archive, stem
 from medpipe.data.features import UNKNOWN
+from medpipe.data.formats import IMAGES
 from medpipe.data.rows import ROWLESS, Problem, Rows, distinct
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
