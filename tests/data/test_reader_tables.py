@@ -212,3 +212,50 @@ def test_an_external_source_of_which_no_row_is_would_train(ingest, pictures):
         ingest(files, GROUPED, external="south")
     manifest, _, _ = ingest(files, reader, external="north")
     assert manifest["source"].tolist() == ["north", "north", "south", "south"]
+
+
+TREATED = {"features": {"therapy": {"values": ["none", "NA", "laser"]}}, "subgroups": ("therapy", "remark")}
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.xlsx", "list.parquet"])
+def test_a_class_or_category_that_is_called_as_unknown_ones_are_is_what_was_declared(ingest, pictures, name):
+    """Half of the labels say unknown, as ISIC 2020's do, and most patients had no therapy."""
+    rows = pd.DataFrame(
+        {
+            "file": list("abcdef"), "label": ["unknown", "unknown", "Unknown", "benign", "NA", None],
+            "therapy": ["none", "None", "NA", "laser", "n/a", None], "remark": ["none", "NA", "-", "x", None, "x"],
+        }
+    )  # fmt: skip
+    buffer = BytesIO()
+    {"csv": rows.to_csv, "xlsx": rows.to_excel, "parquet": rows.to_parquet}[name[5:]](buffer, index=False)
+    files = pictures(*(f"{i}.png" for i in rows["file"])) | {name: buffer.getvalue()}
+    manifest, reasons, _ = ingest(files, TABLE | {"file": name}, classes=("benign", "unknown", "NA"), **TREATED)
+    assert manifest["label"].to_dict() == dict(zip("abcde", ["unknown"] * 3 + ["benign", "NA"], strict=True))
+    assert manifest["therapy"].tolist() == ["none", "none", "NA", "laser", "unknown"]
+    assert manifest["remark"].tolist() == ["none", "NA", "-", "x", "unknown"]  # of which no values are declared
+    assert reasons == {"f": "unknown class: ''"}
+
+
+def test_a_category_is_read_in_whatever_case_it_is_written(ingest, pictures):
+    rows = pd.DataFrame({"file": list("abc"), "label": ["benign"] * 3, "sex": ["Male", "MALE", "female"]})
+    files = pictures("a.png", "b.png", "c.png") | {"list.csv": rows.to_csv(index=False)}
+    manifest, reasons, _ = ingest(files, TABLE, features={"sex": {"values": ["Female", "male"]}})
+    assert manifest["sex"].tolist() == ["male", "male", "Female"]
+    assert not reasons
+
+
+def test_long_numbers_keep_their_digits_beside_a_missing_one(ingest, pictures):
+    """As floats both patients would be 90071992547409920."""
+    patients = pd.array([90071992547409921, 90071992547409919, None], "Int64")
+    rows = pd.DataFrame({"file": list("abc"), "label": "benign", "patient": patients})
+    rows.to_parquet(buffer := BytesIO())
+    files = pictures("a.png", "b.png", "c.png") | {"list.parquet": buffer.getvalue()}
+    manifest, _, _ = ingest(files, GROUPED | {"file": "list.parquet", "ungrouped": "alone"})
+    assert manifest["group"].tolist() == ["90071992547409921", "90071992547409919", "c"]
+
+
+def test_a_source_that_is_not_known_is_called_so(ingest, pictures):
+    rows = pd.DataFrame({"file": list("ab"), "label": ["benign", "malignant"], "site": ["Basel", ""]})
+    files = pictures("a.png", "b.png") | {"list.csv": rows.to_csv(index=False)}
+    manifest, _, _ = ingest(files, TABLE | {"source": "site"})
+    assert manifest["source"].tolist() == ["Basel", "unknown"]

@@ -75,7 +75,7 @@ def test_tables(folder):
             }
         )
     )
-    assert read_table(archive, "bom.csv", ["id", "age"]).to_numpy().tolist() == [["", ""], ["x", "5"]]
+    assert read_table(archive, "bom.csv", ["id", "age"]).to_numpy().tolist() == [["NA", ""], ["x", "5"]]
     assert read_table(archive, "tabs.tab", ["id", "age"]).to_numpy().tolist() == [["a,b", "5"]]
     columns = ["id", "age", "note"]
     assert read_table(archive, "semicolons.csv", columns).to_numpy().tolist() == [["x", "5", "a, b"]]

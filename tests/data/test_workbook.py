@@ -44,10 +44,10 @@ def repacked(data, method=zipfile.ZIP_DEFLATED, **parts):
 
 
 def test_cells_are_stripped_strings_and_empty_where_missing(read):
-    cells = {"A2": " COVID-1 ", "C2": "https://a.example", "A3": 7, "C3": "N/A", "C4": "unknown", "A5": "b"}
+    cells = {"A2": " COVID-1 ", "C2": "https://a.example", "A3": 7, "C3": "#N/A", "C4": " ", "A5": "b", "C5": "none"}
     table = read(cells)
     assert tuple(table) == COLUMNS
-    assert table.to_numpy().tolist() == [["COVID-1", "https://a.example"], ["7", ""], ["", ""], ["b", ""]]
+    assert table.to_numpy().tolist() == [["COVID-1", "https://a.example"], ["7", ""], ["", ""], ["b", "none"]]
     assert read({}).empty
 
 

@@ -307,3 +307,19 @@ def test_a_section_of_the_name_stays_and_a_file_that_would_be_invalid_is_not_wri
     with pytest.raises(InputError, match="retinal"):
         write(tmp_path, made.sections)
     assert path.read_text() == text
+
+
+def test_words_that_may_stand_for_unknown_are_shown_and_asked(new):
+    rows = pd.DataFrame(
+        {
+            "file": [f"{i}.png" for i in range(60)], "diagnosis": ["unknown", "nevus", "melanoma"] * 20,
+            "therapy": ["none"] * 30 + ["laser"] * 20 + ["NA"] * 10,
+        }
+    )  # fmt: skip
+    made, settings = new(dict.fromkeys(rows["file"]) | {"t.csv": rows.to_csv(index=False)})
+    assert set(settings.tasks["retina"].classes) == {"unknown", "nevus", "melanoma"}
+    assert settings.tasks["retina"].features["therapy"].values == ("laser", "none")
+    report = "\n".join(made.report)
+    assert "class unknown: 20 images" in report
+    assert "choose: tasks.retina.classes: 'unknown' (20) count as classes; take out what stands for" in report
+    assert "features.therapy: the column therapy holds 'none' (30), 'NA' (10); none and nil are taken for" in report

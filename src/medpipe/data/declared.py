@@ -7,8 +7,9 @@ import pandas as pd
 from PIL import Image
 
 from medpipe.data.archive import Archive
-from medpipe.data.features import UNKNOWN
+from medpipe.data.features import UNKNOWN, read_category
 from medpipe.data.masks import Mask
+from medpipe.data.missing import is_missing
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import InputError, Unreadable
 from medpipe.params import Declaration, Number
@@ -41,12 +42,12 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
         match task.features.get(name):
             case Number(range=(low, high)):
                 number = pd.to_numeric(table[name], errors="coerce").astype(float)
-                checks.append((name, name, ~(number.between(low, high) | table[name].eq(""))))
+                checks.append((name, name, ~(number.between(low, high) | is_missing(table[name]))))
                 parsed[name] = number
             case None:
                 parsed[name] = table[name].replace("", UNKNOWN)
             case category:
-                parsed[name] = table[name].replace("", UNKNOWN)
+                parsed[name] = read_category(table[name], category)
                 checks.append((f"unknown {name}", name, ~parsed[name].isin((*category.values, UNKNOWN))))
     problems, bad = list(rows.problems), pd.Series(False, index=table.index)
     for kind, column, wrong in checks:

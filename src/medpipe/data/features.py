@@ -9,10 +9,22 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 from medpipe.params import Category, Feature
 
 UNKNOWN = "unknown"
+
+
+def read_category(values: pd.Series, feature: Category) -> pd.Series:
+    """The feature's values, in whatever case they are written, and UNKNOWN; a value called `none` is a value.
+
+    What is neither stays as it is, as text.
+    """
+    text, folds = values.astype(object).map(lambda value: str(value).strip()), [v.casefold() for v in feature.values]
+    spelt = {fold: value for fold, value in zip(folds, feature.values, strict=True) if folds.count(fold) == 1}
+    read = text.map(lambda said: said if said in feature.values else spelt.get(said.casefold(), said))
+    return read.mask(values.isna() | (is_missing(text) & ~read.isin(feature.values)), UNKNOWN)
 
 
 def categories(declared: Mapping[str, Feature]) -> dict[str, tuple[str, ...]]:

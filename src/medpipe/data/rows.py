@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from medpipe.data.archive import Archive, separator_of
-from medpipe.data.missing import is_missing
 from medpipe.errors import InputError, Unreadable
 
 # The most bytes that are read of a table, which takes many times as much memory. HAM10000's metadata have 0.6 MB.
@@ -80,7 +79,7 @@ def without_copies(archive: Archive, names: Iterable[str], key: Callable[[str], 
 
 
 def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table of values parted by comma, semicolon or tab, as stripped strings, '' where one `is_missing`.
+    """A table of values parted by comma, semicolon or tab, as stripped strings.
 
     What is no UTF-8 or UTF-16 is taken for Latin-1, and behind semicolons 4,5 for 4.5. Raises InputError where it is no
     table, is of more than TABLE bytes, or lacks one of `columns`.
@@ -96,7 +95,7 @@ def read_table(archive: Archive, name: str, columns: Iterable[str]) -> pd.DataFr
         raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
     if separator == ";":
         table = table.replace(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", regex=True)
-    return table.apply(lambda column: column.str.strip().mask(is_missing(column), ""))
+    return table.apply(lambda column: column.str.strip())
 
 
 def _decoded(data: bytes) -> str:

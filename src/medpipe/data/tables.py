@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medpipe.data.archive import Archive
-from medpipe.data.missing import is_missing
+from medpipe.data.missing import blanked
 from medpipe.data.rows import TABLE, read_table
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
@@ -24,7 +24,7 @@ TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".parquet")
 
 
 def read_any(archive: Archive, name: str, columns: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
-    """A CSV, TSV, Excel or Parquet file as stripped strings, '' for what is missing, and notes on what was passed over.
+    """A CSV, TSV, Excel or Parquet file as stripped strings, '' for what is empty, and notes on what was passed over.
 
     A header that stands again among the rows is left out. Raises InputError that names the file where it cannot be
     read, is too large, or lacks one of `columns`.
@@ -45,16 +45,19 @@ def read_any(archive: Archive, name: str, columns: Iterable[str]) -> tuple[pd.Da
 def _read_parquet(archive: Archive, name: str) -> pd.DataFrame:
     data = archive.read(name, limit=TABLE)
     try:
-        table = pd.read_parquet(BytesIO(data))
+        # Types that hold missing values too: as floats, whole numbers of 17 digits would lose the last ones.
+        table = pd.read_parquet(BytesIO(data), dtype_backend="numpy_nullable")
     except Exception as error:  # pyarrow's many
         raise InputError(f"{name}: no readable Parquet file ({error}); write it again") from None
     table.columns = table.columns.map(str)
-    return table.apply(lambda column: column.map(_text).str.strip().mask(is_missing(column), ""))
+    return table.astype(object).map(_text)
 
 
 def _text(value: object) -> str:
-    """Whole numbers without a point, for a column of numbers becomes one of floats where a value is missing."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """Whole numbers without a point, for who wrote the file may have held them as floats where a value is missing."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 class Files:
@@ -121,7 +124,7 @@ def grouped(archive: Archive, table: pd.DataFrame, group: GroupOf) -> tuple[pd.D
             listed, notes = read_any(archive, file, [image, *group.names])
             files = Files(table["path"], "")
             meant = listed[image].map(files.find)
-            listed = listed.assign(path=meant.str[0].where(meant.str.len() == 1, ""))
+            listed = listed[[*group.names]].apply(blanked).assign(path=meant.str[0].where(meant.str.len() == 1, ""))
             listed = listed[(listed["path"] != "") & (listed[[*group.names]] != "").any(axis=1)]
             keys, said = spelt_keys(listed, (*group.names, "path"))  # of one listed twice the groups are one
             of = dict(zip(listed["path"], tied(keys), strict=True))

@@ -8,7 +8,6 @@ import pandas as pd
 from openpyxl import load_workbook
 
 from medpipe.data.archive import PACKED, Archive
-from medpipe.data.missing import is_missing
 from medpipe.errors import InputError
 
 LARGEST = 1 << 26  # bytes, packed or unpacked; of 10,192 rows with a name and a URL 3.0 million
@@ -17,7 +16,7 @@ WIDEST, LONGEST = 64, 1 << 20  # columns, rows; a cell may name any place, and a
 
 def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """`columns` (where none is given all that have a name) of an .xlsx file's first sheet below its header, without
-    empty rows, all values as stripped strings, '' where one `is_missing`.
+    empty rows, all values as stripped strings, '' for an empty cell and for Excel's #N/A.
 
     Raises InputError for what is no workbook, packs more than LARGEST or otherwise than Excel does, or lacks one of
     `columns` among its first WIDEST.
@@ -39,7 +38,7 @@ def read_workbook(archive: Archive, name: str, columns: Sequence[str]) -> pd.Dat
     if missing := [column for column in columns if column not in header]:
         raise InputError(f"{name}: lacks the column {', '.join(missing)}; it has {', '.join(filter(None, header))}")
     table = pd.DataFrame(cells, columns=list(columns), dtype=object)
-    return table.apply(lambda column: column.map(str).str.strip().mask(is_missing(column), ""))
+    return table.map(lambda cell: "" if cell in (None, "#N/A") else str(cell).strip())
 
 
 def _check_size(book: zipfile.ZipFile, name: str) -> None:

@@ -40,9 +40,16 @@ class Number(Frozen):
 
 
 class Category(Frozen):
-    """A feature that is one of `values`, or unknown."""
+    """A feature that is one of `values`, or unknown, which is none of them."""
 
     values: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def known(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [value for value in values if value.strip().casefold() in ("", "unknown")]:
+            raise ValueError(f"{unknown[0]!r} is no value; leave it out: clean.<task>.unknown says what becomes of it")
+        return values
 
 
 def _feature(value: Any) -> str:

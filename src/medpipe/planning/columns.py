@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medpipe.data.missing import blanked, is_missing
 from medpipe.data.tables import folded
 from medpipe.params import RESERVED
+
+VALUES = ("none", "nil")  # that say what there is, where other words for "not known" do not
 
 
 def classes(labels: pd.Series) -> tuple[list[str], dict[str, str]]:
@@ -26,6 +29,12 @@ def class_name(name: str) -> str:
     """The name in letters, digits, blanks, `_`, `.` and `-`."""
     plain = re.sub(r"[^A-Za-z0-9_. -]+", "_", name.strip()).strip("_. -")
     return plain or "class"
+
+
+def doubtful(values: pd.Series) -> str:
+    """The words among the values that may stand for "not known", with their counts."""
+    counts = values[is_missing(values) & (values != "")].value_counts()
+    return ", ".join(f"{word!r} ({count})" for word, count in counts.items())
 
 
 def kinds(values: pd.Series) -> int:
@@ -47,12 +56,13 @@ def features(
     found: dict[str, dict[str, Any]] = {}
     columns: dict[str, str] = {}
     for column in map(str, table):
-        values = table[column][table[column] != ""]
+        known = ~is_missing(table[column]) | table[column].str.casefold().isin(VALUES)
+        values = table[column][known]
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")
         name = f"{name}_given" if name in RESERVED else name
         if column in used or not name or column.startswith("Unnamed") or len(values) < 0.5 * len(table):
             continue
-        numbers = pd.to_numeric(values, errors="coerce")
+        numbers = pd.to_numeric(blanked(values).replace("", np.nan).dropna(), errors="coerce")
         different = kinds(values)
         number = numbers.notna().mean() > 0.95 and different > 10
         if number and different == len(table) and (numbers.diff().dropna() == 1).all():
@@ -71,5 +81,10 @@ def features(
         else:
             spelt = values.groupby(folded(values)).agg(lambda same: same.mode().iloc[0])
             found[name] = {"values": sorted(map(str, spelt))}
+            if words := doubtful(table[column]):
+                questions.append(
+                    f"features.{name}: the column {column} holds {words}; {' and '.join(VALUES)} are taken for values, "
+                    "the others for unknown; list what is a value"
+                )
         columns[name] = column
     return found, columns

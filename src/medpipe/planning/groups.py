@@ -10,6 +10,7 @@ import pandas as pd
 
 from medpipe.data import dicom
 from medpipe.data.archive import Archive
+from medpipe.data.missing import blanked
 from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
 from medpipe.errors import InputError
 
@@ -66,6 +67,7 @@ def called(table: pd.DataFrame, words: Sequence[str]) -> list[str]:
 def id_columns(table: pd.DataFrame) -> list[str]:
     """The columns that name a patient or lesion: the first of GROUPS that most rows have, and those of the others that
     name some of the rest and of which no value is of two such patients."""
+    table = table.apply(blanked)
     known = [c for c in called(table, GROUPS) if (table[c] != "").mean() > 0.5]
     if not known:
         return []

@@ -17,7 +17,7 @@ from medpipe.data.readers.folders import SETS
 from medpipe.data.tables import Files, folded, without_ending
 from medpipe.errors import InputError
 from medpipe.params import Decoding
-from medpipe.planning.columns import class_name, classes, features, kinds, one_hot
+from medpipe.planning.columns import class_name, classes, doubtful, features, kinds, one_hot
 from medpipe.planning.groups import GROUPS, SAMPLE, called, id_columns, tables
 
 LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
@@ -102,6 +102,7 @@ def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
                 return None
             found = Found({"kind": "isic", "label": column, "codes": {}, "ungrouped": "refuse"})
             found.classes, found.reader["codes"] = classes(table[column])
+            found.questions += _doubts(table[column])
             found.features, columns = features(
                 table, {"isic_id", "patient_id", "lesion_id", column}, table[column], found.questions
             )
@@ -151,6 +152,7 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
             found.questions.append(f"reader.label: {column} was taken; it could be {', '.join((named or few)[1:6])}")
         label_values, used = table[column], used | {column}
         found.classes, codes = classes(label_values)
+        found.questions += _doubts(label_values)
         reader |= {"label": column, "codes": codes}
     elif mask:
         reader |= {"label": None, "codes": {}}
@@ -174,6 +176,12 @@ def _table(archive: Archive, images: Sequence[str]) -> Found | None:
         found.subgroups.append("source")
         found.questions.append(f"reader.source: {source} says where images come from; a part of the body is a feature")
     return found
+
+
+def _doubts(labels: pd.Series) -> list[str]:
+    """What to ask of labels that may stand for one that is not known."""
+    words = doubtful(labels)
+    return [f"classes: {words} count as classes; take out what stands for a label that is not known"] if words else []
 
 
 def _names_masks(values: pd.Series, files: Files) -> bool:

@@ -96,7 +96,7 @@ def encode(
     wrong: list[tuple[Hashable, str]] = []
     for name, feature in declared.items():
         if isinstance(feature, Category):
-            text = parsed[name] = _category(cases[name], feature)
+            text = parsed[name] = features.read_category(cases[name], feature)
             bad = ~text.isin([*feature.values, UNKNOWN])
             wanted = f"{UNKNOWN} or one of: {', '.join(feature.values)}"
         else:
@@ -114,14 +114,6 @@ def encode(
 def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:
     """The features of a table that a model reads, as `prepare` recorded them; none of images."""
     return TypeAdapter(dict[str, Feature]).validate_python(variant.get("features", {}))
-
-
-def _category(values: pd.Series, feature: Category) -> pd.Series:
-    """The feature's values, in whatever case they are written, and UNKNOWN; a value called `none` is a value."""
-    text, folds = _text(values), [value.casefold() for value in feature.values]
-    spelt = {fold: value for fold, value in zip(folds, feature.values, strict=True) if folds.count(fold) == 1}
-    read = text.map(lambda said: said if said in feature.values else spelt.get(said.casefold(), said))
-    return read.mask(values.isna() | (is_missing(text) & ~read.isin(feature.values)), UNKNOWN)
 
 
 def _text(values: pd.Series) -> pd.Series:

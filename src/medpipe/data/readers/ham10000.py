@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
+from medpipe.data.missing import blanked
 from medpipe.data.rows import Problem, Rows, attach, distinct, read_table, single_rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration
@@ -60,8 +61,9 @@ def _table(archive: Archive, names: list[str], title: str) -> str | None:
 
 
 def _metadata(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    ids = table[["image_id", "lesion_id"]].apply(blanked)
     return pd.DataFrame(
-        {"id": table["image_id"], "label": table["dx"], "group": table["lesion_id"], "source": source}
+        {"id": ids["image_id"], "label": table["dx"], "group": ids["lesion_id"], "source": source}
         | {name: table[name] for name in METADATA[3:]}
     )
 

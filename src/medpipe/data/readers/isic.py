@@ -1,6 +1,7 @@
 """An export of the ISIC archive, api.isic-archive.com: `metadata.csv` beside `<isic_id>.jpg`."""
 
 from medpipe.data.archive import Archive, stem
+from medpipe.data.missing import blanked
 from medpipe.data.readers import table as tables
 from medpipe.data.rows import Rows
 from medpipe.data.tables import read_any
@@ -22,7 +23,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         raise InputError(f"{archive.path}: one metadata.csv wanted, as the ISIC archive exports it; has {len(found)}")
     listed, _ = read_any(archive, found[0], ["isic_id", task.reader.label])
     columns = {name: column for name, column in COLUMNS.items() if name not in listed and column in listed}
-    groups = [name for name in ("patient_id", "lesion_id") if name in listed and (listed[name] != "").any()]
+    groups = [name for name in ("patient_id", "lesion_id") if name in listed and (blanked(listed[name]) != "").any()]
     reader = Table(
         kind="table", file=found[0], images="", image="isic_id", mask=None, label=task.reader.label,
         codes=task.reader.codes, source="attribution" if "attribution" in listed else None, set=None, columns=columns,

@@ -8,6 +8,7 @@ import re
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
+from medpipe.data.missing import blanked
 from medpipe.data.rows import ROWLESS, Problem, Rows, distinct, read_table, single_rows
 from medpipe.errors import InputError
 from medpipe.params import Declaration
@@ -70,7 +71,11 @@ def _listed(
     The path says whose slice it is. The public file's `patient_id` is mostly another patient's, and is not used. Paths
     are of whatever machine made the listing: they are compared with the archive's own, and never opened.
     """
-    listed = read_table(archive, name, LISTING).replace({"image_path": r"\\", "mask_path": r"\\"}, "/", regex=True)
+    listed = (
+        read_table(archive, name, LISTING)
+        .apply(blanked)
+        .replace({"image_path": r"\\", "mask_path": r"\\"}, "/", regex=True)
+    )
     notes = _at_odds(listed, name)
     listed = listed[[*LISTING]]
     listed, problems = single_rows(listed.assign(id=listed["image_path"].map(stem)))

@@ -12,6 +12,7 @@ import pandas as pd
 from medpipe.data.archive import Archive, stem
 from medpipe.data.features import UNKNOWN
 from medpipe.data.formats import IMAGES
+from medpipe.data.missing import blanked
 from medpipe.data.rows import ROWLESS, Problem, Rows, distinct
 from medpipe.data.workbook import read_workbook
 from medpipe.errors import InputError
@@ -94,7 +95,7 @@ def _urls(archive: Archive) -> tuple[dict[str, str], dict[str, str], list[str]]:
     if conflicts:
         raise InputError(f"{archive.path}: {', '.join(c.path for c in conflicts)} differ; keep one of them")
     for book in found.values():
-        for name, url in read_workbook(archive, book, ("FILE NAME", "URL")).itertuples(index=False):
+        for name, url in read_workbook(archive, book, ("FILE NAME", "URL")).apply(blanked).itertuples(index=False):
             if not name:
                 continue
             if urls.setdefault(name.casefold(), url) != url:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from medpipe.data.archive import Archive
+from medpipe.data.features import UNKNOWN
+from medpipe.data.missing import blanked
 from medpipe.data.readers.folders import classes_of
 from medpipe.data.rows import ROWLESS, Problem, Rows, single_rows
 from medpipe.data.tables import (
@@ -40,7 +42,8 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     if reader.file not in archive.names():
         raise InputError(f"{archive.path}: has no {reader.file!r}, which reader.file names")
     found, notes = read_any(archive, reader.file, [name for name in wanted if name is not None])
-    table = pd.DataFrame({"id": ids_of(found[reader.image]), "file": found[reader.image]})
+    file = blanked(found[reader.image])
+    table = pd.DataFrame({"id": ids_of(file), "file": file})
     problems: list[Problem] = []
     if isinstance(reader.label, str):
         label, said = one_spelling(found[reader.label], "labels")
@@ -49,14 +52,19 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
         table["label"], problems = _one_hot(table["id"], found, hot)
     else:
         table["label"] = ""
-    for name, column in ({"mask_path": reader.mask, "source": reader.source, "set": reader.set} | own).items():
+    for name, column in {"mask_path": reader.mask, "source": reader.source, "set": reader.set}.items():
         if column is not None:
-            table[name] = found[column]
-        if (name == "source" and column) or isinstance(task.features.get(name), Category):
+            table[name] = blanked(found[column])
+    if reader.source is not None:
+        table["source"], said = one_spelling(table["source"].replace("", UNKNOWN), "source")
+        notes += said
+    for name, column in own.items():
+        table[name] = found[column]
+        if isinstance(task.features.get(name), Category):
             table[name], said = one_spelling(table[name], name)
             notes += said
     if keys:
-        spelt, said = spelt_keys(found, keys)
+        spelt, said = spelt_keys(found[[*keys]].apply(blanked), keys)
         table["group"], notes = tied(spelt), notes + said
     table = table[~table["id"].isin({problem.id for problem in problems})]
     table, repeated = single_rows(table)
@@ -64,7 +72,7 @@ def read_rows(archive: Archive, task: Declaration) -> Rows:
     table, lost = _with_files(archive, table, task, reader, {problem.id for problem in problems})
     problems += lost
     defaults = {name: "" for name in ("mask_path",) if name not in table} | (
-        {} if "source" in table else {"source": "unknown"}
+        {} if "source" in table else {"source": UNKNOWN}
     )
     table = table.drop(columns="file").assign(**defaults)
     if not keys:
