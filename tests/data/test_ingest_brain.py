@@ -227,6 +227,6 @@ def test_the_path_says_the_patient_and_not_data_mask_csv(folder, settings, files
     assert found.quarantine.empty
     assert len(found.manifest) == len(SLICES)
     apart = sum(not name.startswith(patient) for name, patient in zip(SLICES, table["patient_id"], strict=True))
-    [note] = found.notes
+    note = found.notes[0]
     assert f"another patient's than the path's in {apart} of {len(SLICES)} rows; the column was passed over" in note
     assert all(row.id.startswith(row.group) for row in found.manifest.itertuples())

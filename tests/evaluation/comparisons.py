@@ -4,9 +4,27 @@ from declared import TASKS
 
 SKIN = TASKS["skin"].classes
 BRAIN = ("healthy", "tumour")
-GROUPED = {"by": "group", "grouping": "", "leak": {"val": 0, "test": 0, "external": 0}}
-SILENT = {"run": "r", "sets": {"test": {"subgroups": {}}}, "shift": None, "ood": None}  # of the populations
-BESIDE = {"runs": {}, "probes": None, "gate": [], "published": {}}  # what stands beside a comparison on its page
+TRAINED = {"sides": [48], "rows": [1200], "weights": [None]}
+GROUPED = {
+    "rows": {"nv": {"train": 4000}, "mel": {"train": 936}},
+    "by": "group",
+    "grouping": "",
+    "leak": {"val": 0, "test": 0, "external": 0},
+}
+SILENT = {
+    "run": "r",
+    "trained": TRAINED,
+    "sets": {"test": {"subgroups": {}}},
+    "shift": None,
+    "ood": None,
+}  # of the populations
+BESIDE = {
+    "runs": {},
+    "probes": None,
+    "gate": [],
+    "published": {},
+    "reduced": "",
+}  # what stands beside a comparison on its page
 SKILLS = {"skin-tabular": 0.2, "skin-b4": 0.9, "skin-v2m": 1.4}
 
 

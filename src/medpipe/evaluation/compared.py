@@ -11,6 +11,7 @@ from medpipe.errors import InputError
 from medpipe.evaluation.compare import compare
 from medpipe.evaluation.markdown import markdown
 from medpipe.evaluation.page import html
+from medpipe.evaluation.scaled import reduced
 from medpipe.params import Params, Task, load_studies
 from medpipe.registry.gate import conditions
 
@@ -23,10 +24,11 @@ def compared(root: Path, task: Task, params: Params) -> dict[str, Any]:
     settings, folder = params.compare[task], root / "reports" / task
     predictions = root / "predictions" / task
     reports = {name: _json(folder / "models" / f"{name}.json") for name in settings.models}
+    split = _json(folder / "split.json")
     comparison = {"task": task} | compare(
         {name: pd.read_parquet(_there(predictions / f"{name}.parquet")) for name in settings.models},
         reports,
-        _json(folder / "split.json"),
+        split,
         settings,
         params.evaluate,
         params.evaluate.seed,
@@ -37,6 +39,7 @@ def compared(root: Path, task: Task, params: Params) -> dict[str, Any]:
     comparison["gate"] = []
     if best and task in params.registry:
         comparison["gate"] = conditions(task, params.registry[task].gate, reports[best], comparison["probes"], {})
+    comparison["reduced"] = reduced(params, (report["trained"] for report in reports.values()), split)
     comparison["published"] = _published(root / "studies.yaml", settings.models)
     return json.loads(json.dumps(comparison, allow_nan=False))
 

@@ -14,6 +14,8 @@ from medpipe.probes.page import shown
 def markdown(comparison: dict[str, Any]) -> str:
     """The comparison. Needs `task` in it."""
     lines = [f"# {comparison['task']}: models on the same rows", ""]
+    if comparison["reduced"]:
+        lines += [f"**Not as the recipes say**, {comparison['reduced']}.", ""]
     for question, short, sentences in summary(comparison):
         lines.append(" ".join(filter(None, (f"- **{question}**", f"**{short}**." if short else "", *sentences))))
     lines += ["", "Validation rows rank; all other figures are of test rows.", ""]

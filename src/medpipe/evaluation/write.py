@@ -9,6 +9,7 @@ import pandas as pd
 from medpipe import atomic, provenance
 from medpipe.evaluation.evaluate import Evaluation
 from medpipe.evaluation.plots import plot_all
+from medpipe.evaluation.scaled import trained
 from medpipe.models import delivery, external, ood
 from medpipe.registry.publish import publish
 from medpipe.tracking import Run
@@ -26,6 +27,7 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
     if differences:
         print(f"WARNING: {name}: figures are not those of what trained it: {differences}", file=sys.stderr, flush=True)
     folder = Path("models") / name
+    delivered = delivery.read_recipe(folder)
     history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
     metrics, report = Path("metrics") / task / f"{name}.json", Path("reports") / task / "models" / f"{name}.json"
     plots = Path("plots") / task / name
@@ -34,11 +36,11 @@ def write(found: Evaluation, run: Run, max_pixels: int) -> str:
         found.table.to_parquet(path, index=False)
     graph, detector = predictions.with_suffix(".onnx"), predictions.with_suffix(".npz")
     with atomic.file(graph) as path:
-        members = delivery.read_recipe(folder).settings.get("members", ())
+        members = delivered.settings.get("members", ())
         path.write_bytes(external.refer(found.graph, [graph.with_name(f"{member}.onnx") for member in members]))
     with atomic.file(detector) as path:
         ood.write(found.detector, path)
-    errors, whole = predictions.with_suffix(".json"), {"run": run.key} | found.report
+    errors, whole = predictions.with_suffix(".json"), {"run": run.key, "trained": trained(delivered)} | found.report
     for target, content in ((metrics, found.headline), (report, whole), (errors, found.errors)):
         with atomic.file(target) as path:
             path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medpipe.errors import InputError
+from medpipe.evaluation.scaled import reduced
 from medpipe.models.delivery import Delivery, read_recipe
 from medpipe.params import Declaration, Params, Registered
 from medpipe.registry.gate import subgroups
@@ -31,6 +32,7 @@ class Evidence:
     declared: Declaration
     registered: Registered
     scale: str
+    reduced: str  # what the scale changed of its recipe, '' for nothing
     unknown: str | None  # what clean did with unknown values
 
     @property
@@ -130,8 +132,8 @@ class Evidence:
             found.append(f"Subgroups too small to be judged: {', '.join(small)}.")
         if self.report.get("fitted") == "in sample":
             found.append("Its head was fitted on what its members say of rows that trained them.")
-        if self.scale == "laptop":
-            found.append("It was trained at the scale `laptop`: smaller images, fewer epochs, random starts.")
+        if self.reduced:
+            found.append(f"It was not trained as its recipe says: {self.reduced}.")
         return found
 
 
@@ -159,6 +161,7 @@ def read(root: Path, task: str, name: str, params: Params) -> Evidence:
         declared=params.tasks[task],
         registered=params.registry[task],
         scale=params.scale,
+        reduced=reduced(params, [report["trained"]], split),
         unknown=params.clean[task].unknown,
     )
 
