@@ -110,7 +110,7 @@ def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:
 
 
 def _category(values: pd.Series, feature: Category) -> pd.Series:
-    """The feature's values, in whatever case they are written, and UNKNOWN; a value called `none` is a value."""
+    """The feature's values, matched in any case, and UNKNOWN where one is missing; a declared `none` is a value."""
     text, folds = _text(values), [value.casefold() for value in feature.values]
     spelt = {fold: value for fold, value in zip(folds, feature.values, strict=True) if folds.count(fold) == 1}
     read = text.map(lambda said: said if said in feature.values else spelt.get(said.casefold(), said))
@@ -118,5 +118,5 @@ def _category(values: pd.Series, feature: Category) -> pd.Series:
 
 
 def _text(values: pd.Series) -> pd.Series:
-    """The values as text, of whatever type the column is."""
+    """The values as stripped text, whatever the column's type."""
     return values.astype(object).map(lambda value: str(value).strip())
