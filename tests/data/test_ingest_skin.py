@@ -312,6 +312,12 @@ def test_nothing_left_is_an_error_whatever_is_allowed(ingest, rows, pictures):
         ingest({CSV: csv(rows)} | dict.fromkeys(pictures, b""), max_quarantined=1.0)
 
 
+def test_a_table_of_other_images_is_an_error_that_says_so(ingest, rows, pictures):
+    """None of its rows is an image's, so that nothing wanted was lost."""
+    with pytest.raises(QuarantineError, match="no row names an image that is there: 8 in quarantine for 'image with"):
+        ingest({CSV: csv(rows[:0])} | pictures, max_quarantined=1.0)
+
+
 def test_the_real_archive(real, real_settings):
     manifest, quarantine, _ = ingest_archive(real / "ham10000", "skin", real_settings)
     assert len(manifest) == 10_013

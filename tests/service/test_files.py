@@ -72,7 +72,7 @@ def test_a_column_that_is_named_as_an_answer_is_passed_over(model, folder, tmp_p
     for name, cases in (("without", sound), ("with", sound.assign(label="nv", mel="1"))):
         cases.to_csv(folder / f"{name}.csv", index=False)
         assert main(["predict", str(model), str(folder / f"{name}.csv"), "--out", str(tmp_path / f"{name}.csv")]) == 0
-    assert "columns mel, label: passed over" in capsys.readouterr().out
+    assert "columns mel, label: left out of " in capsys.readouterr().out
     assert (tmp_path / "with.csv").read_text() == (tmp_path / "without.csv").read_text()
 
 

@@ -189,9 +189,10 @@ def _check_share(archive: Archive, accepted: int, quarantine: pd.DataFrame, allo
     total = accepted + len(wanted)
     if accepted and len(wanted) <= allowed * total:
         return
+    said = f"{len(wanted)} of {total} images quarantined, more than ingest.max_quarantined ({allowed:.0%})"
+    kinds = "; ".join(line for _, line in _kinds(quarantine))
     raise QuarantineError(
-        f"{archive.path}: {len(wanted)} of {total} images quarantined, more than ingest.max_quarantined "
-        f"({allowed:.0%}): {'; '.join(line for _, line in _kinds(quarantine))}. "
+        f"{archive.path}: {said if total else 'no row names an image that is there'}: {kinds}. "
         "The quarantine report lists them all; mend the archive or raise ingest.max_quarantined",
         quarantine,
     )

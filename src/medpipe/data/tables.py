@@ -55,7 +55,7 @@ def _read_parquet(archive: Archive, name: str) -> pd.DataFrame:
 
 def _text(value: object) -> str:
     """Whole numbers without a point, for who wrote the file may have held them as floats where a value is missing."""
-    if value is None or value is pd.NA or value != value:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 

@@ -24,10 +24,10 @@ class Contender:
 def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Any]:
     """new - old in `settings.metric`, on the test rows that both have, in the same resamples.
 
-    {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Two that
-    answer alike, to the bit, differ by nothing on whatever rows. Dice is a ratio and is compared whatever the masks'
-    sizes. Raises InputError where the two cannot be compared: other classes,
-    no such metric, no row in common, or one of them answers for one class alone.
+    {metric, rows, groups, new, old, difference, low, high, p}, and `why` where there is no valid interval. Two models
+    whose answers are the same to the bit do not differ, however few the rows. Dice is a ratio and is compared whatever
+    the masks' sizes. Raises InputError where the two cannot be compared: other classes, no such metric, no row in
+    common, or one of them answers for one class alone.
     """
     sides = {"new": new, "old": old}
     for side in sides.values():
@@ -54,10 +54,10 @@ def challenge(new: Contender, old: Contender, settings: Compare, evaluate: Evalu
 
 
 def _answer_alike(sides: dict[str, Contender]) -> bool:
-    """As one that was trained again by code whose change did not concern it."""
+    """Whether all answers are the same numbers, as after an edit that did not concern the model; a NaN never is."""
     rows = common({key: side.table for key, side in sides.items()}, "test")
     new, old = (table.filter(regex=r"^(p_|tp|fp|fn)") for table in rows.values())
-    return bool(new.equals(old))
+    return list(new) == list(old) and bool((new == old).all(axis=None))
 
 
 def _classified(sides: dict[str, Contender], settings: Compare, evaluate: Evaluate, seed: int) -> dict[str, Estimates]:

@@ -77,6 +77,6 @@ def is_known(rows: pd.DataFrame, seen: pd.DataFrame) -> pd.Series:
     """Of each of `rows` (n,) whether its lesion or patient was in the training or validation set of the split `seen`:
     under the group's name then, or by an image that has the row's group now, since near duplicates tie groups together.
     """
-    known = seen[seen["set"].isin(["train", "val"])]
-    groups = rows.loc[rows["id"].isin(known["id"]), "group"]
-    return rows["group"].isin(known["group"]) | rows["group"].isin(groups)
+    learnt = seen[seen["set"].isin(["train", "val"])]
+    groups = rows.loc[rows["id"].isin(learnt["id"]), "group"]
+    return rows["group"].isin(learnt["group"]) | rows["group"].isin(groups)

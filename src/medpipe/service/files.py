@@ -37,7 +37,7 @@ def predict(model: str, inputs: Sequence[Path], out: Path, masks: Path | None) -
     if masks is not None and "mask" not in served.outputs:
         raise InputError(f"--masks: {model} gives none, but {', '.join(served.outputs)}")
     if taken := [name for name in (*served.outputs, "error", *served.about) if name in cases]:
-        print(f"columns {', '.join(taken)}: passed over, what the model answers is named so")
+        print(f"columns {', '.join(taken)}: left out of {out}, where the model's answers have these names")
         cases = cases.drop(columns=taken)
     with nullcontext() if masks is None else atomic.folder(masks) as folder:
         answers = pd.concat(list(_answers(cases.assign(**images), served, folder)), ignore_index=True)

@@ -117,5 +117,5 @@ def declared_features(variant: Mapping[str, Any]) -> dict[str, Feature]:
 
 
 def _text(values: pd.Series) -> pd.Series:
-    """The values as text, of whatever type the column is."""
+    """The values as stripped text, whatever the column's type."""
     return values.astype(object).map(lambda value: str(value).strip())
