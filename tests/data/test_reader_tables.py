@@ -245,9 +245,10 @@ def test_a_category_is_read_in_whatever_case_it_is_written(ingest, pictures):
 
 
 def test_long_numbers_keep_their_digits_beside_a_missing_one(ingest, pictures):
-    """As floats both patients would be 90071992547409920."""
+    """As floats both patients would be 90071992547409920. Parquet's cells may be lists."""
     patients = pd.array([90071992547409921, 90071992547409919, None], "Int64")
-    rows = pd.DataFrame({"file": list("abc"), "label": "benign", "patient": patients})
+    boxes = [[1, 2], [], None]
+    rows = pd.DataFrame({"file": list("abc"), "label": "benign", "patient": patients, "boxes": boxes})
     rows.to_parquet(buffer := BytesIO())
     files = pictures("a.png", "b.png", "c.png") | {"list.parquet": buffer.getvalue()}
     manifest, _, _ = ingest(files, GROUPED | {"file": "list.parquet", "ungrouped": "alone"})

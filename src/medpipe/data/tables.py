@@ -1,5 +1,6 @@
 """A table of an archive, whatever program wrote it, and the files that its rows name."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -55,7 +56,7 @@ def _read_parquet(archive: Archive, name: str) -> pd.DataFrame:
 
 def _text(value: object) -> str:
     """Whole numbers without a point, for who wrote the file may have held them as floats where a value is missing."""
-    if pd.api.types.is_scalar(value) and pd.isna(value):
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
