@@ -1,5 +1,6 @@
 """A table of an archive, whatever program wrote it, and the files that its rows name."""
 
+import functools
 import math
 import re
 import unicodedata
@@ -117,7 +118,7 @@ def grouped(archive: Archive, table: pd.DataFrame, group: GroupOf) -> tuple[pd.D
     none; and notes. Raises InputError for a table that is not there, cannot be read or lacks a column."""
     match group:
         case Pattern(pattern=pattern):
-            found = table["path"].str.extract(re.compile(pattern)).bfill(axis=1).iloc[:, 0].fillna("")
+            found = first_known(table["path"].str.extract(re.compile(pattern)))
             return table.assign(group=one_spelling(found, "")[0]), []
         case Lookup(file=file, image=image):
             if file not in archive.names():
@@ -156,4 +157,10 @@ def tied(keys: pd.DataFrame) -> pd.Series:
     row, value = np.concatenate(ends, axis=1)
     _, component = connected_components(coo_array((np.ones(len(row)), (row, value)), shape=(place, place)), False)
     names = pd.DataFrame({c: (f"{c} " if i else "") + keys[c].where(keys[c] != "") for i, c in enumerate(keys)})
-    return names.groupby(component[: len(keys)]).transform("min").bfill(axis=1).iloc[:, 0].fillna("")
+    return first_known(names.groupby(component[: len(keys)]).transform("min"))
+
+
+def first_known(table: pd.DataFrame) -> pd.Series:
+    """Of each row the first text that is not missing, '' where there is none."""
+    columns = (table[column] for column in table)
+    return functools.reduce(lambda first, other: first.where(first.notna(), other), columns).fillna("")

@@ -11,7 +11,7 @@ import pandas as pd
 from medpipe.data import dicom
 from medpipe.data.archive import Archive
 from medpipe.data.missing import blanked
-from medpipe.data.tables import TABLES, Files, folded, read_any, without_ending
+from medpipe.data.tables import TABLES, Files, first_known, folded, read_any, without_ending
 from medpipe.errors import InputError
 
 GROUPS = (
@@ -152,7 +152,7 @@ def _of_names(table: pd.DataFrame) -> Grouping | None:
     pattern = "|".join(_regex(shape, place) for shape, place in chosen.items() if place is not None)
     if not pattern:
         return None
-    names = folded(table["path"].str.extract(pattern).bfill(axis=1).iloc[:, 0].fillna(""))
+    names = folded(first_known(table["path"].str.extract(pattern)))
     if not _plausible(names, table["label"]) or _repeated(names, within) < SOME:
         return None
     doubt = _doubt("part of a name", names.iloc[0]) if _classes(names, table["label"]) >= MIXED else ""
