@@ -54,7 +54,7 @@ def change(params: dict[str, Any], data: Path) -> None:
         twin, model = f"{task}-twin", copy.deepcopy(params["models"][MODELS[task]])
         for section in ("tasks", "clean", "split", "compare"):
             params[section][twin] = copy.deepcopy(params[section][task])
-        params["tasks"][twin] |= {"reader": reader}
+        params["tasks"][twin] |= {"reader": reader, "external": None}
         if task == "brain":
             params["tasks"][twin][
                 "subgroups"

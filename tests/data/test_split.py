@@ -204,6 +204,23 @@ def test_by_image_each_photograph_goes_its_own_way_and_the_leak_is_counted():
     assert rows["group"].tolist() == manifest["group"].tolist()  # what the intervals resample
 
 
+@pytest.mark.parametrize(
+    ("photographs", "grouped", "said"),
+    [
+        (1, 0, "grouped by image: the same patient may be on both sides"),
+        (3, 0, "grouped by file: the same patient may be on both sides"),
+        (3, 20, "10 of 30 images are grouped by file: the same patient may be on both sides"),
+        (3, 30, ""),
+    ],
+)
+def test_images_without_a_patient_are_said_to_stay_with_those_of_their_file(photographs, grouped, said):
+    """The slices of a volume are of one group, which is the file."""
+    table = manifest_of(*lesions(30 // photographs, photographs=photographs))
+    _, _, report = run(table.assign(grouped=table.index < grouped))
+    assert report["grouping"] == said
+    assert set(report["leak"].values()) == ({None} if said else {0})
+
+
 def test_turned_copies_on_two_sides_of_the_archives_own_sets_are_counted():
     manifest = manifest_of(*lesions(60), *lesions(60, "mel")).assign(set=["train", "val", "test"] * 40)
     for train, test, orientation in ((0, 2, 3), (3, 119, 7), (6, 12, 1)):  # the last pair trains

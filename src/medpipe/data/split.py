@@ -141,7 +141,7 @@ def check_apart(rows: pd.DataFrame, groups: pd.Series, pairs: pd.DataFrame) -> N
 def _report(rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, settings: Split) -> dict:
     seen = rows["group"].isin(rows.loc[rows["set"] == "train", "group"])
     leak = {name: int((seen & (rows["set"] == name)).sum()) for name in (*SETS[1:], "external")}
-    said = grouping(int((~table["grouped"]).sum()), len(table))
+    said = _grouping(table)
     return {
         "by": settings.by,
         "seed": settings.seed,
@@ -155,10 +155,14 @@ def _report(rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, settin
     }
 
 
-def grouping(ungrouped: int, images: int) -> str:
-    """What is said wherever nothing names the patient or lesion of so many of the images; '' where there are none."""
-    which = "" if ungrouped == images else f"{ungrouped} of {images} images are "
-    return f"{which}grouped by image: the same patient may be on both sides" if ungrouped else ""
+def _grouping(table: pd.DataFrame) -> str:
+    """What is said wherever nothing names the patient or lesion of some images; '' where something does of all."""
+    ungrouped = table.loc[~table["grouped"], "group"]
+    if ungrouped.empty:
+        return ""
+    which = "" if len(ungrouped) == len(table) else f"{len(ungrouped)} of {len(table)} images are "
+    unit = "image" if ungrouped.is_unique else "file"  # a volume's slices, a file's frames stay together
+    return f"{which}grouped by {unit}: the same patient may be on both sides"
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
