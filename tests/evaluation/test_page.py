@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
+from comparisons import BESIDE
 from declared import TASKS
 
 from medpipe.evaluation import mistakes, page_tables
@@ -27,7 +28,6 @@ REPORT = {
     "kind": "classification", "classes": list(SKIN), "training": {"nv": 5}, "only": None, "shift": None, "ood": None,
     "sets": {"test": {"subgroups": {}}},
 }  # fmt: skip
-BESIDE = {"task": "skin", "runs": {"skin-v2m": "r2"}, "probes": None, "gate": [], "published": {}}
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def tables(classifier_table):
 
 def compared(tables, settings):
     wanted = Compare(models=tuple(tables), metric="macro_f1", margin=0.02, merge={})
-    return BESIDE | compare(tables, dict.fromkeys(tables, REPORT), SPLIT, wanted, settings, 1)
+    beside = {"task": "skin"} | BESIDE | {"runs": {"skin-v2m": "r2"}}
+    return beside | compare(tables, dict.fromkeys(tables, REPORT), SPLIT, wanted, settings, 1)
 
 
 def test_images_without_a_patient_are_said_to_be_grouped_by_image(tables, settings):

@@ -61,7 +61,8 @@ def train(root, deliver):
         (checkpoint / tracking.RECORD).unlink()
         if evaluated:
             write(root / f"metrics/skin/{name}.json", {"macro_f1": f1, "roc_auc": None})
-            about = {"model": name, "kind": "classification", "classes": CLASSES, "only": only}
+            trained = {"sides": [], "rows": [], "weights": []}
+            about = {"model": name, "kind": "classification", "classes": CLASSES, "only": only, "trained": trained}
             report = {"run": run.key, "served": PLAIN, "sets": {"test": {"subgroups": {}} | (test or {})}}
             write(root / f"reports/skin/models/{name}.json", report | about)
             (root / "predictions/skin").mkdir(parents=True, exist_ok=True)

@@ -192,7 +192,8 @@ def test_evidence_of_another_training_or_of_another_split_is_refused(train, root
     key = train("skin-b4").key
     reports = root / "reports/skin"
     write(reports / "comparison.json", {"runs": {"skin-b4": key}, "probes": None})
-    write(reports / "split.json", {"digest": "5f3a", "by": "given", "grouping": "", "leak": {"val": 0, "test": 7}})
+    split = {"digest": "5f3a", "rows": {}, "by": "given", "grouping": "", "leak": {"val": 0, "test": 7}}
+    write(reports / "split.json", split)
     (reports / "ingest.txt").write_text("9 images")
     # Of a task that left `probes`.
     write(root / "predictions/skin/probes.json", {"model": "skin-b4", "run": key, "alarm": True})
