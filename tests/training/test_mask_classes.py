@@ -123,7 +123,7 @@ def test_masks_are_prepared_as_the_places_of_their_classes(prepared, trained):
     archive, arrays = Archive(prepared[1].archive), trained[0].arrays
     assert arrays.marks == ("red", "blue")
     for id_, mask in zip(arrays.ids, arrays.masks, strict=True):
-        name = f"masks/{id_}.png"
+        name = f"masks/{id_.removeprefix('images/')}.png"
         stored = np.asarray(decode(archive.read(name), name=name, max_pixels=1000, decoding=EIGHT_BIT))[..., 0]
         np.testing.assert_array_equal(mask, np.select([np.isin(stored, (7, 9)), stored == 200], [1, 2]))
 
@@ -157,7 +157,7 @@ def test_the_pages_and_plots_name_both_classes(prepared, evaluated, tmp_path):
     assert names == ["dice.png", "gallery.png"]
     other = found.table.assign(**{"tp:red": 0, "fn:red": found.table["tp:red"] + found.table["fn:red"]})
     both = {"m": found.table, "worse": other}
-    comparison = {"task": "squares", "runs": {}, "probes": None, "gate": [], "published": {}} | compare(
+    comparison = {"task": "squares", "runs": {}, "probes": None, "gate": [], "published": {}, "reduced": ""} | compare(
         both, dict.fromkeys(both, found.report), prepared[5], COMPARE.model_copy(update={"models": tuple(both)}),
         EVALUATE, 1,
     )  # fmt: skip
@@ -187,7 +187,7 @@ def test_the_model_is_served_with_numbered_masks_and_the_share_of_each_class(pre
     assert package.signature(delivery.read_recipe(folder), False, False).outputs.input_names() == columns
     served = Predictor(folder, 1000, EVALUATE.flips, None, None, image_root=prepared[1].archive)
     example = found.examples[-1]
-    answer = served.predict(pd.DataFrame({"image": [f"images/{example.id}.png"]}))
+    answer = served.predict(pd.DataFrame({"image": [f"{example.id}.png"]}))
     assert list(answer) == columns
     mask = np.asarray(Image.open(BytesIO(answer["mask"][0])))
     np.testing.assert_array_equal(mask, example.predicted)
