@@ -257,7 +257,7 @@ def test_masks_are_trained_with_dice(tmp_path):
 
 
 def test_validation_batches_of_masks_are_mixed_as_those_of_training_are(tmp_path):
-    """A right answer but for a fog over all: batches of the second half, which has no mask, would each lose nearly 1."""
+    """Right but for a fog over all: batches of the second half, which has no mask, would each lose nearly 1."""
     from keras import Input, Model, layers
 
     def segmenter() -> Model:

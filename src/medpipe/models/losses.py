@@ -34,9 +34,9 @@ class FocalTversky(keras.losses.Loss):
     image alone. Of several classes that masks mark, the loss is the mean over them. Truth and predictions:
     `medpipe.models.masks`.
 
-    The batch is what one step of training reads, over all devices that share it; images of weight 0, which fill a batch
-    up, are no part of it. The value depends on which images a batch brings together: one in which no image has the class
-    has hardly a gradient, so batches should be large enough for the class, and shuffled.
+    The batch is what one step of training reads, over all devices that share it; images of weight 0, which fill a
+    batch up, are no part of it. The value depends on which images a batch brings together: one in which no image has
+    the class has hardly a gradient, so batches should be large enough for the class, and shuffled.
 
     arXiv 1810.07842, which writes the exponent as 1 / gamma, with 4/3 as its best: here that is gamma = 0.75. alpha
     weighs missed pixels; at alpha = 0.5 TI is Dice.
