@@ -253,7 +253,24 @@ def test_masks_are_trained_with_dice(tmp_path):
     train, val = (Samples(IMAGES.inputs, masks, samples.rows) for samples in (TRAIN, VAL))
     _, history = run(tmp_path, recipe("brain-resunet", epochs=2, batch=14), train, val, segmenter)
     assert {"dice", "val_dice"} <= set(history)
-    assert history["loss"].is_monotonic_decreasing
+    assert history["val_loss"].is_monotonic_decreasing
+
+
+def test_validation_batches_of_masks_are_mixed_as_those_of_training_are(tmp_path):
+    """Right but for a fog over all: batches of the second half, which has no mask, would each lose nearly 1."""
+    from keras import Input, Model, layers
+
+    def segmenter() -> Model:
+        inputs = Input((16, 16, 3))
+        x = layers.Rescaling(0.8 / 255, offset=0.1)(inputs)
+        return Model(inputs, layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones")(x[..., :1]), name="fog")
+
+    masks = np.zeros((32, 16, 16), np.uint8)
+    masks[:16, :8] = 1
+    samples = Samples(np.repeat(255 * masks[..., None], 3, axis=-1), masks, np.arange(32))
+    settings = recipe("brain-resunet", epochs=1, batch=8, lr=1e-9)
+    _, history = run(tmp_path, settings, samples, samples, segmenter)
+    assert history["val_loss"][0] < 0.5
 
 
 def test_a_fusion_head_is_fitted_on_features(tmp_path):

@@ -72,9 +72,12 @@ class Focal(Frozen):
 
 
 class FocalTversky(Frozen):
+    """`sums`: over the pixels of the whole batch, or of each image."""
+
     name: Literal["focal_tversky"]
     alpha: Share
     gamma: Rate
+    sums: Literal["batch", "image"]
 
 
 Loss = Annotated[CrossEntropy | Focal | FocalTversky, Field(discriminator="name")]

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -132,6 +133,8 @@ def _run(
         # Through all phases Batches counts on; the schedule begins with the phase.
         sampler=None if sampler is None else _from(sampler, len(state.history) - state.epoch),
     )
+    if val.targets.ndim == 3:  # neighbouring slices in a batch would be no batch of training, which a loss of all is of
+        val = replace(val, rows=np.random.default_rng(seed).permutation(val.rows))
     validation = Batches(val, steps.batch, fill=True)
     terminal = sys.stdout.isatty()
     watch = _Epochs(model, steps, state, batches, sampler, save, on_epoch, quiet=terminal)
