@@ -14,20 +14,16 @@ from medpipe.data.archive import Archive, stem
 from medpipe.data.formats import READ
 from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
-from medpipe.data.tables import Files, folded, without_ending
+from medpipe.data.tables import Files, folded
 from medpipe.errors import InputError
 from medpipe.params import Decoding
+from medpipe.planning import layouts
 from medpipe.planning.columns import class_name, classes, doubtful, features, kinds, one_hot
 from medpipe.planning.groups import GROUPS, SAMPLE, called, id_columns, tables
+from medpipe.planning.levels import MOST_CLASSES, class_levels
 
 LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
-MASKS = (
-    "mask", "masks", "label", "labels", "segmentation", "segmentations", "gt", "groundtruth", "ground_truth",
-    "annotations",
-)  # fmt: skip
-SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
-MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
 MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
 
 
@@ -191,54 +187,41 @@ def _names_masks(values: pd.Series, files: Files) -> bool:
 
 
 def _pairs(archive: Archive, images: Sequence[str]) -> Found | None:
-    whole = {without_ending(path) for path in images}
-    beside = {s: sum(f"{name}{s}" in whole for name in whole) for s in SUFFIXES}
-    suffix = max(beside, key=lambda s: beside[s])
-    if beside[suffix] > len(images) / 4:
-        reader: dict[str, Any] = {"kind": "pairs", "images": "", "masks": "", "suffix": suffix, "ungrouped": "refuse"}
-        masks = [path for path in images if without_ending(path).endswith(suffix)]
-    else:
-        parents = {path.rpartition("/")[0] for path in images}
-        two = next(
-            ((one, other) for one in sorted(parents) for other in sorted(parents)
-             if one != other and other.rpartition("/")[2].casefold().removesuffix("tr") in MASKS
-             and one.rpartition("/")[0] == other.rpartition("/")[0]),
-            None,
-        )  # fmt: skip
-        if two is None:
-            return None
-        image_names, mask_names = (
-            {without_ending(path.rpartition("/")[2]) for path in images if path.rpartition("/")[0] == f} for f in two
+    pairing = layouts.propose(images)
+    if pairing is None:
+        return None
+    reader: dict[str, Any] = {"kind": "pairs", "images": pairing.images, "masks": pairing.masks, "codes": {}}
+    said = f"{len(pairing.files)} masks, told by their paths; what the patterns' groups match is the same of both"
+    found = Found(reader | {"group": None, "ungrouped": "refuse"}, ["unmarked", "marked"], "both")
+    found.said["reader"], found.questions = said, pairing.questions
+    if pairing.classes:
+        found.classes, found.reader["codes"] = classes(pd.Series(pairing.classes))
+        found.questions.append(
+            "classes: folders are taken for the classes of images that have masks as well; without the group ?P<label> "
+            "in the patterns (`[^/]+` in its place), masks tell whether an image is marked"
         )
-        alike = {s: len({f"{name}{s}" for name in image_names} & mask_names) for s in ("", *SUFFIXES)}
-        suffix = max(alike, key=lambda s: alike[s])
-        if alike[suffix] <= len(mask_names) / 2:
-            return None
-        reader = {"kind": "pairs", "images": two[0], "masks": two[1], "suffix": suffix, "ungrouped": "refuse"}
-        masks = [path for path in images if path.rpartition("/")[0] == two[1]]
-    found = Found(reader, ["unmarked", "marked"], kind="both", said={"reader": f"{len(masks)} masks beside the images"})
-    found.mask_values = _mask_values(archive, Files(images, ""), pd.Series(masks), found)
-    reader["group"] = None
-    found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
+    else:
+        found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
+    found.mask_values = _mask_values(archive, Files(images, ""), pd.Series(pairing.files), found)
     return found
 
 
 def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
     parts = [[p for p in path.replace("!/", "/").split("/")[:-1] if p.casefold() not in SETS] for path in images]
-    for level in range(1, max(map(len, parts), default=0) + 1):
-        names = pd.Series([folders[-level] if len(folders) >= level else "" for folders in parts])
-        kinds = folded(names[names != ""]).nunique()
-        if 2 <= kinds <= MOST_CLASSES and (names != "").sum() >= FEW * kinds:
-            found = Found({"kind": "folders", "codes": {}, "sets": "ignore", "group": None, "ungrouped": "refuse"})
-            found.classes, found.reader["codes"] = classes(names)
-            found.said["reader"] = f"{kinds} folders of images, by name the classes"
-            if any(p.casefold() in SETS for path in images for p in path.split("/")[:-1]):
-                found.questions.append(
-                    "reader.sets: folders of train, val or test are ignored, rows are dealt anew; `keep`, with "
-                    "split.by: given, to keep them"
-                )
-            return found
-    return None
+    levels = class_levels(parts)
+    if not levels:
+        return None
+    sets = any(part.casefold() in SETS for path in images for part in path.split("/")[:-1])
+    (names, *others) = levels.values()
+    found = Found({"kind": "folders", "codes": {}, "sets": "keep" if sets else "ignore"})
+    found.reader |= {"group": None, "ungrouped": "refuse"}
+    found.classes, found.reader["codes"] = classes(names)
+    found.said["reader"] = f"{folded(names[names != '']).nunique()} folders of images, by name the classes"
+    for other in others:
+        kinds = other[other != ""].value_counts()
+        some = ", ".join(f"{name} ({count})" for name, count in kinds[:4].items())
+        found.questions.append(f"classes: {len(kinds)} other folders may be the classes: {some}")
+    return found
 
 
 def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
