@@ -104,10 +104,12 @@ def test_folders_alone(new):
     names = [f"{part}/{label}/{i:03d}.png" for part in ("train", "test") for label in ("a", "b") for i in range(12)]
     made, settings = new({name.replace("/0", f"/{name[:2]}0"): None for name in names})
     task = settings.tasks["retina"]
-    assert (task.reader.kind, task.reader.sets, task.reader.group) == ("folders", "ignore", None)
+    assert (task.reader.kind, task.reader.sets, task.reader.group) == ("folders", "keep", None)
+    assert settings.split["retina"].by == "given"
     assert task.classes == ("a", "b")
     report = "\n".join(made.report)
-    assert "choose: tasks.retina.reader.sets: folders of train, val or test are ignored" in report
+    assert "the archive's own sets are kept: train 24, test 24; validation is dealt of the training rows" in report
+    assert "choose: split.retina.by: `given` keeps the published sets; whether a patient trains and tests" in report
     assert "check: group: none found: the same patient may be on both sides" in report
 
 
@@ -251,7 +253,7 @@ def test_pairs(new):
     files |= {f"masks/P{p}_{i}.png": mask.getvalue() for p in range(10) for i in range(3)}
     _, settings = new(files, "nerve")
     task = settings.tasks["nerve"]
-    assert (task.reader.images, task.reader.masks, task.reader.suffix) == ("images", "masks", "")
+    assert (task.reader.images, task.reader.masks) == ("images/([^/]+)", "masks/([^/]+)")
     assert (task.kind, task.mask_values) == ("both", {"marked": (1,)})
     assert task.reader.group.pattern
     assert "nerve-resunet" in settings.models

@@ -18,6 +18,7 @@ _WORD = (
 _FOLDER = re.compile(_WORD, re.IGNORECASE)
 _BEHIND = re.compile(rf"[_. -][^_. -]*?(?:{_WORD})\w*$", re.IGNORECASE)
 _BETTER = re.compile(r"manual|1st|segment|truth", re.IGNORECASE)  # where `mask` is the field of view
+_NEXT = r"(?:[_ -]\d+)?"  # of second masks
 _NUMBER = re.compile(r"[_ -]\d+$")
 _MARKS = re.compile(r"[_. -]")  # between the parts of a name
 SOME = 0.05  # of the masks: with an end of the name that counts
@@ -172,7 +173,7 @@ def _patterns(match: _Match) -> Pairing:
     above = _levels([image.above for image in match.images], named)
     images, masks = (_own([file.own for file in files], named) for files in (match.images, match.masks))
     below = _levels([image.below for image in match.images], named)
-    ends = [f"{_plain(end)}{_NUMBERED if more else ''}" for end, more in match.ends.items()]
+    ends = [f"{_plain(end)}{_NEXT if more else ''}" for end, more in match.ends.items()]
     besides = "".join(f"(?<!{_plain(end)})" for end in match.besides if match.masks[0].own is None)
     pairing = Pairing(
         f"{above}{images}{below}([^/]+{'?' * ('' in match.behind[1:])}){besides}{_any(map(_plain, match.behind))}",
@@ -184,15 +185,12 @@ def _patterns(match: _Match) -> Pairing:
         if others:
             first = next(iter(match.ends)) if what == "masks" else match.kinds[0]
             pairing.questions.append(
-                f"reader.{what}: files that end in {first!r} are taken, and those in "
-                f"{', '.join(map(repr, others))} left; it is one of them that is read, by the pattern's end"
+                f"reader.{what}: of each image, files whose names end in {first!r} are read; others end in "
+                f"{', '.join(map(repr, others))}, and the pattern's end says which"
             )
     if (more := len(match.masks) - len({image.path for image in match.images})) > 0:
-        pairing.questions.append(f"reader.masks: {more} masks are second ones of an image, and united with the first")
+        pairing.questions.append(f"reader.masks: some images have several masks, {more} more in all, which are united")
     return pairing
-
-
-_NUMBERED = r"(?:[_ -]\d+)?"
 
 
 def _levels(folders: Sequence[tuple[str, ...]], named: dict[str, list[str]]) -> str:

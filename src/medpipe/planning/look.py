@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +11,16 @@ import pandas as pd
 
 from medpipe.data.archive import Archive, stem
 from medpipe.data.formats import READ
-from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
 from medpipe.data.tables import Files, folded
 from medpipe.errors import InputError
-from medpipe.params import Decoding
-from medpipe.planning import layouts
+from medpipe.planning import layouts, masks
 from medpipe.planning.columns import class_name, classes, doubtful, features, kinds, one_hot
 from medpipe.planning.groups import GROUPS, SAMPLE, called, id_columns, tables
 from medpipe.planning.levels import MOST_CLASSES, class_levels
 
 LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
-MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
 
 
 @dataclass
@@ -37,7 +33,7 @@ class Found:
     reader: dict[str, Any]
     classes: list[str] = field(default_factory=list)
     kind: str = "classify"
-    mask_values: dict[str, list[int]] | None = None
+    mask_values: dict[str, list[int | str]] | None = None
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     subgroups: list[str] = field(default_factory=list)
     external: str | None = None
@@ -212,7 +208,7 @@ def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
     if not levels:
         return None
     sets = any(part.casefold() in SETS for path in images for part in path.split("/")[:-1])
-    (names, *others) = levels.values()
+    names, *others = levels.values()
     found = Found({"kind": "folders", "codes": {}, "sets": "keep" if sets else "ignore"})
     found.reader |= {"group": None, "ungrouped": "refuse"}
     found.classes, found.reader["codes"] = classes(names)
@@ -224,25 +220,8 @@ def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
     return found
 
 
-def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
-    """A class for each value of some masks; one of all values where those are too many."""
-    values: set[int] = set()
-    as_is = Decoding(window=None, frames="split", axis=2, context=0, max_voxels=10**9)
-    for named in masks[:: max(1, len(masks) // SAMPLE)]:
-        for path in files.find(str(named))[:1]:
-            with suppress(InputError):
-                data = archive.read(path)
-                for name in names(data, name=path, max_pixels=10**8, decoding=as_is):
-                    held = decode_mask(data, name=name, max_pixels=10**8, decoding=as_is).held
-                    values |= {value for value in held if value > 0}
-    several = 1 < len(values) <= MOST_VALUES
-    if several:
-        found.questions.append(
-            "mask_values: masks hold several values, a class each; call them what they are, give those that mean the "
-            "same to one name, and leave out what marks nothing"
-        )
-    elif len(values) > MOST_VALUES:
-        found.questions.append(
-            f"mask_values: masks hold {len(values)} values, as greys or lossy files do; all of them mark; see what does"
-        )
-    return {f"value_{value}": [value] for value in sorted(values)} if several else {"marked": sorted(values) or [255]}
+def _mask_values(archive: Archive, files: Files, named: pd.Series, found: Found) -> dict[str, list[int | str]]:
+    """What these masks mark (`masks.proposed`), with the questions in `found`."""
+    values, questions = masks.proposed(archive, [path for name in named for path in files.find(str(name))[:1]])
+    found.questions += questions
+    return values
