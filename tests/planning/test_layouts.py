@@ -12,6 +12,7 @@ from medpipe.data.ingest import build_manifest
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Ingest
 from medpipe.planning.levels import are_classes
+from medpipe.planning.found import Asked
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 
@@ -36,7 +37,7 @@ def planned(archive):
 
     def make(files):
         there = archive(files)
-        made = plan("t", there, look(there), 10**6)
+        made = plan("t", there, look(there, Asked()), 10**6, None)
         task = Declaration.model_validate(yaml.safe_load("\n".join(["tasks:", *made.sections["tasks"]]))["tasks"]["t"])
         report = "\n".join([*made.report, *made.sections["split"]])
         return task, report, build_manifest("t", task, Ingest(max_quarantined=0.2, max_pixels=10**6))
@@ -164,8 +165,8 @@ def test_masks_that_cannot_be_read_are_refused_by_their_own_reason(archive):
     files = {f"images/{i}.png": draw.image() for i in range(12)}
     masks = {f"masks/{i}.png": layouts.encoded(transparent) for i in range(12)}
     with pytest.raises(InputError, match=r"no mask can be read of 12 .*; masks/0\.png: transparent: an opaque image"):
-        look(archive(files | masks))
-    found = look(archive(files | masks | {f"masks/{i}.png": draw.mask() for i in range(1, 12)}))
+        look(archive(files | masks), Asked())
+    found = look(archive(files | masks | {f"masks/{i}.png": draw.mask() for i in range(1, 12)}), Asked())
     assert "1 of 12 masks are refused; masks/0.png: transparent" in "; ".join(found.questions)
 
 
@@ -173,8 +174,8 @@ def test_masks_of_many_greys_mark_from_the_middle_on_and_of_many_colours_need_a_
     draw = layouts.Drawing()
     smooth = Image.fromarray(np.linspace(0, 255, layouts.SIDE**2).astype(np.uint8).reshape(layouts.SIDE, -1))
     files = {f"images/{i}.png": draw.image() for i in range(12)}
-    found = look(archive(files | {f"masks/{i}.png": layouts.encoded(smooth) for i in range(12)}))
+    found = look(archive(files | {f"masks/{i}.png": layouts.encoded(smooth) for i in range(12)}), Asked())
     assert found.mask_values == {"marked": [*range(128, 256)], "background": [*range(1, 128)]}
     assert "masks hold 255 greys, as smoothed ones do; 128 and more mark" in "; ".join(found.questions)
     with pytest.raises(InputError, match=r"masks hold \d+ colours, such as #.*, which no table of the archive names"):
-        look(archive({f"masks/{i}.png": draw.image() for i in range(12)}))
+        look(archive({f"masks/{i}.png": draw.image() for i in range(12)}), Asked())

@@ -14,6 +14,7 @@ from medpipe import params
 from medpipe.data.archive import Archive
 from medpipe.errors import InputError
 from medpipe.planning.columns import classes
+from medpipe.planning.found import Asked
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 from medpipe.planning.write import write
@@ -44,9 +45,10 @@ def archive(tmp_path):
 def new(archive, tmp_path):
     """new(files): the plan, and params with it."""
 
-    def make(files, name="retina"):
+    def make(files, name="retina", *arguments):
+        asked = Asked.parse(arguments)
         found = archive(files)
-        made = plan(name, found, look(found), 10**8)
+        made = plan(name, found, look(found, asked), 10**8, asked.split)
         for file in params.FILES:
             shutil.copy(REPOSITORY / file, tmp_path / file)
         write(tmp_path, made.sections)
@@ -295,9 +297,9 @@ def test_classes_in_other_scripts_keep_apart():
 
 def test_what_is_no_archive_of_images_says_what_is_there(archive):
     with pytest.raises(InputError, match="holds no images that can be read"):
-        look(archive({"a.txt": "x"}))
+        look(archive({"a.txt": "x"}), Asked())
     with pytest.raises(InputError, match=r"1 images, but neither folders of classes, .* Images lie in: x \(1\)"):
-        look(archive({"x/a.png": None}))
+        look(archive({"x/a.png": None}), Asked())
 
 
 def test_a_section_of_the_name_stays_and_a_file_that_would_be_invalid_is_not_written(new, tmp_path):

@@ -18,8 +18,8 @@ from medpipe.data.rows import Rows
 from medpipe.data.tables import grouped
 from medpipe.errors import InputError
 from medpipe.params import Category, Declaration, Decoding, Number
+from medpipe.planning.found import Found
 from medpipe.planning.groups import SAMPLE, of_folders, propose
-from medpipe.planning.look import Found
 from medpipe.planning.sets import published_sets
 
 IMBALANCED = 3  # times as many rows in the largest class as in the smallest, from which on classes are weighted
@@ -39,8 +39,9 @@ class Plan:
     report: list[str]
 
 
-def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
-    """Raises InputError where the reader cannot read the archive as it was found."""
+def plan(name: str, archive: Archive, found: Found, max_pixels: int, split: str | None) -> Plan:
+    """`split`: how rows are split where someone has said so. Raises InputError where the reader cannot read the archive
+    as it was found."""
     declared = Declaration.model_validate(
         {"archive": str(archive.path), "decoding": PLAIN}
         | {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
@@ -63,7 +64,7 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     shares = (0.7, 0.15, 0.15) if least >= PLENTY else (0.6, 0.2, 0.2)
     ratio = images[classes].max() / images[classes].min() if labelled else 1.0
     size = min(PRETRAINED, max(32, side // 32 * 32))
-    by, sets = published_sets(rows.table, classes)
+    by, sets = published_sets(rows.table, classes) if split is None else (split, [])
     if rows.table["grouped"].any():
         found.said["group"] = f"{found.said.get('group', 'as the archive says')}; {_sizes(rows.table)}"
     if declared.reader.group in ("dicom", "study"):
