@@ -11,8 +11,8 @@ from medpipe.data.archive import Archive
 from medpipe.data.ingest import build_manifest
 from medpipe.errors import InputError
 from medpipe.params import Declaration, Ingest
-from medpipe.planning.levels import are_classes
 from medpipe.planning.found import Asked
+from medpipe.planning.levels import are_classes
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 

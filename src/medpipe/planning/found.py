@@ -38,9 +38,9 @@ class Asked:
                 known = ", ".join(f"{name.upper()}=" for name in cls.__dataclass_fields__)
                 raise InputError(f"{argument!r} is none of {known}")
             values[key.lower()] = value
-        for key, known in (("kind", KINDS), ("split", SPLITS)):
-            if values.get(key, known[0]) not in known:
-                raise InputError(f"{key.upper()}={values[key]}: one of {', '.join(known)} wanted")
+        for key, choices in (("kind", KINDS), ("split", SPLITS)):
+            if values.get(key, choices[0]) not in choices:
+                raise InputError(f"{key.upper()}={values[key]}: one of {', '.join(choices)} wanted")
         return cls(**values)
 
     def group_of(self) -> dict[str, str] | str | None:

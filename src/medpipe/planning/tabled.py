@@ -87,7 +87,7 @@ def _listings(archive: Archive, files: Files, asked: Asked) -> list[_Listing]:
         of_table = []
         for column in map(str, table) if asked.image is None else [asked.image] if asked.image in table else ():
             values = table[column][table[column] != ""]
-            hits = sum(bool(files.find(value)) for value in values.head(SAMPLE)) / max(1, min(SAMPLE, len(values)))
+            hits = sum(_names_one(value, files) for value in values.head(SAMPLE)) / max(1, min(SAMPLE, len(values)))
             if hits > 0.8 and (asked.image or not _MASK.search(column)):
                 named, single = values.str.contains(r"\.[A-Za-z]+$").mean(), values.nunique() > 0.9 * len(values)
                 of_table.append(_Listing(name, column, hits, named, single, table))
@@ -95,6 +95,12 @@ def _listings(archive: Archive, files: Files, asked: Asked) -> list[_Listing]:
     if asked.image is not None and not found:
         raise InputError(f"IMAGE={asked.image}: no table of {archive.path} has such a column that names images")
     return found
+
+
+def _names_one(value: str, files: Files) -> bool:
+    """Whether the value names a file: a bare number one alone, for images of each class may be numbered from 1 on."""
+    found = files.find(value)
+    return len(found) == 1 or (len(found) > 1 and not value.isdigit())
 
 
 def _found(
@@ -167,7 +173,9 @@ def _mask_column(archive: Archive, files: Files, one: _Listing, asked: Asked) ->
     """The column that names masks. Raises InputError where another one names images too, and no masks."""
     if asked.mask is not None:
         if asked.mask not in one.table:
-            raise InputError(f"MASK={asked.mask}: {one.name} has no such column; it has {', '.join(map(str, one.table))}")
+            raise InputError(
+                f"MASK={asked.mask}: {one.name} has no such column; it has {', '.join(map(str, one.table))}"
+            )
         return asked.mask
     own = {path for value in one.table[one.image] for path in files.find(value)[:1]}
     photographs = []

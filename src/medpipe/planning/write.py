@@ -14,7 +14,7 @@ from medpipe.params import FILE_OF, FILES
 def check_name(task: str) -> None:
     """Raises InputError for a name that YAML takes for another value, or that DVC and MLflow cannot bear."""
     try:
-        plain = yaml.safe_load(task) == task
+        plain = yaml.safe_load(task) == task and not task.replace("e", "").replace("E", "").isdigit()  # 1e5 in YAML 1.2
     except yaml.YAMLError:
         plain = False
     if not plain or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", task):
