@@ -40,8 +40,8 @@ repro: setup  ## the whole pipeline: run what changed, JOBS (2, or GPUs + 1) sta
 	python stages/repro.py $(JOBS:%=--jobs %)
 
 new: USAGE = $(error make new TASK=<name> DATA=<folder or zip>)
-new: setup  ## look at the archive DATA and add a TASK for it to the files of values
-	python stages/new.py "$(or $(TASK),$(USAGE))" "$(or $(DATA),$(USAGE))"
+new: setup  ## look at the archive DATA and add a TASK for it to the files of values; KIND, LABEL, IMAGE, MASK, GROUP, SPLIT: what is known of it
+	python stages/new.py "$(or $(TASK),$(USAGE))" "$(or $(DATA),$(USAGE))" $(foreach key,KIND LABEL IMAGE MASK GROUP SPLIT,$(if $(findstring command,$(origin $(key))),"$(key)=$($(key))"))
 
 study: JOBS = 1
 study: setup  ## run the study NAME of studies.yaml, JOBS (1) experiments at a time, and print its table; again: go on

@@ -28,7 +28,7 @@ TWINS: dict[str, dict[str, Any]] = {
         "ungrouped": "refuse",
     },
     "brain": {
-        "kind": "pairs", "images": "kaggle_3m", "masks": "kaggle_3m", "suffix": "_mask",
+        "kind": "pairs", "images": "kaggle_3m/(.+)", "masks": "kaggle_3m/(.+)_mask", "codes": {},
         "group": {"pattern": r"(TCGA_[^_/]+_[^_/]+)_\d{8}_\d+\.tif$"}, "ungrouped": "refuse",
     },
     "chest": {"kind": "folders", "codes": {}, "sets": "ignore", "group": None, "ungrouped": "refuse"},

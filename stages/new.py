@@ -1,4 +1,4 @@
-"""Add a task by its archive: `python stages/new.py retina /data/retina`. No stage of DVC's."""
+"""Add a task by its archive: `python stages/new.py retina /data/retina [LABEL=dx ...]`. No stage of DVC's."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,20 @@ from pathlib import Path
 import own_code  # noqa: F401
 from medpipe import params
 from medpipe.data.archive import Archive
+from medpipe.errors import InputError
+from medpipe.planning.found import Asked
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
-from medpipe.planning.write import write
+from medpipe.planning.write import check_name, write
 
 
-def main(task: str, data: str) -> None:
+def main(task: str, data: str, *arguments: str) -> None:
+    """`arguments`: of `Asked`, as LABEL=dx."""
+    check_name(task)
+    asked = Asked.parse(arguments)
     values = params.load()
     archive = Archive(Path(data).expanduser().resolve())
-    found = plan(task, archive, look(archive), values.ingest.max_pixels)
+    found = plan(task, archive, look(archive, asked), values.ingest.max_pixels, asked.split)
     added = write(Path(), found.sections)
     print("\n".join(found.report))
     if added:
@@ -31,4 +36,7 @@ def main(task: str, data: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"nothing was written: {error}")

@@ -19,7 +19,7 @@ def main(name: str) -> None:
     table = pd.read_parquet(Path("data/clean") / f"{variant.task}.parquet")
     with atomic.folder(Path("data/prepared") / name) as folder:
         if isinstance(variant, ImagesVariant):
-            prepared = PreparedImages(**variant.model_dump(), decoding=task.decoding, mask_values=task.mask_values)
+            prepared = PreparedImages(**variant.model_dump(), decoding=task.decoding, mask_values=task.marks)
             prepare_images(table, task.archive, prepared, folder, params.ingest.max_pixels)
         else:
             prepare_table(table, task.features, variant, folder)

@@ -271,7 +271,8 @@ def test_a_mask_lies_where_its_image_lies(ingest, changes, said):
     place = {"ImagePositionPatient": [0, 0, 30], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
     files = {"a.dcm": write(RAMP, **place), "a_mask.dcm": write(RAMP // 65535, **place | changes)}
     files |= {"b.dcm": write(RAMP.T), "b_mask.dcm": write(RAMP // 65535)}  # which do not say
-    reader = {"kind": "pairs", "images": "", "masks": "", "suffix": "_mask", "group": None, "ungrouped": "refuse"}
+    reader = {"kind": "pairs", "images": "(.+)", "masks": "(.+)_mask"}
+    reader |= {"codes": {}, "group": None, "ungrouped": "refuse"}
     manifest, reasons, _ = ingest(files, reader, kind="segment", mask_values={"lesion": [1]}, decoding=FULL)
     assert [*manifest.index] == ["a", "b"] if said is None else ["b"]
     assert reasons == ({} if said is None else {"a": f"mask beside its image: a.dcm has another grid: {said}"})

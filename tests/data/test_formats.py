@@ -179,7 +179,8 @@ def test_images_that_a_reader_gives_no_row_are_counted(folder, pictures, encode)
     mask = encode(Image.new("L", (24, 18)))
     files = pictures("images/a.png", "images/b.png", "preview/a.png", "preview/b.png")
     files |= {"masks/a.png": mask, "masks/b.png": mask}
-    reader = {"kind": "pairs", "images": "images", "masks": "masks", "suffix": "", "group": None, "ungrouped": "refuse"}
+    reader = {"kind": "pairs", "images": "images/(.+)", "masks": "masks/(.+)"}
+    reader |= {"codes": {}, "group": None, "ungrouped": "refuse"}
     task = own_task(folder(files), reader, kind="both", mask_values={"lesion": [255]})
     ingested = build_manifest("t", task, Ingest(max_quarantined=0, max_pixels=10**6))
     assert (

@@ -29,7 +29,7 @@ SIDE, SLICES = 16, 6
 MM = (2.0, 1.0, 5.0)  # of a voxel, to the right, to the front, upwards
 TASK = {
     "kind": "segment", "classes": ["empty", "marked"], "mask_values": {"spot": [7]}, "features": {}, "subgroups": [],
-    "reader": {"kind": "pairs", "images": "images", "masks": "masks", "suffix": "", "group": None,
+    "reader": {"kind": "pairs", "images": "images/(.+)", "masks": "masks/(.+)", "codes": {}, "group": None,
                "ungrouped": "refuse"},
     "decoding": EIGHT_BIT.model_copy(update={"window": ((100, 200),), "axis": 2, "context": 1}), "external": None,
 }  # fmt: skip

@@ -14,6 +14,7 @@ from medpipe import params
 from medpipe.data.archive import Archive
 from medpipe.errors import InputError
 from medpipe.planning.columns import classes
+from medpipe.planning.found import Asked
 from medpipe.planning.look import look
 from medpipe.planning.plan import plan
 from medpipe.planning.write import write
@@ -44,9 +45,10 @@ def archive(tmp_path):
 def new(archive, tmp_path):
     """new(files): the plan, and params with it."""
 
-    def make(files, name="retina"):
+    def make(files, name="retina", *arguments):
+        asked = Asked.parse(arguments)
         found = archive(files)
-        made = plan(name, found, look(found), 10**8)
+        made = plan(name, found, look(found, asked), 10**8, asked.split)
         for file in params.FILES:
             shutil.copy(REPOSITORY / file, tmp_path / file)
         write(tmp_path, made.sections)
@@ -104,10 +106,12 @@ def test_folders_alone(new):
     names = [f"{part}/{label}/{i:03d}.png" for part in ("train", "test") for label in ("a", "b") for i in range(12)]
     made, settings = new({name.replace("/0", f"/{name[:2]}0"): None for name in names})
     task = settings.tasks["retina"]
-    assert (task.reader.kind, task.reader.sets, task.reader.group) == ("folders", "ignore", None)
+    assert (task.reader.kind, task.reader.sets, task.reader.group) == ("folders", "keep", None)
+    assert settings.split["retina"].by == "given"
     assert task.classes == ("a", "b")
     report = "\n".join(made.report)
-    assert "choose: tasks.retina.reader.sets: folders of train, val or test are ignored" in report
+    assert "the archive's own sets are kept: train 24, test 24; validation is dealt of the training rows" in report
+    assert "choose: split.retina.by: `given` keeps the published sets; whether a patient trains and tests" in report
     assert "check: group: none found: the same patient may be on both sides" in report
 
 
@@ -251,7 +255,7 @@ def test_pairs(new):
     files |= {f"masks/P{p}_{i}.png": mask.getvalue() for p in range(10) for i in range(3)}
     _, settings = new(files, "nerve")
     task = settings.tasks["nerve"]
-    assert (task.reader.images, task.reader.masks, task.reader.suffix) == ("images", "masks", "")
+    assert (task.reader.images, task.reader.masks) == ("images/([^/]+)", "masks/([^/]+)")
     assert (task.kind, task.mask_values) == ("both", {"marked": (1,)})
     assert task.reader.group.pattern
     assert "nerve-resunet" in settings.models
@@ -293,9 +297,9 @@ def test_classes_in_other_scripts_keep_apart():
 
 def test_what_is_no_archive_of_images_says_what_is_there(archive):
     with pytest.raises(InputError, match="holds no images that can be read"):
-        look(archive({"a.txt": "x"}))
+        look(archive({"a.txt": "x"}), Asked())
     with pytest.raises(InputError, match=r"1 images, but neither folders of classes, .* Images lie in: x \(1\)"):
-        look(archive({"x/a.png": None}))
+        look(archive({"x/a.png": None}), Asked())
 
 
 def test_a_section_of_the_name_stays_and_a_file_that_would_be_invalid_is_not_written(new, tmp_path):

@@ -40,8 +40,8 @@ SIDE = 16
 VALUES = {"red": [7, 9], "blue": [200]}
 TASK = Declaration.model_validate({
     "archive": "", "decoding": EIGHT_BIT, "kind": "both", "classes": ["empty", "marked"], "mask_values": VALUES,
-    "reader": {"kind": "pairs", "images": "images", "masks": "masks", "suffix": "", "group": {"pattern": "(P[0-9]+)_"},
-               "ungrouped": "refuse"},
+    "reader": {"kind": "pairs", "images": "images/(.+)", "masks": "masks/(.+)", "codes": {},
+               "group": {"pattern": "(P[0-9]+)_"}, "ungrouped": "refuse"},
     "features": {}, "subgroups": [], "external": None,
 })  # fmt: skip
 EVALUATE = evaluate_settings(50, seed=1, flips=("horizontal",))

@@ -256,7 +256,7 @@ def _stays(target: Path, root: Path) -> bool:
 
 
 def _readable(name: str) -> str:
-    name = name.replace("\\", "/")
+    name = re.sub("/+", "/", name.replace("\\", "/"))
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from medpipe.data import mask_files
 from medpipe.data.archive import Archive, chunk_size
 
 _T = TypeVar("_T")
@@ -18,6 +19,6 @@ def in_chunks(archive: Archive, rows: pd.DataFrame, work: Callable[[Archive, pd.
     size = chunk_size(len(rows))
     chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
     jobs = Parallel(n_jobs=max(1, min(cpu_count(), len(chunks))), return_as="generator")(
-        delayed(work)(archive.part([*chunk["path"], *chunk["mask_path"]]), chunk) for chunk in chunks
+        delayed(work)(archive.part([*chunk["path"], *mask_files.all_of(chunk["mask_path"])]), chunk) for chunk in chunks
     )
     return list(tqdm(jobs, said, len(chunks), unit="chunk", disable=None))

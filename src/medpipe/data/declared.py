@@ -1,14 +1,13 @@
 """What an archive's rows say, against what the task declares."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 from PIL import Image
 
+from medpipe.data import masks
 from medpipe.data.archive import Archive
 from medpipe.data.features import UNKNOWN, read_category
-from medpipe.data.masks import Mask
 from medpipe.data.missing import is_missing
 from medpipe.data.rows import Problem, Rows
 from medpipe.errors import InputError, Unreadable
@@ -66,28 +65,21 @@ def check_rows(archive: Archive, rows: Rows, task: Declaration) -> Rows:
     return replace(rows, table=table.assign(**parsed)[~bad], problems=problems, notes=notes)
 
 
-def mask_label(
-    mask: Mask,
-    image: Image.Image,
-    classes: Sequence[str],
-    values: Mapping[str, Sequence[int]],
-    *,
-    name: str,
-    marked: str,
-) -> str:
-    """The class that a mask tells: the second where any pixel has one of `values` (of each name), else the first.
+def mask_label(mask: masks.Mask, image: Image.Image, task: Declaration, *, name: str, marked: str) -> str:
+    """The class that a mask tells: the second where any pixel is marked, else the first.
 
     `marked` is '1', '0' or '', what a listing says of the mask. Raises Unreadable for a mask of another size than its
-    image, with other values than 0 and `values`, also in other slices of its volume, and where `marked` says otherwise.
+    image, with other values than 0 and `mask_values`, also in other slices of its volume, and where `marked` says
+    otherwise.
     """
     height, width = mask.values.shape
     if (width, height) != image.size:
         raise Unreadable(name, f"mask size: {width} x {height}, image {image.width} x {image.height}")
-    marking = sorted(value for some in values.values() for value in some)
-    if others := sorted(set(mask.held) - {0, *marking}):
-        known = ", ".join(map(str, marking))
-        raise Unreadable(name, f"mask values: {', '.join(map(str, others[:10]))} beside 0 and {known} (mask_values)")
-    label = classes[bool(mask.values.any())]
-    if marked not in ("", str(classes.index(label))):
-        raise Unreadable(name, f"listing: says {classes[int(marked)]}, the mask {label}")
+    known = [masks.number(value) for values in (task.mask_values or {}).values() for value in values]
+    if others := sorted(set(mask.held) - {0, *known}):
+        some, beside = (", ".join(map(masks.shown, values)) for values in (others[:10], sorted(known)))
+        raise Unreadable(name, f"mask values: {some} beside 0 and {beside} (mask_values)")
+    label = task.classes[bool(masks.marked(mask.values, task.marks or {}).any())]
+    if marked not in ("", str(task.classes.index(label))):
+        raise Unreadable(name, f"listing: says {task.classes[int(marked)]}, the mask {label}")
     return label

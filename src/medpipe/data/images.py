@@ -19,6 +19,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")  # PPM: rows of a
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 DEEP = ("I;16", "I;16L", "I;16B")
 DEEPER = ("I", "F")  # of masks alone
+JPEG = b"\xff\xd8\xff"
 TURNS = {  # by the EXIF tag Orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,8 +65,8 @@ def most_bytes(name: str, max_pixels: int, decoding: Decoding) -> int:
 def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) -> Mask:
     """The values of a mask as they stand in the file, turned as `decode` turns its image.
 
-    Those of DICOM and NIfTI files are rescaled as their headers say. Raises Unreadable as `decode`, but of no window,
-    and for colours and what is no whole number.
+    Those of DICOM and NIfTI files are rescaled as their headers say; of a palette its colours count, of a JPEG black
+    and white. Raises Unreadable as `decode`, but of no window, and for what is no whole number.
     """
     if nifti.is_nifti(data):
         return nifti.decode_mask(data, name=name, decoding=decoding)
@@ -75,10 +76,7 @@ def decode_mask(data: bytes, *, name: str, max_pixels: int, decoding: Decoding) 
         image, _, _ = _load(data, name, max_pixels, decoding, (*MODES, *DEEP, *DEEPER))
         found = np.asarray(image if image.mode in (*DEEP, *DEEPER) else image.convert("RGB"))
         if found.ndim == 3:
-            if (found != found[..., :1]).any():
-                colours = np.unique(found.reshape(-1, 3), axis=0)[:5].tolist()
-                raise Unreadable(name, f"mask values: in colours, such as {colours}; a grey mask wanted")
-            found = found[..., 0]
+            found = masks.of_lossy(found, name) if data.startswith(JPEG) else masks.of_colours(found)
     values = masks.whole(found, name)
     return Mask(values, tuple(np.unique(values).tolist()))
 
@@ -189,7 +187,7 @@ def to_array(image: Image.Image, variant: ImagesVariant) -> npt.NDArray[np.uint8
 
 
 def mask_to_array(mask: Mask, prepared: PreparedImages) -> npt.NDArray[np.uint8]:
-    """(h, w) uint8, what a mask marks (`marked`), cropped and resized as its image, by nearest neighbour."""
+    """(h, w) uint8, what a mask marks (`masks.marked`), cropped and resized as its image, by nearest neighbour."""
     assert prepared.mask_values is not None
     places = Image.fromarray(masks.marked(mask.values, prepared.mask_values))
     return np.asarray(_resize(places, prepared, Image.Resampling.NEAREST))

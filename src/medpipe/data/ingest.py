@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from medpipe.data import mask_files
 from medpipe.data.archive import Archive
 from medpipe.data.chunks import in_chunks
 from medpipe.data.declared import check_rows, mask_label
 from medpipe.data.duplicates import BLANK, DIGITS, hashes
-from medpipe.data.images import decode, decode_mask, digest, most_bytes
+from medpipe.data.images import decode, digest, most_bytes
 from medpipe.data.parts import parted_rows
 from medpipe.data.readers import reader_module
 from medpipe.data.rows import ROWLESS, Problem, Rows
@@ -77,7 +78,11 @@ def summary(ingested: Ingested) -> list[str]:
 
 def _passed_over(archive: Archive, listed: Rows) -> list[str]:
     """What to say of images that a reader gives no row, as a mask or a problem neither."""
-    named = {*listed.table["path"], *listed.table["mask_path"], *(problem.path for problem in listed.problems)}
+    named = {
+        *listed.table["path"],
+        *mask_files.all_of(listed.table["mask_path"]),
+        *(problem.path for problem in listed.problems),
+    }
     rest = [name for name in archive.images() if name not in named]
     if not rest:
         return []
@@ -143,10 +148,10 @@ def _facts(
 ) -> dict[str, Any]:
     data = archive.read(path, limit=most_bytes(path, max_pixels, task.decoding))
     image = decode(data, name=path, max_pixels=max_pixels, decoding=task.decoding)
-    mask_data = archive.read(mask_path, limit=most_bytes(mask_path, max_pixels, task.decoding)) if mask_path else b""
-    if mask_path:
-        mask = decode_mask(mask_data, name=mask_path, max_pixels=max_pixels, decoding=task.decoding)
-        shown = mask_label(mask, image, task.classes, task.mask_values or {}, name=mask_path, marked=marked)
+    masks = mask_files.read(archive, mask_path, max_pixels, task.decoding)
+    if masks:
+        mask = mask_files.decode(masks, max_pixels, task.decoding)
+        shown = mask_label(mask, image, task, name=masks[0][0], marked=marked)
         label = label or shown
     return {
         "id": id_,
@@ -156,7 +161,7 @@ def _facts(
         "height": image.height,
         "phash": hashes(image),
         "label": label,
-        "mask_sha256": digest(mask_data, mask_path) if mask_path else "",
+        "mask_sha256": mask_files.digest(masks) if masks else "",
     }
 
 

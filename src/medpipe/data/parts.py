@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from medpipe.data import dicom, frames, images, nifti
+from medpipe.data import dicom, frames, images, mask_files, nifti
 from medpipe.data.archive import Archive
 from medpipe.data.chunks import in_chunks
 from medpipe.data.grid import Grid, difference
@@ -73,15 +73,7 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
                 burned += header.burned_in is True
                 if task.reader.group in ("dicom", "study"):
                     group = header.patient if task.reader.group == "dicom" else header.study
-            masks = [""] * len(names)
-            if row["mask_path"]:
-                mask = archive.read(
-                    row["mask_path"], limit=images.most_bytes(row["mask_path"], max_pixels, task.decoding)
-                )
-                masks = images.names(mask, name=row["mask_path"], max_pixels=max_pixels, decoding=task.decoding)
-                _check_grids(path, data, row["mask_path"], mask, task.decoding)
-            if len(masks) != len(names):
-                raise Unreadable(row["mask_path"], f"mask slices: {len(masks)}, the image has {len(names)}")
+            masks = _mask_names(archive, row["mask_path"], path, data, len(names), task.decoding, max_pixels)
         except Unreadable as error:
             problems.append(Problem(row["id"], error.name, error.reason))
             continue
@@ -96,6 +88,19 @@ def _opened(archive: Archive, rows: pd.DataFrame, *, task: Declaration, max_pixe
                 known |= dict(zip(VOLUME, (path, place or 0, *lies), strict=True))
             made[number].append(known if place is None else known | {"id": f"{row['id']}-{place}"})
     return _Opened(made, problems, burned)
+
+
+def _mask_names(
+    archive: Archive, mask_path: str, path: str, data: bytes, count: int, decoding: Decoding, max_pixels: int
+) -> list[str]:
+    """The mask of each of the image's `count` slices or frames; '' where there is none."""
+    parts = []
+    for name, mask in mask_files.read(archive, mask_path, max_pixels, decoding):
+        parts.append(images.names(mask, name=name, max_pixels=max_pixels, decoding=decoding))
+        _check_grids(path, data, name, mask, decoding)
+        if len(parts[-1]) != count:
+            raise Unreadable(name, f"mask slices: {len(parts[-1])}, the image has {count}")
+    return [mask_files.joined(part) for part in zip(*parts, strict=True)] or [""] * count
 
 
 def _check_grids(path: str, data: bytes, mask_path: str, mask: bytes, decoding: Decoding) -> None:

@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from PIL import Image
 
-from medpipe.data import features
+from medpipe.data import features, mask_files
 from medpipe.data.archive import Archive
 from medpipe.data.arrays import reserve
 from medpipe.data.chunks import in_chunks
-from medpipe.data.images import decode, decode_mask, digest, mask_to_array, most_bytes, to_array
+from medpipe.data.images import decode, digest, mask_to_array, most_bytes, to_array
 from medpipe.data.masks import Mask
 from medpipe.errors import InputError
 from medpipe.params import Decoding, Feature, PreparedImages, PreparedTable, TableVariant
@@ -81,21 +81,21 @@ def _fill(archive: Archive, rows: pd.DataFrame, *, prepared: PreparedImages, fol
 
 def read_image(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Image.Image:
     """An image of the archive. Raises InputError where its bytes are not those of `sha256` (`digest`)."""
-    data = _unchanged(archive, path, sha256, max_pixels, decoding)
+    data = archive.read(path, limit=most_bytes(path, max_pixels, decoding))
+    _check_unchanged(archive, path, digest(data, path), sha256)
     return decode(data, name=path, max_pixels=max_pixels, decoding=decoding)
 
 
 def read_mask(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> Mask:
     """A mask of the archive. Raises InputError as `read_image`."""
-    data = _unchanged(archive, path, sha256, max_pixels, decoding)
-    return decode_mask(data, name=path, max_pixels=max_pixels, decoding=decoding)
+    files = mask_files.read(archive, path, max_pixels, decoding)
+    _check_unchanged(archive, path, mask_files.digest(files), sha256)
+    return mask_files.decode(files, max_pixels, decoding)
 
 
-def _unchanged(archive: Archive, path: str, sha256: str, max_pixels: int, decoding: Decoding) -> bytes:
-    data = archive.read(path, limit=most_bytes(path, max_pixels, decoding))
-    if digest(data, path) != sha256:
+def _check_unchanged(archive: Archive, path: str, found: str, sha256: str) -> None:
+    if found != sha256:
         raise InputError(f"{archive.path}: {path} has changed since ingest; run `dvc repro` from ingest on")
-    return data
 
 
 def _write_meta(

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from io import BytesIO
-from pathlib import PurePosixPath
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -63,23 +63,27 @@ def _text(value: object) -> str:
 
 
 class Files:
-    """Images by the names that people give them in tables: with or without folder or ending, in any case.
+    """Images by the names that people give them in tables: with or without ending or some of the folders, in any case.
 
     Umlauts may be written as one character or as two, folders be parted by `\\`.
     """
 
     def __init__(self, names: Iterable[str], folder: str) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._whole: dict[str, list[str]] = {}
+        self._ends: dict[str, list[str]] = {}
         start = _plain(folder).strip("/")
         for name in names:
             path = _plain(name)
-            keys = {path, path.removeprefix(f"{start}/"), PurePosixPath(path).name}
-            for key in keys | {without_ending(key) for key in keys}:
-                self._found.setdefault(key, []).append(name)
+            _, *ends = accumulate(reversed(path.split("/")), lambda below, above: f"{above}/{below}", initial="")
+            ends = [end.removesuffix("/") for end in ends]
+            for found, keys in ((self._whole, {path, path.removeprefix(f"{start}/")}), (self._ends, {*ends})):
+                for key in keys | {without_ending(key) for key in keys}:
+                    found.setdefault(key, []).append(name)
 
     def find(self, named: str) -> list[str]:
         """The files that a row may mean: none, one, or several of that name."""
-        return self._found.get(_plain(named).strip("/"), [])
+        key = _plain(named).strip("/")
+        return self._whole.get(key) or self._ends.get(key, [])
 
 
 def without_ending(path: str) -> str:

@@ -44,7 +44,7 @@ def explore(
 
     Images are opened of training rows alone: a sample for statistics, a few to show.
     """
-    classes, marks = task.classes, list(task.mask_values or ())
+    classes, marks = task.classes, list(task.marks or ())
     table = facts.joined(clean, rows)
     train = table[table["set"] == "train"].reset_index(drop=True)
     sampled = pixels.sample(train, settings.sample, settings.seed)

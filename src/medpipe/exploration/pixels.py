@@ -125,7 +125,7 @@ def arrays(
     """(label, image (h, w, 3), mask (h, w) in {0, ..., k} or None) of each row, in full size."""
     images = read(archive, rows, max_pixels, task.decoding)
     for _, label, image, mask in tqdm(images, "explore", len(rows), disable=None):
-        yield label, np.asarray(image), None if mask is None else marked(mask.values, task.mask_values or {})
+        yield label, np.asarray(image), None if mask is None else marked(mask.values, task.marks or {})
 
 
 def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declaration) -> list[Picture]:
@@ -137,7 +137,7 @@ def pictures(archive: Archive, rows: pd.DataFrame, max_pixels: int, task: Declar
         small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
         places = None
         if mask is not None:
-            whole = Image.fromarray(marked(mask.values, task.mask_values or {}))
+            whole = Image.fromarray(marked(mask.values, task.marks or {}))
             places = np.asarray(whole.resize(size, Image.Resampling.NEAREST))
         found.append(Picture(id_, label, small, places))
     return found

@@ -56,6 +56,7 @@ from medpipe.params.references import (
 )
 from medpipe.params.studies import Row, Study
 from medpipe.params.tasks import (
+    BACKGROUND,
     RESERVED,
     Category,
     Column,

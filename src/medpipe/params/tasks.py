@@ -18,10 +18,12 @@ _TAKEN = {
 _COLUMNS = {*COLUMNS, *VOLUME, "set", "file", "folder", "marked", "temperature", "tp", "fp", "fn", "hd95"} - {"source"}
 RESERVED = _TAKEN | _COLUMNS  # no names of features
 
+Grey = Annotated[int, Field(ge=1, lt=1 << 31)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 MaskValues = Annotated[
-    dict[Class, Annotated[tuple[Annotated[int, Field(ge=1, lt=1 << 31)], ...], Field(min_length=1)]],
-    Field(min_length=1, max_length=255),
+    dict[Class, Annotated[tuple[Grey | Colour, ...], Field(min_length=1)]], Field(min_length=1, max_length=256)
 ]
+BACKGROUND = "background"
 
 
 class Number(Frozen):
@@ -62,6 +64,13 @@ Feature = Annotated[
 ]
 
 
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+
+
 class Pattern(Frozen):
     """A regular expression over an image's path in the archive; the first of its groups that matches is the patient or
     lesion."""
@@ -71,11 +80,7 @@ class Pattern(Frozen):
     @field_validator("pattern")
     @classmethod
     def groups(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if not groups:
+        if not _compiled(pattern).groups:
             raise ValueError(f"{pattern!r} must have a group, (...), which is the patient or lesion")
         return pattern
 
@@ -167,15 +172,34 @@ class Table(_Grouped):
 
 
 class Pairs(_Grouped):
-    """Images and masks: of one name in two folders, or beside each other, the mask's name with a suffix.
+    """Images and their masks, in two folders or beside each other.
 
-    - images, masks: folders, "" for the archive's top; suffix: behind the mask's name, as `_mask`, "" for none
+    - images, masks: regular expressions over whole paths without their endings; a mask is of the image for which their
+      groups, in their order, match the same. A mask's path may match both, and several masks of an image are united
+    - (?P<label>...) in `images` is the class, which masks tell otherwise; (?P<set>...) is the set. `masks` may have
+      the two as well
+    - codes: labels by class, where they are not called so
     """
 
     kind: Literal["pairs"]
     images: str
     masks: str
-    suffix: str
+    codes: dict[str, Class]
+
+    @model_validator(mode="after")
+    def comparable(self) -> "Pairs":
+        images, masks = _compiled(self.images), _compiled(self.masks)
+        if wrong := ({*images.groupindex} | {*masks.groupindex}) - {"label", "set"}:
+            raise ValueError(f"?P<{min(wrong)}>: groups are called label or set, or have no name")
+        if extra := {*masks.groupindex} - {*images.groupindex}:
+            raise ValueError(f"masks: has the group ?P<{min(extra)}>, which images lacks")
+        unnamed = [found.groups - len(found.groupindex) for found in (images, masks)]
+        if unnamed[0] != unnamed[1] or not unnamed[0]:
+            raise ValueError(
+                f"images has {unnamed[0]} groups, (...), and masks {unnamed[1]}: both want the same number, at least "
+                "one, for what they match tells which mask is whose"
+            )
+        return self
 
 
 class Isic(Frozen):
@@ -201,8 +225,8 @@ class Declaration(Frozen):
     - archive: folder or zip; reader: what makes rows of it; decoding: how its files become 8-bit images
     - kind: classify (no masks), segment (masks alone), both
     - classes: in the order of the models' outputs; where masks tell the class, those of an empty and of a marked one
-    - mask_values: what masks mark, by its name, and the values that mark it; all others but 0 are errors. null
-      without masks
+    - mask_values: what masks mark, by its name, and the values that mark it, greys or colours as `#ff0000`; those of
+      `background` mark nothing, as 0, and all others are errors. null without masks
     - features: what models of tables read
     - subgroups: columns that a report sorts rows by
     - external: the `source` whose rows are an external test set; null for none
@@ -228,6 +252,8 @@ class Declaration(Frozen):
         for name in (*self.subgroups, *self.features):
             if name in _COLUMNS | probabilities:
                 raise ValueError(f"{name!r} is no name for a subgroup or feature: tables have that column already")
+        if self.mask_values is not None and not self.marks:
+            raise ValueError(f"mask_values: nothing beside {BACKGROUND}; name what masks mark")
         marking = [value for values in (self.mask_values or {}).values() for value in values]
         if several := sorted({value for value in marking if marking.count(value) > 1}):
             raise ValueError(f"mask_values: {', '.join(map(str, several))} stands twice")
@@ -235,6 +261,13 @@ class Declaration(Frozen):
         if taken:
             raise ValueError(f"{taken[0]!r} is no name for a feature or class: tables have that column already")
         return self
+
+    @property
+    def marks(self) -> MaskValues | None:
+        """`mask_values` of what is marked."""
+        if self.mask_values is None:
+            return None
+        return {name: values for name, values in self.mask_values.items() if name != BACKGROUND}
 
     @property
     def bands(self) -> dict[str, tuple[float, ...]]:

@@ -23,10 +23,14 @@ FEW = 5  # groups, of each class too, below which folders and names say somethin
 MOST, WHOLE = 0.3, 0.7  # largest share of the images that a group has; groups an image, above which they tell nothing
 SOME = 0.3  # of the groups of several images, share that has two in a folder and class; else numbers begin again there
 MIXED = 1.5  # classes that a group has on average, from which on numbers may begin again in each class
-SHAPES = 8  # kinds of file names in an archive, above which no pattern is looked for
+SHAPES = 8  # kinds of file names, the most frequent, among which a pattern is looked for
+NEARLY, RARE = 0.95, 0.01  # of the images: those that have to have a group; those of a kind that decides nothing
 NO_GROUP = "none found: the same patient may be on both sides; a column or pattern that names the patient goes here"
 
 _TOKEN, _APART = r"[^/ _.()-]", r"[ _.()-]"
+_NUMBERED = rf"{_TOKEN}*\d{_TOKEN}*"
+_EYE = rf"({_TOKEN}*\d)[LRlr]"  # 01L and 01R
+_SLIDE = rf"(?:[A-Za-z]\d+[A-Za-z]?(?=P\d))?(P\d+|{_NUMBERED}){_TOKEN}*"  # C100P61ThinF, of patient 61
 
 
 class Grouping(NamedTuple):
@@ -145,11 +149,13 @@ def _of_names(table: pd.DataFrame) -> Grouping | None:
         return None
     tokens = stems.str.findall(f"{_TOKEN}+")
     shapes = tokens.map(lambda parts: tuple(any(c.isdigit() for c in part) for part in parts))
-    if shapes.nunique() > SHAPES:
+    common = shapes.value_counts()[:SHAPES]
+    common = common[common >= RARE * len(shapes)]
+    if common.sum() < NEARLY * len(shapes):
         return None
-    chosen = {shape: _part(tokens[shapes == shape], shape) for shape in shapes.value_counts().index}
+    chosen = {shape: _part(tokens[shapes == shape], shape) for shape in common.index}
     within = table["label"] + "/" + table["path"].str.rpartition("/")[0]  # where numbers may begin again
-    pattern = "|".join(_regex(shape, place) for shape, place in chosen.items() if place is not None)
+    pattern = "|".join(_regex(shape, *part) for shape, part in chosen.items() if part is not None)
     if not pattern:
         return None
     names = folded(first_known(table["path"].str.extract(pattern)))
@@ -166,27 +172,39 @@ def _doubt(what: str, example: str) -> str:
     )
 
 
-def _part(tokens: pd.Series, shape: tuple[bool, ...]) -> int | None:
-    """The place of the part of these names that seems to be the patient; None where no part has digits."""
-    numbered = [place for place, digits in enumerate(shape) if digits]
-    counts = {place: tokens.str[place].value_counts() for place in numbered}
+def _part(tokens: pd.Series, shape: tuple[bool, ...]) -> tuple[int, str] | None:
+    """The place of the part of these names that seems to hold the patient, and the pattern of that part; None where no
+    part has digits."""
+    numbered = {place: _held(tokens.str[place]) for place, digits in enumerate(shape) if digits}
+    counts = {
+        place: tokens.str[place].str.extract(held, expand=False).value_counts() for place, held in numbered.items()
+    }
     many = [p for p in numbered if len(counts[p]) >= FEW and counts[p].iloc[0] <= MOST * len(tokens)]
     several = [p for p in many if len(counts[p]) <= WHOLE * len(tokens)]
-    return next(iter([*several, *many, *numbered]), None)
+    return next(((place, numbered[place]) for place in (*several, *many, *numbered)), None)
 
 
-def _regex(shape: tuple[bool, ...], place: int) -> str:
+def _held(parts: pd.Series) -> str:
+    """The pattern of such parts of names, whose group is what may be the patient."""
+    if parts.str.fullmatch(_EYE).all() and parts.str[-1].str.casefold().nunique() == 2:
+        return _EYE
+    if parts.str.match(r"[A-Za-z]\d+[A-Za-z]?P\d").mean() > 0.5:
+        return _SLIDE
+    return f"({_NUMBERED})"
+
+
+def _regex(shape: tuple[bool, ...], place: int, held: str) -> str:
     """Of names of this shape the part at `place`."""
-    parts = [rf"{_TOKEN}*\d{_TOKEN}*" if digits else r"[^\d/ _.()-]+" for digits in shape]
+    parts = [_NUMBERED if digits else r"[^\d/ _.()-]+" for digits in shape]
     before = "".join(f"{part}{_APART}+" for part in parts[:place])
     behind = "".join(f"{_APART}+{part}" for part in parts[place + 1 :])
-    return rf"(?:^|/){before}({parts[place]}){behind}{_APART}*(?:\.[A-Za-z.]+)?$"
+    return rf"(?:^|/){before}{held}{behind}{_APART}*(?:\.[A-Za-z.]+)?$"
 
 
 def _plausible(names: pd.Series, labels: pd.Series) -> bool:
     """Whether such groups, '' for none, are of nearly all images, many, of each class too, and of several images."""
     counts = names[names != ""].value_counts()
-    if counts.sum() < 0.95 * len(names) or len(counts) < FEW or counts.iloc[0] > MOST * len(names):
+    if counts.sum() < NEARLY * len(names) or len(counts) < FEW or counts.iloc[0] > MOST * len(names):
         return False
     least = np.minimum(FEW, labels.groupby(labels).size() / 2)
     return len(counts) <= WHOLE * len(names) and bool((names.groupby(labels).nunique() >= least).all())

@@ -3,68 +3,90 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medpipe.data.archive import Archive, stem
 from medpipe.data.formats import READ
-from medpipe.data.images import decode_mask, names
 from medpipe.data.readers.folders import SETS
-from medpipe.data.tables import Files, folded, without_ending
+from medpipe.data.tables import folded
 from medpipe.errors import InputError
-from medpipe.params import Decoding
-from medpipe.planning.columns import class_name, classes, doubtful, features, kinds, one_hot
-from medpipe.planning.groups import GROUPS, SAMPLE, called, id_columns, tables
-
-LABELS = ("label", "labels", "class", "diagnosis", "dx", "target", "category", "finding", "outcome", "grade", "type")
-SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
-MASKS = (
-    "mask", "masks", "label", "labels", "segmentation", "segmentations", "gt", "groundtruth", "ground_truth",
-    "annotations",
-)  # fmt: skip
-SUFFIXES = ("_mask", "_seg", "_segmentation", "_gt", "_label", "-mask", "-seg", " mask")
-MOST_CLASSES, FEW = 30, 5  # classes; images of one, on average, below which folders are taken for patients
-MOST_VALUES = 20  # of masks that mark a class each; where there are more, they are greys
+from medpipe.planning import layouts
+from medpipe.planning.columns import classes, features
+from medpipe.planning.found import Asked, Found
+from medpipe.planning.groups import tables
+from medpipe.planning.levels import class_levels
+from medpipe.planning.tabled import doubts, propose_table, unused_tables
 
 
-@dataclass
-class Found:
-    """A proposal: `reader`, `classes` and so on as a declaration has them, and what a person must know of each.
-
-    `said` is by key; `questions` are what is ambiguous, with the choices.
-    """
-
-    reader: dict[str, Any]
-    classes: list[str] = field(default_factory=list)
-    kind: str = "classify"
-    mask_values: dict[str, list[int]] | None = None
-    features: dict[str, dict[str, Any]] = field(default_factory=dict)
-    subgroups: list[str] = field(default_factory=list)
-    external: str | None = None
-    said: dict[str, str] = field(default_factory=dict)
-    questions: list[str] = field(default_factory=list)
-
-
-def look(archive: Archive) -> Found:
+def look(archive: Archive, asked: Asked) -> Found:
     """The first of these that fits: a published archive, an ISIC export, a table, pairs of image and mask, folders.
 
-    Raises InputError that says what is there where none does.
+    Raises InputError that says what is there where none does, and what to say where a person has to choose.
     """
     images = archive.images()
     if not images:
-        raise InputError(f"{archive.path}: holds no images that can be read ({READ}); {'; '.join(archive.others())}")
-    for find in (_published, _isic, _table, _pairs, _folders):
+        raise InputError(
+            f"{archive.path}: holds no images that can be read ({READ}); "
+            f"{'; '.join(archive.others())}{_instead(archive)}"
+        )
+    found = _first(archive, images, asked)
+    if found is None:
+        folders = Counter(path.rpartition("/")[0] for path in images).most_common(5)
+        raise InputError(
+            f"{archive.path}: {len(images)} images, but neither folders of classes, a table that names them, nor "
+            f"masks. Images lie in: {', '.join(f'{name or chr(46)} ({count})' for name, count in folders)}"
+            f"{_instead(archive)}"
+        )
+    if asked.kind is not None:
+        if (asked.kind == "classify") != (found.mask_values is None):
+            there = (
+                "no masks were found" if found.mask_values is None else "there are masks, and no classes without them"
+            )
+            raise InputError(f"KIND={asked.kind}: {there}")
+        found.kind = asked.kind
+    if asked.group is not None and found.reader.get("group") != {"column": asked.group}:
+        if "group" not in found.reader:
+            raise InputError(f"GROUP={asked.group}: the reader {found.reader['kind']} knows the groups itself")
+        found.reader["group"], found.said["group"] = asked.group_of(), "as asked for"
+    return found
+
+
+def _first(archive: Archive, images: Sequence[str], asked: Asked) -> Found | None:
+    of_columns = (asked.label, asked.image, asked.mask)
+    if not any(of_columns):
+        for find in (_published, _isic):
+            if (found := find(archive, images)) is not None:
+                return found
+    found = propose_table(archive, images, asked, lambda: _folders(archive, images))
+    if found is not None:
+        return found
+    if any(of_columns):
+        raise InputError(f"{archive.path}: no table names images, so that it has no columns; {unused_tables(archive)}")
+    for find in (_pairs, _folders) if asked.kind != "classify" else (_folders,):
         if (found := find(archive, images)) is not None:
+            if said := unused_tables(archive):
+                found.said["tables"] = f"not used: {said}"
             return found
-    folders = Counter(path.rpartition("/")[0] for path in images).most_common(5)
-    raise InputError(
-        f"{archive.path}: {len(images)} images, but neither folders of classes, a table that names them, nor masks. "
-        f"Images lie in: {', '.join(f'{name or chr(46)} ({count})' for name, count in folders)}"
-    )
+    return None
+
+
+def _instead(archive: Archive) -> str:
+    """What could be done with what an archive holds in place of classes and masks; '' where nothing is known."""
+    endings = Counter(name.rpartition(".")[2].lower() for name in archive.names())
+    said = []
+    if any(name.lower().endswith(".json") and b"annotations" in archive.beginning(name)[1] for name in archive.names()):
+        said.append("COCO's JSON marks boxes and outlines: draw masks of the outlines, or name each image's class")
+    if endings["txt"] and any("labels/" in name for name in archive.names()):
+        said.append(
+            "text files under labels/ are YOLO's boxes, which no task learns: write a table with a class an image"
+        )
+    if endings["npz"] or endings["npy"]:
+        said.append(".npz and .npy hold arrays: save each image as PNG in a folder of its class")
+    if sum(endings[kind] for kind in ("mp4", "avi", "mov", "mkv", "wmv")):
+        said.append("videos are not read: save frames as PNG, in a folder or under a name of the patient")
+    return "".join(f". {line[0].upper()}{line[1:]}" for line in said)
 
 
 def _published(archive: Archive, images: Sequence[str]) -> Found | None:
@@ -102,7 +124,7 @@ def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
                 return None
             found = Found({"kind": "isic", "label": column, "codes": {}, "ungrouped": "refuse"})
             found.classes, found.reader["codes"] = classes(table[column])
-            found.questions += _doubts(table[column])
+            found.questions += doubts(table[column])
             found.features, columns = features(
                 table, {"isic_id", "patient_id", "lesion_id", column}, table[column], found.questions
             )
@@ -113,153 +135,39 @@ def _isic(archive: Archive, images: Sequence[str]) -> Found | None:
     return None
 
 
-def _table(archive: Archive, images: Sequence[str]) -> Found | None:
-    files = Files(images, "")
-    best: tuple[float, str, str, pd.DataFrame] | None = None
-    for name, table in tables(archive):
-        for column in table:
-            values = table[column][table[column] != ""]
-            hits = sum(bool(files.find(value)) for value in values.head(SAMPLE)) / max(1, min(SAMPLE, len(values)))
-            wanted = not any(word in str(column).casefold() for word in ("mask", "seg"))
-            if hits > 0.8 and len(values.unique()) > 0.9 * len(values) and wanted and (best is None or hits > best[0]):
-                best = hits, name, str(column), table
-    if best is None:
-        return None
-    _, name, image, table = best
-    mask = next((str(c) for c in table if c != image and _names_masks(table[c], files)), None)
-    reader: dict[str, Any] = {"kind": "table", "file": name, "images": "", "image": image, "mask": mask}
-    found = Found(reader, said={"reader": f"{name} names {len(table)} images in its column {image}"})
-    used = {image, *filter(None, [mask])}
-    ids, source = called(table, GROUPS), next(iter(called(table, SOURCES)), None)
-    groups = id_columns(table)
-    if groups:
-        found.said["group"] = f"the column {' and '.join(groups)}"
-    named = [column for column in called(table, LABELS) if column not in {*used, *groups}]
-    hot = one_hot(table.drop(columns=[c for c in (*used, *groups, source) if c]))
-    few = [str(c) for c in table if c not in {*used, *groups, source} and 2 <= kinds(table[c]) <= MOST_CLASSES]
-    if hot and not named:
-        reader |= {"label": {class_name(c): c for c in hot}, "codes": {}}
-        found.classes, used = [class_name(c) for c in hot], used | set(hot)
-        labels = table[hot].astype(float).to_numpy().argmax(axis=1)
-        label_values = pd.Series(np.array(found.classes)[labels], index=table.index)
-    elif not named and not mask and (folders := _folders(archive, images)) is not None:
-        label_values, found.classes = None, folders.classes
-        reader |= {"label": None, "codes": folders.reader["codes"]}
-        found.said["label"] = "the folder that an image lies in is its class"
-    elif named or (few and not mask):
-        column = (named or few)[0]
-        if len(named or few) > 1:
-            found.questions.append(f"reader.label: {column} was taken; it could be {', '.join((named or few)[1:6])}")
-        label_values, used = table[column], used | {column}
-        found.classes, codes = classes(label_values)
-        found.questions += _doubts(label_values)
-        reader |= {"label": column, "codes": codes}
-    elif mask:
-        reader |= {"label": None, "codes": {}}
-        label_values, found.classes = None, ["unmarked", "marked"]
-    else:
-        return None
-    if mask:
-        found.kind, found.mask_values = "both", _mask_values(archive, files, table[mask], found)
-    sets = next(iter(called(table, ("split", "set", "subset"))), None)
-    if sets:
-        found.questions.append(
-            f"reader.set: the column {sets} is ignored, rows are dealt anew; name it to keep its sets"
-        )
-    reader |= {"source": source, "set": None, "ungrouped": "refuse"}
-    reader["group"] = {"column": groups[0] if len(groups) == 1 else groups} if groups else None
-    found.features, columns = features(table, used | {*ids, sets, source}, label_values, found.questions)
-    reader["columns"] = {name: column for name, column in columns.items() if name != column}
-    found.subgroups += [name for name in found.features if "values" in found.features[name]][:4]
-    found.subgroups += [f"{name}_band" for name, feature in found.features.items() if feature.get("bands")]
-    if source:
-        found.subgroups.append("source")
-        found.questions.append(f"reader.source: {source} says where images come from; a part of the body is a feature")
-    return found
-
-
-def _doubts(labels: pd.Series) -> list[str]:
-    """What to ask of labels that may stand for one that is not known."""
-    words = doubtful(labels)
-    return [f"classes: {words} count as classes; take out what stands for a label that is not known"] if words else []
-
-
-def _names_masks(values: pd.Series, files: Files) -> bool:
-    """Whether most values name files, each another one."""
-    some = values.head(SAMPLE)
-    return values.nunique() > len(values) / 2 and sum(bool(files.find(v)) for v in some if v) > len(some) / 2
-
-
 def _pairs(archive: Archive, images: Sequence[str]) -> Found | None:
-    whole = {without_ending(path) for path in images}
-    beside = {s: sum(f"{name}{s}" in whole for name in whole) for s in SUFFIXES}
-    suffix = max(beside, key=lambda s: beside[s])
-    if beside[suffix] > len(images) / 4:
-        reader: dict[str, Any] = {"kind": "pairs", "images": "", "masks": "", "suffix": suffix, "ungrouped": "refuse"}
-        masks = [path for path in images if without_ending(path).endswith(suffix)]
-    else:
-        parents = {path.rpartition("/")[0] for path in images}
-        two = next(
-            ((one, other) for one in sorted(parents) for other in sorted(parents)
-             if one != other and other.rpartition("/")[2].casefold().removesuffix("tr") in MASKS
-             and one.rpartition("/")[0] == other.rpartition("/")[0]),
-            None,
-        )  # fmt: skip
-        if two is None:
-            return None
-        image_names, mask_names = (
-            {without_ending(path.rpartition("/")[2]) for path in images if path.rpartition("/")[0] == f} for f in two
+    pairing = layouts.propose(images)
+    if pairing is None:
+        return None
+    reader: dict[str, Any] = {"kind": "pairs", "images": pairing.images, "masks": pairing.masks, "codes": {}}
+    said = f"{len(pairing.files)} masks, told by their paths; what the patterns' groups match is the same of both"
+    found = Found(reader | {"group": None, "ungrouped": "refuse"}, ["unmarked", "marked"], "both")
+    found.said["reader"], found.questions = said, pairing.questions
+    if pairing.classes:
+        found.classes, found.reader["codes"] = classes(pd.Series(pairing.classes))
+        found.questions.append(
+            "classes: folders are taken for the classes of images that have masks as well; without the group ?P<label> "
+            "in the patterns (`[^/]+` in its place), masks tell whether an image is marked"
         )
-        alike = {s: len({f"{name}{s}" for name in image_names} & mask_names) for s in ("", *SUFFIXES)}
-        suffix = max(alike, key=lambda s: alike[s])
-        if alike[suffix] <= len(mask_names) / 2:
-            return None
-        reader = {"kind": "pairs", "images": two[0], "masks": two[1], "suffix": suffix, "ungrouped": "refuse"}
-        masks = [path for path in images if path.rpartition("/")[0] == two[1]]
-    found = Found(reader, ["unmarked", "marked"], kind="both", said={"reader": f"{len(masks)} masks beside the images"})
-    found.mask_values = _mask_values(archive, Files(images, ""), pd.Series(masks), found)
-    reader["group"] = None
-    found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
+    else:
+        found.questions.append("classes: an empty mask is called unmarked, another marked; call them what they are")
+    found.take_masks(archive, pairing.files)
     return found
 
 
 def _folders(archive: Archive, images: Sequence[str]) -> Found | None:
     parts = [[p for p in path.replace("!/", "/").split("/")[:-1] if p.casefold() not in SETS] for path in images]
-    for level in range(1, max(map(len, parts), default=0) + 1):
-        names = pd.Series([folders[-level] if len(folders) >= level else "" for folders in parts])
-        kinds = folded(names[names != ""]).nunique()
-        if 2 <= kinds <= MOST_CLASSES and (names != "").sum() >= FEW * kinds:
-            found = Found({"kind": "folders", "codes": {}, "sets": "ignore", "group": None, "ungrouped": "refuse"})
-            found.classes, found.reader["codes"] = classes(names)
-            found.said["reader"] = f"{kinds} folders of images, by name the classes"
-            if any(p.casefold() in SETS for path in images for p in path.split("/")[:-1]):
-                found.questions.append(
-                    "reader.sets: folders of train, val or test are ignored, rows are dealt anew; `keep`, with "
-                    "split.by: given, to keep them"
-                )
-            return found
-    return None
-
-
-def _mask_values(archive: Archive, files: Files, masks: pd.Series, found: Found) -> dict[str, list[int]]:
-    """A class for each value of some masks; one of all values where those are too many."""
-    values: set[int] = set()
-    as_is = Decoding(window=None, frames="split", axis=2, context=0, max_voxels=10**9)
-    for named in masks[:: max(1, len(masks) // SAMPLE)]:
-        for path in files.find(str(named))[:1]:
-            with suppress(InputError):
-                data = archive.read(path)
-                for name in names(data, name=path, max_pixels=10**8, decoding=as_is):
-                    held = decode_mask(data, name=name, max_pixels=10**8, decoding=as_is).held
-                    values |= {value for value in held if value > 0}
-    several = 1 < len(values) <= MOST_VALUES
-    if several:
-        found.questions.append(
-            "mask_values: masks hold several values, a class each; call them what they are, give those that mean the "
-            "same to one name, and leave out what marks nothing"
-        )
-    elif len(values) > MOST_VALUES:
-        found.questions.append(
-            f"mask_values: masks hold {len(values)} values, as greys or lossy files do; all of them mark; see what does"
-        )
-    return {f"value_{value}": [value] for value in sorted(values)} if several else {"marked": sorted(values) or [255]}
+    levels = class_levels(parts)
+    if not levels:
+        return None
+    sets = any(part.casefold() in SETS for path in images for part in path.split("/")[:-1])
+    names, *others = levels.values()
+    found = Found({"kind": "folders", "codes": {}, "sets": "keep" if sets else "ignore"})
+    found.reader |= {"group": None, "ungrouped": "refuse"}
+    found.classes, found.reader["codes"] = classes(names)
+    found.said["reader"] = f"{folded(names[names != '']).nunique()} folders of images, by name the classes"
+    for other in others:
+        kinds = other[other != ""].value_counts()
+        some = ", ".join(f"{name} ({count})" for name, count in kinds[:4].items())
+        found.questions.append(f"classes: {len(kinds)} other folders may be the classes: {some}")
+    return found

@@ -18,14 +18,16 @@ from medpipe.data.rows import Rows
 from medpipe.data.tables import grouped
 from medpipe.errors import InputError
 from medpipe.params import Category, Declaration, Decoding, Number
+from medpipe.planning.found import Found
 from medpipe.planning.groups import SAMPLE, of_folders, propose
-from medpipe.planning.look import Found
+from medpipe.planning.sets import published_sets
 
 IMBALANCED = 3  # times as many rows in the largest class as in the smallest, from which on classes are weighted
 LEAST = 3  # groups of a class, so that every set gets one
 PLENTY = 20  # groups of the smallest class, from which on sets other than training can be small
 MOST_SHOWN = 3  # of a category's values, in the report
-VOXELS = 1 << 28  # of a volume: 1,024 slices of 512 pixels
+# Of volumes up to 1,024 slices of 512 pixels.
+PLAIN = {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": 1 << 28}
 PRETRAINED = 224  # pixels that EfficientNetB0 was pretrained with
 
 
@@ -37,14 +39,16 @@ class Plan:
     report: list[str]
 
 
-def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
-    """Raises InputError where the reader cannot read the archive as it was found."""
-    decoding, side = _files(archive, max_pixels)
+def plan(name: str, archive: Archive, found: Found, max_pixels: int, split: str | None) -> Plan:
+    """`split`: how rows are split where someone has said so. Raises InputError where the reader cannot read the archive
+    as it was found."""
     declared = Declaration.model_validate(
-        {"archive": str(archive.path), "decoding": decoding}
+        {"archive": str(archive.path), "decoding": PLAIN}
         | {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
     )
     listed = reader_module(declared.reader.kind).read_rows(archive, declared)
+    decoding, side = _files(archive, listed.table["path"].tolist(), max_pixels)
+    declared = declared.model_copy(update={"decoding": Decoding.model_validate(decoding)})
     if found.reader.get("group", "") is None:
         declared, listed = _grouped(archive, declared, listed, found)
     rows = check_rows(archive, parted_rows(archive, listed, declared, max_pixels), declared)
@@ -60,6 +64,7 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     shares = (0.7, 0.15, 0.15) if least >= PLENTY else (0.6, 0.2, 0.2)
     ratio = images[classes].max() / images[classes].min() if labelled else 1.0
     size = min(PRETRAINED, max(32, side // 32 * 32))
+    by, sets = published_sets(rows.table, classes) if split is None else (split, [])
     if rows.table["grouped"].any():
         found.said["group"] = f"{found.said.get('group', 'as the archive says')}; {_sizes(rows.table)}"
     if declared.reader.group in ("dicom", "study"):
@@ -71,7 +76,7 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
     text = environment.get_template("sections.yaml.j2").render(
         name=name, task=declared, classes=classes, said=found.said, shares=shares, size=size, decoding=decoding,
         reader=declared.reader.model_dump(mode="json"), models=_models(name, declared),
-        mask_values=found.mask_values,
+        mask_values=found.mask_values, by=by,
         features={key: feature.model_dump(mode="json") for key, feature in declared.features.items()},
         categories=any(isinstance(feature, Category) for feature in declared.features.values()),
         weights="balanced" if ratio >= IMBALANCED else "null",
@@ -85,10 +90,11 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
         some = "; ".join(f"{problem.path or problem.id}: {problem.reason}" for problem in rows.problems[:3])
         report.append(f"  {len(rows.problems)} cannot be used, such as {some}")
     report.append(f"decided: {found.reader['kind']} reads it; images of {size} pixels, for the files have {side}")
-    report.append(
-        f"decided: {shares[0]:.0%}, {shares[1]:.0%} and {shares[2]:.0%} of the groups train, validate and test; the "
-        f"smallest class has {least}"
-    )
+    if by == "group":
+        report.append(
+            f"decided: {shares[0]:.0%}, {shares[1]:.0%} and {shares[2]:.0%} of the groups train, validate and test; "
+            f"the smallest class has {least}"
+        )
     if ratio >= IMBALANCED:
         report.append(f"decided: classes are weighted, for the largest has {ratio:.1f} times the smallest's images")
     report += [f"check: {key}: {said}" for key, said in found.said.items()]
@@ -105,7 +111,8 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int) -> Plan:
             f"reader.ungrouped: {len(lost)} images have no group, such as {', '.join(lost[:MOST_SHOWN])}; `refuse` "
             "leaves them out, `alone` makes each a group of its own, so that the same patient may be on both sides"
         )
-    return Plan(_sections(text), report + [f"choose: tasks.{name}.{question}" for question in found.questions])
+    report += [f"choose: tasks.{name}.{question}" for question in found.questions]
+    return Plan(_sections(text), report + [line.format(name=name) for line in sets])
 
 
 def _grouped(archive: Archive, declared: Declaration, listed: Rows, found: Found) -> tuple[Declaration, Rows]:
@@ -142,24 +149,22 @@ def _at_odds(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _files(archive: Archive, max_pixels: int) -> tuple[dict[str, Any], int]:
-    """How the files are decoded, and the median of their shorter sides, of some that can be read."""
-    images = archive.images()
-    some = images[:: max(1, len(images) // SAMPLE)]
-    plain: dict[str, Any] = {"window": None, "frames": "refuse", "axis": None, "context": 0, "max_voxels": VOXELS}
-    medical = plain | {"window": {"percentiles": [0.5, 99.5]}, "frames": "split", "axis": 2}
-    for settings in (plain, medical):
-        decoding, sides = Decoding.model_validate(settings), []
+def _files(archive: Archive, paths: list[str], max_pixels: int) -> tuple[dict[str, Any], int]:
+    """How these images are decoded, and the median of their shorter sides, of some that can be read."""
+    some = paths[:: max(1, len(paths) // SAMPLE)]
+    medical = PLAIN | {"window": {"percentiles": [0.5, 99.5]}, "frames": "split", "axis": 2}
+    for settings in (PLAIN, medical):
+        decoding, sides, refused = Decoding.model_validate(settings), [], list[str]()
         for path in some:
             try:
                 data = archive.read(path)
                 first = names(data, name=path, max_pixels=max_pixels, decoding=decoding)[0]
                 sides.append(min(decode(data, name=first, max_pixels=max_pixels, decoding=decoding).size))
-            except InputError:
-                continue
+            except InputError as error:
+                refused.append(str(error))
         if len(sides) > len(some) / 2:
             return settings, int(np.median(sides))
-    raise InputError(f"{archive.path}: most of its images cannot be read; such as {some[0]}")
+    raise InputError(f"{archive.path}: most of its images cannot be read, such as {next(iter(refused), 'none')}")
 
 
 def _allowed(feature: Category | Number) -> str:

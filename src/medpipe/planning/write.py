@@ -1,10 +1,26 @@
 """Lines added to the files of values, which keep their comments and their order."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from medpipe import atomic, params
+from medpipe.errors import InputError
 from medpipe.params import FILE_OF, FILES
+
+
+def check_name(task: str) -> None:
+    """Raises InputError for a name that YAML takes for another value, or that DVC and MLflow cannot bear."""
+    try:
+        plain = yaml.safe_load(task) == task and not task.replace("e", "").replace("E", "").isdigit()  # 1e5 in YAML 1.2
+    except yaml.YAMLError:
+        plain = False
+    if not plain or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", task):
+        raise InputError(
+            f"TASK={task}: letters, digits, - and _ wanted, and no number, yes, no or null, such as retina-2"
+        )
 
 
 def write(folder: Path, sections: Mapping[str, Sequence[str]]) -> list[str]:
