@@ -313,6 +313,14 @@ def test_a_section_of_the_name_stays_and_a_file_that_would_be_invalid_is_not_wri
     assert path.read_text() == text
 
 
+def test_another_archive_adds_nothing_to_a_task_that_is_there(new, tmp_path):
+    made, _ = new({f"{label}/{i}.png": None for label in ("a", "b") for i in range(6)}, "skin")
+    assert {file: (tmp_path / file).read_text() for file in params.FILES} == {
+        file: (REPOSITORY / file).read_text() for file in params.FILES
+    }
+    assert write(tmp_path, made.sections) == []
+
+
 def test_words_that_may_stand_for_unknown_are_shown_and_asked(new):
     rows = pd.DataFrame(
         {

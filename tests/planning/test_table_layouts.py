@@ -99,6 +99,8 @@ def test_groups_kind_and_split_as_asked_for(planned):
         (["LABEL=dx"], "LABEL=dx: t.csv has no column 'dx'; it has file, diagnosis, grade"),
         (["LABEL=file"], "LABEL=file: 2 to 30 classes wanted; it has 60 values"),
         (["IMAGE=dx"], "IMAGE=dx: no table of .* has such a column"),
+        (["GROUP=((("], r"tasks\.t\.reader\.group.* is no regular expression"),
+        (["SPLIT=given"], "SPLIT=given: .* names no sets by folders of train, val and test; say group or image"),
         (["GROUP=dx"], "GROUP=dx: a column of the table that names images, dicom, study or a pattern"),
         (["KIND=segment", "LABEL=grade"], "KIND=segment: no masks were found"),
         (["KIND=cluster"], "KIND=cluster: one of classify, segment, both wanted"),
@@ -109,6 +111,21 @@ def test_what_is_asked_for_and_not_there_is_said(planned, arguments, said):
     given = arguments if any("LABEL" in argument for argument in arguments) else [*arguments, "LABEL=grade"]
     with pytest.raises(InputError, match=said):
         planned(layouts.two_labels(), *given)
+
+
+def test_blanks_numbers_without_end_and_words_of_yaml_are_no_trouble(planned):
+    names = [f"n{i}.png" for i in range(60)]
+    rows = {" grade ": ["low", "high"] * 30, "dose": [*np.arange(59) / 7, np.inf], "yes": ["f", "m", "f"] * 20}
+    task, _ = planned(layouts.pictures(names) | layouts.table("t.csv", file=names, **rows), "LABEL= grade ")
+    assert set(task.classes) == {"low", "high"}
+    assert task.features["dose"].range == (0, 9)
+    assert task.features["yes"].values == ("f", "m")
+
+
+def test_the_labels_of_a_sample_submission_are_none(planned):
+    files = layouts.retinopathy()
+    with pytest.raises(InputError, match="neither folders of classes, a table that names them, nor masks"):
+        planned({name: data for name, data in files.items() if name not in ("train.csv", "a_test.csv")})
 
 
 @pytest.mark.parametrize("name", ["yes", "null", "1e5", "12", "a.b", "a/b", "../a", "-a", "a b", "", "2026-01-01", "ä"])

@@ -30,7 +30,7 @@ class FocalTversky(keras.losses.Loss):
 
     TP, FN and FP are sums of probabilities over all pixels of the batch, as in the authors' code. An image without the
     class then counts by its false pixels. `sums: image` takes the sums, and the loss, of each image: where the class is
-    absent, TI is next to 0 whatever is predicted, and the gradient too, so that a network does not learn to leave an
+    absent, TI and its gradient are close to 0 for any prediction, so that a network does not learn to leave an
     image alone. Of several classes that masks mark, the loss is the mean over them. Truth and predictions:
     `medpipe.models.masks`.
 

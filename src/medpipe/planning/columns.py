@@ -63,6 +63,7 @@ def features(
         if column in used or not name or column.startswith("Unnamed") or len(values) < 0.5 * len(table):
             continue
         numbers = pd.to_numeric(blanked(values).replace("", np.nan).dropna(), errors="coerce")
+        numbers = numbers.replace([np.inf, -np.inf], np.nan)
         different = kinds(values)
         number = numbers.notna().mean() > 0.95 and different > 10
         if number and different == len(table) and (numbers.diff().dropna() == 1).all():

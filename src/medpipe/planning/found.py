@@ -33,7 +33,7 @@ class Asked:
         """Of `LABEL=dx` and the like. Raises InputError for another word or value."""
         values: dict[str, str] = {}
         for argument in arguments:
-            key, _, value = argument.partition("=")
+            key, _, value = map(str.strip, argument.partition("="))
             if key.lower() not in cls.__dataclass_fields__ or not value:
                 known = ", ".join(f"{name.upper()}=" for name in cls.__dataclass_fields__)
                 raise InputError(f"{argument!r} is none of {known}")
@@ -44,7 +44,7 @@ class Asked:
         return cls(**values)
 
     def group_of(self) -> dict[str, str] | str | None:
-        """`reader.group` where it is no column. Raises InputError where it is nothing else either."""
+        """`reader.group`, unless it is a column. Raises InputError for anything but dicom, study and a pattern."""
         if self.group is None or self.group in ("dicom", "study"):
             return self.group
         if "(" in self.group:

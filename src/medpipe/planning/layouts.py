@@ -101,7 +101,7 @@ def _template(folder: str) -> str:
 
 
 def _at(file: _File, name: str) -> _File | None:
-    """The file parted at the folder of this name, whatever set that says; None where it lies in none."""
+    """The file parted at the folder of this name, of any set; None where it lies in none."""
     place = next((place for place, part in enumerate(file.above) if _template(part) == name), None)
     if place is None:
         return None

@@ -40,6 +40,8 @@ def are_classes(names: pd.Series) -> bool:
     kinds = [*names.unique()]
     if not 2 <= len(kinds) <= MOST_CLASSES or len(names) < FEW * len(kinds) or any(kind in SETS for kind in kinds):
         return False
+    if all(parted(kind)[1] for kind in kinds):  # train_images, test_images
+        return False
     return not (all(map(_MAGNIFICATION.fullmatch, kinds)) and "x" in "".join(kinds)) and not _numbered(kinds)
 
 

@@ -17,7 +17,7 @@ from medpipe.data.readers import reader_module
 from medpipe.data.rows import Rows
 from medpipe.data.tables import grouped
 from medpipe.errors import InputError
-from medpipe.params import Category, Declaration, Decoding, Number
+from medpipe.params import Category, Declaration, Decoding, Number, validated
 from medpipe.planning.found import Found
 from medpipe.planning.groups import SAMPLE, of_folders, propose
 from medpipe.planning.sets import published_sets
@@ -42,10 +42,9 @@ class Plan:
 def plan(name: str, archive: Archive, found: Found, max_pixels: int, split: str | None) -> Plan:
     """`split`: how rows are split where someone has said so. Raises InputError where the reader cannot read the archive
     as it was found."""
-    declared = Declaration.model_validate(
-        {"archive": str(archive.path), "decoding": PLAIN}
-        | {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
-    )
+    values = {key: value for key, value in vars(found).items() if key not in ("said", "questions")}
+    values |= {"archive": str(archive.path), "decoding": PLAIN}
+    declared = validated(Declaration, values, str(archive.path), f"tasks.{name}")
     listed = reader_module(declared.reader.kind).read_rows(archive, declared)
     decoding, side = _files(archive, listed.table["path"].tolist(), max_pixels)
     declared = declared.model_copy(update={"decoding": Decoding.model_validate(decoding)})
@@ -64,6 +63,10 @@ def plan(name: str, archive: Archive, found: Found, max_pixels: int, split: str 
     shares = (0.7, 0.15, 0.15) if least >= PLENTY else (0.6, 0.2, 0.2)
     ratio = images[classes].max() / images[classes].min() if labelled else 1.0
     size = min(PRETRAINED, max(32, side // 32 * 32))
+    if split == "given" and "set" not in rows.table:
+        raise InputError(
+            f"SPLIT=given: {archive.path} names no sets by folders of train, val and test; say group or image"
+        )
     by, sets = published_sets(rows.table, classes) if split is None else (split, [])
     if rows.table["grouped"].any():
         found.said["group"] = f"{found.said.get('group', 'as the archive says')}; {_sizes(rows.table)}"

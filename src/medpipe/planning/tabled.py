@@ -21,7 +21,7 @@ from medpipe.planning.masks import MOST
 
 SOURCES = ("source", "site", "hospital", "centre", "center", "institution", "scanner", "device", "camera", "dataset")
 _MASK = re.compile(r"mask|seg|annotation|ground.?truth", re.IGNORECASE)
-_LATER = re.compile(r"test|submission", re.IGNORECASE)  # tables that seldom tell labels
+_LATER = re.compile(r"test", re.IGNORECASE)  # tables that seldom tell labels
 _BOXES = frozenset({"x", "y", "w", "h", "xmin", "xmax", "ymin", "ymax", "bbox", "x_min", "x_max", "y_min", "y_max"})
 _FILES = 5  # that are opened to see whether a column names masks
 _AS_IS = Decoding(window=None, frames="split", axis=2, context=0, max_voxels=10**9)
@@ -84,6 +84,8 @@ def _listings(archive: Archive, files: Files, asked: Asked) -> list[_Listing]:
     """Of each table the column that names most images."""
     found = []
     for name, table in tables(archive):
+        if "submission" in name.casefold():  # of a competition, whose labels are an example
+            continue
         of_table = []
         for column in map(str, table) if asked.image is None else [asked.image] if asked.image in table else ():
             values = table[column][table[column] != ""]
@@ -149,7 +151,7 @@ def _found(
         found.take_masks(archive, [path for name in table[mask] for path in files.find(str(name))[:1]])
     if sets:
         found.questions.append(
-            f"reader.set: the column {sets} is ignored, rows are dealt anew; name it to keep its sets"
+            f"reader.set: the column {sets} is ignored and all rows are dealt again; name it to keep its sets"
         )
     reader |= {"source": source, "set": None, "ungrouped": "refuse"}
     reader["group"] = {"column": groups[0] if len(groups) == 1 else groups} if groups else None

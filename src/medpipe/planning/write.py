@@ -26,10 +26,14 @@ def check_name(task: str) -> None:
 def write(folder: Path, sections: Mapping[str, Sequence[str]]) -> list[str]:
     """Add to the end of each section its lines, and say which sections changed; one that has such a key stays as it is.
 
-    Raises InputError, and writes nothing, where the files would not be valid then.
+    Writes nothing where the task is there already. Raises InputError, and writes nothing, where the files would not be
+    valid then.
     """
     values = params.read(folder)
     params.checked(values, folder)
+    tasks = [line.strip().split(":")[0] for line in sections.get("tasks", ()) if re.match(r"  \S", line)]
+    if any(task in values["tasks"] for task in tasks):
+        return []
     lines = {file: (folder / file).read_text(encoding="utf-8").splitlines() for file in FILES}
     added = []
     for section, new in sections.items():
